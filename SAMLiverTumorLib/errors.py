@@ -1,0 +1,29 @@
+"""What a user can mend is told by one family of exceptions; everything else propagates as a bug.
+
+The text of each error says what is wrong and what to do. The console program prints it as one line
+and exits with status 2; the panel shows it in its status line.
+"""
+
+
+class SAMLiverTumorError(Exception):
+    """Base of every error the user can mend."""
+
+
+class InputError(SAMLiverTumorError):
+    """An image, label map, markups file or setting cannot be used as it is."""
+
+
+class PromptError(SAMLiverTumorError):
+    """The prompts are missing, lie outside the volume, or are of a kind the model was not trained for."""
+
+
+class ModelError(SAMLiverTumorError):
+    """A model is unknown, not downloaded, damaged, or not a checkpoint of a known architecture."""
+
+
+class OutputError(SAMLiverTumorError):
+    """A result cannot be written: it exists already, or the folder or disk refuses."""
+
+
+class Cancelled(SAMLiverTumorError):
+    """The user cancelled the running job; nothing of it was kept."""

@@ -1,0 +1,104 @@
+"""Pixels of a plane out of a volume, and a plane's mask back into voxels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.plane import Plane
+from SAMLiverTumorLib.volume import Volume
+
+
+def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
+    """Voxel values at the plane's pixels, shape (rows, columns).
+
+    A slice of the volume's own grid is a view, without interpolation and without a copy; an oblique
+    plane is interpolated linearly and reads the volume's least value outside of it.
+
+    :param step: whole steps along the normal: 0 the plane itself, -1 and 1 its neighbors. Neighbors
+        beyond the volume repeat its border.
+    """
+    if plane.axis is not None:
+        index = min(max(plane.index + step, 0), volume.dimensions[plane.axis] - 1)
+        # array axes are (k, j, i): voxel axis a is array axis 2 - a
+        return _as_picture(_slice_view(volume.array, 2 - plane.axis, index), plane)
+    from scipy.ndimage import map_coordinates
+
+    rows, columns = plane.shape
+    u, v = np.meshgrid(np.arange(columns, dtype=float), np.arange(rows, dtype=float))
+    m = plane.to_ijk
+    ijk = [m[a, 0] * u + m[a, 1] * v + m[a, 2] * step + m[a, 3] for a in range(3)]
+    return map_coordinates(
+        volume.array, ijk[::-1], output=np.float32, order=1, mode="constant", cval=volume.intensity_range[0]
+    )
+
+
+def mask_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> Mask:
+    """Put a boolean picture (rows, columns) into the voxels its pixels stand for.
+
+    On a slice of the volume's own grid pixels are voxels. On an oblique plane every voxel whose
+    center is within half a step of the plane takes the value of the nearest pixel, so that the mask
+    is one voxel layer thick and has no holes.
+    """
+    if plane.axis is not None:
+        origin = [0, 0, 0]
+        origin[plane.axis] = plane.index
+        array = np.expand_dims(_from_picture(picture, plane), 2 - plane.axis)
+        return Mask.from_array(array, volume, tuple(origin))
+    filled = np.argwhere(picture)
+    if not len(filled):
+        return Mask.from_array(np.zeros((1, 1, 1), bool), volume)
+    (v0, u0), (v1, u1) = filled.min(axis=0) - 0.5, filled.max(axis=0) + 0.5
+    corners = np.array([(u, v, w) for u in (u0, u1) for v in (v0, v1) for w in (-0.5, 0.5)])
+    ijk = corners @ plane.to_ijk[:3, :3].T + plane.to_ijk[:3, 3]
+    low = np.clip(np.floor(ijk.min(axis=0)), 0, np.array(volume.dimensions) - 1).astype(int)
+    high = np.clip(np.ceil(ijk.max(axis=0)), 0, np.array(volume.dimensions) - 1).astype(int)
+    k, j, i = np.meshgrid(*(np.arange(low[a], high[a] + 1) for a in (2, 1, 0)), indexing="ij")
+    inverse = np.linalg.inv(plane.to_ijk)
+    u, v, w = (inverse[a, 0] * i + inverse[a, 1] * j + inverse[a, 2] * k + inverse[a, 3] for a in range(3))
+    column, row = np.rint(u).astype(int), np.rint(v).astype(int)
+    rows, columns = plane.shape
+    inside = (np.abs(w) <= 0.5) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    array = np.zeros(inside.shape, bool)
+    array[inside] = picture[row[inside], column[inside]]
+    return Mask.from_array(array, volume, tuple(int(x) for x in low))
+
+
+def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:
+    """The plane's picture, shape (rows, columns), of an array (k, j, i) over the whole volume's grid.
+
+    :raises ValueError: the plane is oblique.
+    """
+    if plane.axis is None:
+        raise ValueError("an oblique plane has no picture of its own in a voxel array")
+    return _as_picture(_slice_view(array, 2 - plane.axis, plane.index), plane)
+
+
+def _slice_view(array: np.ndarray, axis: int, index: int) -> np.ndarray:
+    return array[tuple(index if a == axis else slice(None) for a in range(3))]
+
+
+def _as_picture(voxels: np.ndarray, plane: Plane) -> np.ndarray:
+    """Turn the two remaining array axes into (rows, columns) by transposing and flipping views."""
+    row_axis, column_axis = _picture_axes(plane)
+    if row_axis < column_axis:  # array order (k, j, i) puts the higher voxel axis first
+        voxels = voxels.T
+    return _flip(voxels, plane)
+
+
+def _from_picture(picture: np.ndarray, plane: Plane) -> np.ndarray:
+    row_axis, column_axis = _picture_axes(plane)
+    picture = _flip(picture, plane)
+    return picture.T if row_axis < column_axis else picture
+
+
+def _picture_axes(plane: Plane) -> tuple[int, int]:
+    """Voxel axes along rows (v) and columns (u)."""
+    return int(np.argmax(np.abs(plane.to_ijk[:3, 1]))), int(np.argmax(np.abs(plane.to_ijk[:3, 0])))
+
+
+def _flip(picture: np.ndarray, plane: Plane) -> np.ndarray:
+    row_axis, column_axis = _picture_axes(plane)
+    rows = slice(None, None, -1 if plane.to_ijk[row_axis, 1] < 0 else 1)
+    columns = slice(None, None, -1 if plane.to_ijk[column_axis, 0] < 0 else 1)
+    return picture[rows, columns]
