@@ -36,9 +36,8 @@ class Box:
                 raise PromptError(f"The box's {name} is not {shape} finite numbers.")
             object.__setattr__(self, name, value)
         if (self.size < 0).any() or np.count_nonzero(self.size) < 2:
-            raise PromptError(
-                f"The box measures {' x '.join(f'{s:.1f}' for s in self.size)} mm; it has to span at least two directions."
-            )
+            size = " x ".join(f"{s:.1f}" for s in self.size)
+            raise PromptError(f"The box measures {size} mm; it has to span at least two directions.")
 
     @classmethod
     def from_corners(cls, corner_ras, opposite_ras) -> Box:

@@ -1,0 +1,96 @@
+"""From CT numbers to the 8-bit color picture that SAM was trained on, always on a copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.sampling import sample_plane
+from SAMLiverTumorLib.plane import Plane
+from SAMLiverTumorLib.volume import Volume
+
+CHANNEL_MODES = ("single", "windows", "neighbors")
+
+
+@dataclass(frozen=True)
+class Window:
+    """An intensity range shown from black (`low`) to white (`high`).
+
+    :param low: value shown black, in the volume's units (HU for CT).
+    :param high: value shown white.
+    :param name: the preset's name, or "custom".
+    :raises InputError: `high` is not above `low`.
+    """
+
+    low: float
+    high: float
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.low, self.high]).all() or self.high <= self.low:
+            raise InputError(f"Window {self.low:g},{self.high:g}: the upper value has to be above the lower.")
+
+    def to_uint8(self, values: np.ndarray) -> np.ndarray:
+        """Map values to 0..255, rounding to nearest, clipped outside; a new uint8 array of the same shape."""
+        scaled = (values.astype(np.float32) - np.float32(self.low)) * np.float32(255.0 / (self.high - self.low))
+        return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+
+
+# Low and high are level -/+ half the width. "liver" is the radiologist's liver window (width 150,
+# level 30); "wide" the soft-tissue window (400/40) that the MedSAM family was trained with; "lesion"
+# a narrow one (100/60) that separates hypodense tumors from parenchyma in the portal venous phase.
+PRESETS = {
+    "liver": Window(-45.0, 105.0, "liver"),
+    "wide": Window(-160.0, 240.0, "wide"),
+    "lesion": Window(10.0, 110.0, "lesion"),
+}
+
+
+def parse_window(text: str) -> Window:
+    """A preset's name or "LOW,HIGH" in the volume's units.
+
+    >>> parse_window("liver").high, parse_window("0,255").low
+    (105.0, 0.0)
+    """
+    if text in PRESETS:
+        return PRESETS[text]
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"Unknown window '{text}'; use one of {', '.join(PRESETS)} or LOW,HIGH.") from None
+    return Window(low, high)
+
+
+def check_window(volume: Volume, window: Window) -> None:
+    """Refuse a preset made for Hounsfield units on a volume that is not in them.
+
+    :raises InputError: naming the way out, a window of the user's own.
+    """
+    if window.name in PRESETS and not volume.looks_like_hounsfield:
+        low, high = volume.intensity_range
+        raise InputError(
+            f"'{volume.name}' has values {low:g} to {high:g}, which are not Hounsfield units, and window "
+            f"'{window.name}' is meant for those; give the range to show, for example --window {low:g},{high:g}."
+        )
+
+
+def plane_to_rgb(volume: Volume, plane: Plane, window: Window, channels: str = "single") -> np.ndarray:
+    """The network's picture of a plane: uint8, shape (rows, columns, 3), a copy.
+
+    :param channels: "single" shows the window three times; "windows" shows the wide window, the given
+        one and the lesion window; "neighbors" shows the slices before, at and after the plane.
+    :raises InputError: unknown channel mode, or a HU preset on a volume that is not in HU.
+    """
+    check_window(volume, window)
+    if channels == "single":
+        grey = window.to_uint8(sample_plane(volume, plane))
+        return np.repeat(grey[..., None], 3, axis=2)
+    if channels == "windows":
+        check_window(volume, PRESETS["wide"])
+        values = sample_plane(volume, plane)
+        return np.stack([w.to_uint8(values) for w in (PRESETS["wide"], window, PRESETS["lesion"])], axis=2)
+    if channels == "neighbors":
+        return np.stack([window.to_uint8(sample_plane(volume, plane, step)) for step in (-1, 0, 1)], axis=2)
+    raise InputError(f"Unknown channel mode '{channels}'; choose one of {', '.join(CHANNEL_MODES)}.")

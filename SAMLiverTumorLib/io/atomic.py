@@ -1,0 +1,88 @@
+"""Outputs appear whole or not at all, and an old file stays intact until the new one is complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from SAMLiverTumorLib.errors import OutputError
+
+_ADVICE = {
+    errno.ENOSPC: "free some space on that disk, or choose another",
+    errno.EDQUOT: "your disk quota is used up; free some space, or choose another folder",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.EROFS: "the disk is read-only; choose another folder",
+}
+
+
+def check_output(path: Path | str, overwrite: bool = False) -> Path:
+    """Refuse, before any work is done for it, a file that could not be written.
+
+    :return: the file itself where `path` is a symbolic link to it.
+    :raises OutputError: the file exists and `overwrite` is False, it is a folder or device, or its folder
+        does not exist.
+    """
+    path = Path(path)
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            raise OutputError(f"'{path}' exists and is not a file; choose another name.")
+        if target.exists() and not overwrite:
+            raise OutputError(f"'{path}' exists already; choose another name, or add --overwrite to replace it.")
+        if not target.parent.is_dir():
+            raise OutputError(f"Folder '{target.parent}' does not exist; create it first, or choose another.")
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, in Python before 3.13
+        raise OutputError(f"'{path}' cannot be written ({error}); choose another name.") from error
+    return target
+
+
+@contextmanager
+def atomic_path(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to, which becomes `path` when the block ends without an error.
+
+    The temporary file has the very name of the output, in a hidden folder beside it: writers that choose
+    the format by the suffix (`.seg.nrrd`), or put the name into the file (`.mrb`, gzip), work as if they
+    wrote the output itself, and the final move stays on one disk. The folder is removed in any case.
+
+    :param path: the output file; its folder has to exist.
+    :param overwrite: replace an existing file.
+    :raises OutputError: as `check_output`; or the block, or the final move, raised an OSError (disk full,
+        no permission), or the block wrote nothing. An existing file is then as it was.
+
+    >>> with atomic_path("report.json", overwrite=True) as temporary:
+    ...     _ = temporary.write_text("{}")
+    """
+    target = check_output(path, overwrite)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".sam-liver-tumor-", dir=target.parent))
+    except OSError as error:
+        raise _output_error(path, error) from error
+    try:
+        temporary = folder / target.name
+        yield temporary
+        if not temporary.is_file():
+            raise OutputError(f"'{path}' was not written: nothing came out of the writer.")
+        _flush(temporary)
+        check_output(path, overwrite)
+        temporary.replace(target)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file is on the disk: network disks tell only then that they are full."""
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
+
+
+def _output_error(path: Path | str, error: OSError) -> OutputError:
+    advice = _ADVICE.get(error.errno, "check the disk, or choose another folder")
+    return OutputError(f"'{path}' cannot be written ({error.strerror or error}): {advice}.")

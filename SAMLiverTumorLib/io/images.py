@@ -1,0 +1,130 @@
+"""CT volumes from files: NIfTI, NRRD, MetaImage, or a folder with one DICOM series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.headers import check_header
+from SAMLiverTumorLib.volume import Volume
+
+# ITK and DICOM count x toward patient left and y toward posterior; Slicer's RAS is the opposite.
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+# Slices whose distance differs by more than this from the others' are missing or doubled.
+_SLICE_TOLERANCE = 0.05
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a scalar volume.
+
+    :param path: a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file, or a folder holding one DICOM series.
+    :raises InputError: missing, truncated or unreadable file; not one three-dimensional scalar volume;
+        unusable spacing; NaN or infinite voxels; a DICOM series with missing slices or gantry tilt.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist; check the path.")
+    image = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
+    return _to_volume(image, path.name)
+
+
+def image_affine(image: sitk.Image) -> np.ndarray:
+    """4x4 affine from voxel indices (i, j, k) to world RAS in mm of a SimpleITK image."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return _LPS_TO_RAS @ affine
+
+
+def _read_file(path: Path) -> sitk.Image:
+    check_header(path)
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        if len(size) > 3 and any(n > 1 for n in size[3:]):
+            raise InputError(
+                f"'{path}' has {len(size)} dimensions {size}; save the one volume to segment as a file of its own."
+            )
+        if len(size) < 3:
+            raise InputError(f"'{path}' is a two-dimensional image; a CT volume is needed.")
+        return reader.Execute()
+    except RuntimeError as error:
+        raise InputError(f"'{path}' cannot be read as an image: {_last_line(error)}") from error
+
+
+def _to_volume(image: sitk.Image, name: str) -> Volume:
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    components = image.GetNumberOfComponentsPerPixel()
+    if components > 1:
+        raise InputError(
+            f"'{name}' has {components} values per voxel (a color or vector image, or several time points); "
+            "a scalar CT volume is needed."
+        )
+    # a copy: SimpleITK's array view does not keep its image alive
+    return Volume(sitk.GetArrayFromImage(image), image_affine(image), name)
+
+
+def _read_dicom_folder(folder: Path) -> sitk.Image:
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise InputError(f"Folder '{folder}' holds no DICOM image series; name the folder with the slices themselves.")
+    if len(series) > 1:
+        listed = ", ".join(
+            f"{uid} ({len(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid))} files)" for uid in series
+        )
+        raise InputError(f"Folder '{folder}' holds {len(series)} series; move the one wanted to its own folder: {listed}")
+    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    _check_dicom_geometry(folder, files)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files)
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise InputError(f"The DICOM series in '{folder}' cannot be read: {_last_line(error)}") from error
+
+
+def _check_dicom_geometry(folder: Path, files: tuple[str, ...]) -> None:
+    """Refuse a stack that is not a regular grid, which a volume's affine could not describe."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    if len(files) < 2:
+        return
+    positions, normal = [], None
+    for file in files:
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+        except (InvalidDicomError, OSError) as error:
+            raise InputError(f"'{file}' is damaged: {error}; copy it again.") from error
+        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
+            raise InputError(f"'{file}' has no position in the patient; it cannot be placed in a volume.")
+        positions.append([float(x) for x in header.ImagePositionPatient])
+        orientation = [float(x) for x in header.ImageOrientationPatient]
+        normal = np.cross(orientation[:3], orientation[3:])
+    steps = np.diff(np.array(positions), axis=0)
+    along = steps @ normal
+    tilt = np.linalg.norm(steps - along[:, None] * normal, axis=1).max()
+    if tilt > 0.1:
+        raise InputError(
+            f"The DICOM series in '{folder}' is sheared by {tilt:.2f} mm per slice (gantry tilt); "
+            "load it in Slicer, harden the transform it makes, and save the volume as NRRD."
+        )
+    usual = float(np.median(along))
+    odd = np.flatnonzero(np.abs(along - usual) > max(abs(usual) * _SLICE_TOLERANCE, 0.01))
+    if len(odd):
+        raise InputError(
+            f"The DICOM series in '{folder}' has slices missing or doubled: the step is {usual:.2f} mm, but "
+            f"{along[odd[0]]:.2f} mm between '{Path(files[odd[0]]).name}' and '{Path(files[odd[0] + 1]).name}'."
+        )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else str(error)

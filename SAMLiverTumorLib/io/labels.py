@@ -1,0 +1,208 @@
+"""Label maps from files: NIfTI, NRRD, MetaImage, and Slicer's segmentation files (.seg.nrrd)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.headers import check_header
+from SAMLiverTumorLib.io.images import image_affine
+from SAMLiverTumorLib.volume import Volume
+
+_READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO")
+
+# Whole-body label maps have some 120 values; a CT read by mistake has thousands.
+_MOST_LABELS = 1000
+
+
+class _Masks(Mapping):
+    """name -> bool array (k, j, i), made when looked up: 120 organs of a CT would not fit in memory at once."""
+
+    def __init__(self, layers: tuple[np.ndarray, ...], entries: Mapping[str, tuple[int, int]]):
+        self._layers, self._entries = layers, entries
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        layer, value = self._entries[name]
+        return self._layers[layer] == value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """Named segments on one voxel grid.
+
+    :param name: what messages call it.
+    :param layers: integer arrays of shape (k, j, i); segments that overlap lie on different layers.
+    :param entries: segment name -> (layer, value of its voxels). Values of a plain label map are named
+        by their number.
+    :param ijk_to_ras: 4x4 affine from voxel indices (i, j, k) to world RAS in millimeters.
+    :param from_slicer: a Slicer segmentation: its grid is cropped to what its segments hold.
+
+    >>> labels = LabelFile("label", (np.array([[[0, 2, 2]]]),), {"2": (0, 2)}, np.eye(4))
+    >>> int(labels.segments["2"].sum()), labels.voxel_volume_ml
+    (2, 0.001)
+    """
+
+    name: str
+    layers: tuple[np.ndarray, ...]
+    entries: dict[str, tuple[int, int]]
+    ijk_to_ras: np.ndarray
+    from_slicer: bool = False
+
+    @cached_property
+    def segments(self) -> Mapping[str, np.ndarray]:
+        """name -> bool array (k, j, i); each look-up makes a new array."""
+        return _Masks(self.layers, self.entries)
+
+    @property
+    def label_values(self) -> dict[str, int]:
+        """name -> value of the segment's voxels in its layer."""
+        return {name: value for name, (_, value) in self.entries.items()}
+
+    @property
+    def dimensions(self) -> tuple[int, int, int]:
+        """Number of voxels along (i, j, k)."""
+        k, j, i = self.layers[0].shape
+        return i, j, k
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in milliliters."""
+        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
+
+
+def read_labels(path: str | Path) -> LabelFile:
+    """Read a label map or a Slicer segmentation.
+
+    In a label map every nonzero value is a segment, named by its number. In a Slicer segmentation
+    segments have their own names (a second one of the same name gets " (2)") and may overlap.
+
+    :param path: .nii, .nii.gz, .nrrd, .seg.nrrd, .nhdr, .mha or .mhd.
+    :raises InputError: missing, truncated or unreadable file; not three-dimensional; a color or vector
+        image; values that are not integers; an image instead of a label map.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist; check the path.")
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder; name a label map file (.nii.gz, .nrrd, .seg.nrrd or .mha).")
+    check_header(path)
+    image = _read_image(path)
+    keys = set(image.GetMetaDataKeys())
+    from_slicer = any(re.fullmatch(r"Segmentation_.+|Segment\d+_ID", key) for key in keys)
+    components = image.GetNumberOfComponentsPerPixel()
+    if components > 1 and not from_slicer:
+        raise InputError(
+            f"'{path}' has {components} values per voxel (a color or vector image); a label map with one integer per "
+            "voxel is needed, or a segmentation saved by Slicer (.seg.nrrd)."
+        )
+    array = _as_integers(sitk.GetArrayFromImage(image), path)
+    layers = (
+        (array,) if components == 1 else tuple(np.ascontiguousarray(array[..., layer]) for layer in range(components))
+    )
+    # Volume knows which affines are unusable and says what to do about them.
+    affine = Volume(layers[0], image_affine(image), path.name).ijk_to_ras
+    if from_slicer:
+        entries = _slicer_entries(image, keys, components, path)
+    else:
+        entries = {str(value): (0, value) for value in _values(array, path)}
+    return LabelFile(path.name, layers, entries, affine, from_slicer)
+
+
+def _read_image(path: Path) -> sitk.Image:
+    """The file as a three-dimensional SimpleITK image."""
+    reader_name = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+    if reader_name not in _READERS:
+        kind = {"": "not an image file", "GDCMImageIO": "a DICOM file"}.get(reader_name, "not a medical label map")
+        raise InputError(f"'{path}' is {kind}; save the labels as .nii.gz, .nrrd, .seg.nrrd or .mha, with Slicer say.")
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(reader_name)
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        if len(size) < 3:
+            raise InputError(f"'{path}' is a two-dimensional image; a label map of the whole volume is needed.")
+        if any(n > 1 for n in size[3:]):
+            raise InputError(
+                f"'{path}' has {len(size)} dimensions {size}; save the one label map to use as a file of its own."
+            )
+        image = reader.Execute()
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(f"'{path}' cannot be read ({lines[-1]}); copy or save it again.") from error
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def _as_integers(array: np.ndarray, path: Path) -> np.ndarray:
+    """Voxels as integers; label maps saved as floats are common, others are no label maps."""
+    if array.dtype.kind in "iu":
+        return array
+    whole = array.dtype.kind == "f"
+    for part in array if whole else ():
+        whole = bool(np.isfinite(part).all() and (part == np.rint(part)).all() and (np.abs(part) < 2**31).all())
+        if not whole:
+            break
+    if not whole:
+        raise InputError(f"'{path}' has voxels that are not integers; a label map is needed, not an image.")
+    return array.astype(np.int32)
+
+
+def _values(array: np.ndarray, path: Path) -> list[int]:
+    """Nonzero values in ascending order, slice by slice as most of a label map is one value."""
+    found: set[int] = set()
+    for part in array:
+        low, high = int(part.min()), int(part.max())
+        if low == high:
+            found.add(low)
+        elif high - low < 1 << 16:
+            found.update((np.flatnonzero(np.bincount((part.astype(np.int64) - low).ravel())) + low).tolist())
+        else:
+            found.update(np.unique(part).tolist())
+        if len(found) > _MOST_LABELS:
+            raise InputError(
+                f"'{path}' has more than {_MOST_LABELS} different values; it looks like an image. Name the label map."
+            )
+    return sorted(found - {0})
+
+
+def _slicer_entries(image: sitk.Image, keys: set[str], components: int, path: Path) -> dict[str, tuple[int, int]]:
+    """Segments of a .seg.nrrd. Files of Slicer 4.10 and before have neither layer nor value: one layer each."""
+    entries: dict[str, tuple[int, int]] = {}
+    numbers = sorted(int(match[1]) for key in keys if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
+    for number in numbers:
+
+        def field(name: str, default: str, prefix: str = f"Segment{number}_") -> str:
+            return image.GetMetaData(prefix + name).strip() if prefix + name in keys else default
+
+        try:
+            value = int(field("LabelValue", "1"))
+            layer = int(field("Layer", "0" if f"Segment{number}_LabelValue" in keys else str(number)))
+        except ValueError as error:
+            raise InputError(f"'{path}' has a damaged header (Segment{number}: {error}); save it again.") from error
+        if not 0 <= layer < components:
+            raise InputError(
+                f"'{path}' has no layer {layer}, where Segment{number} should be; save it again in Slicer."
+            )
+        base = name = field("Name", "") or field("ID", "") or f"Segment {number}"
+        copies = 1
+        while name in entries:
+            copies += 1
+            name = f"{base} ({copies})"
+        entries[name] = (layer, value)
+    return entries
