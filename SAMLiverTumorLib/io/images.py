@@ -79,7 +79,9 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
         listed = ", ".join(
             f"{uid} ({len(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid))} files)" for uid in series
         )
-        raise InputError(f"Folder '{folder}' holds {len(series)} series; move the one wanted to its own folder: {listed}")
+        raise InputError(
+            f"Folder '{folder}' holds {len(series)} series; move the one wanted to its own folder: {listed}"
+        )
     files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
     _check_dicom_geometry(folder, files)
     reader = sitk.ImageSeriesReader()

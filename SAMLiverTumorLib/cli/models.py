@@ -1,0 +1,84 @@
+"""`sam-liver-tumor models`: list, fetch, verify and remove weights."""
+
+from __future__ import annotations
+
+import argparse
+
+from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.progress import download_bar
+from SAMLiverTumorLib.errors import InputError, ModelError
+from SAMLiverTumorLib.models.digest import human_size
+from SAMLiverTumorLib.models.registry import get_model
+from SAMLiverTumorLib.models.store import ModelStore, StoredModel
+
+ACTIONS = ("list", "fetch", "verify", "remove")
+
+
+def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list, fetch, verify and remove model weights",
+        description="List, fetch, verify and remove model weights.",
+    )
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (default: list)")
+    parser.add_argument("model", nargs="?", metavar="ID", help="the model; `verify` without it takes all that are here")
+    parser.add_argument("--yes", action="store_true", help="download without asking")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `args` says; exit status.
+
+    :raises SAMLiverTumorError: the user can mend it.
+    """
+    store = ModelStore()
+    if args.action == "list":
+        print(table(store.list()))
+        print(f"Store: {store.root}")
+        return 0
+    if args.action == "verify" and args.model is None:
+        return _verify_all(store)
+    if args.model is None:
+        raise InputError(f"Say which model: sam-liver-tumor models {args.action} ID.")
+    info = get_model(args.model)
+    if args.action == "fetch":
+        with download_bar() as progress:
+            path = store.fetch(info, confirm_on_terminal(args.yes), progress)
+        print(f"{info.id}: {path}")
+    elif args.action == "verify":
+        store.verify(info)
+        print(f"{info.id}: size and SHA-256 are right")
+    else:
+        print(f"{info.id}: {'removed' if store.remove(info) else 'there was nothing to remove'}")
+    return 0
+
+
+def table(models: list[StoredModel]) -> str:
+    """Id, prompts, size, licence and state, one model a line."""
+    rows = [("id", "prompts", "size", "licence", "state")]
+    for model in models:
+        info = model.info
+        state = model.state
+        if state == "incomplete":
+            state = f"incomplete ({human_size(model.bytes_on_disk)})"
+        prompts = ", ".join(name for name in ("points", "box", "mask") if name in info.prompts)
+        rows.append((info.id, prompts, human_size(info.size), info.licence, state))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _verify_all(store: ModelStore) -> int:
+    wrong = []
+    for model in store.list():
+        if model.state in ("absent", "incomplete"):
+            continue
+        try:
+            store.verify(model.info)
+            print(f"{model.info.id}: size and SHA-256 are right")
+        except ModelError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ModelError(" ".join(wrong))
+    return 0

@@ -1,0 +1,97 @@
+"""`PredictorPool`: loaded models by id, fetched on first use, sharing one embedding cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from SAMLiverTumorLib.errors import ModelError, PromptError
+from SAMLiverTumorLib.inference.cache import EmbeddingCache
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.prompts import PlanePrompts
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.inference.predictor import Predictor
+
+AUTO = "auto"
+
+# Boxes go to the model trained on medical boxes; points need one trained for points.
+_PREFERRED = ("lite-medsam", "mobile-sam")
+
+
+def choose_model(model: str, kinds: Iterable[str]) -> str:
+    """The model to use: `model` itself, or for "auto" the preferred one trained for all prompt kinds given.
+
+    :param kinds: of "points", "box", "mask".
+    :raises PromptError: no preferred model knows them all.
+    """
+    if model != AUTO:
+        return model
+    registry = load_registry()
+    for model_id in _PREFERRED:
+        if set(kinds) <= registry[model_id].prompts:
+            return model_id
+    raise PromptError(f"No model was trained for {' and '.join(sorted(kinds))} together; name one with --model.")
+
+
+def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
+    """Refuse prompts that name nothing, or that a model was not trained for.
+
+    :param info: the model, or None where that is not known yet.
+    :raises PromptError: saying which.
+    """
+    if not prompts.says_where:
+        raise PromptError("Exclude points alone name no structure; add an include point or a box.")
+    untrained = prompts.kinds - info.prompts if info is not None else ()
+    if untrained:
+        raise PromptError(
+            f"Model '{info.id}' was trained for {' and '.join(sorted(info.prompts))} prompts, not for "
+            f"{' or '.join(sorted(untrained))}; choose mobile-sam, or leave those prompts out."
+        )
+
+
+class PredictorPool:
+    """Predictors by model id or checkpoint file, each loaded once.
+
+    :param confirm: asked before anything is downloaded; gets the question, returns the answer.
+    :param store: where weights lie; the user's own store if not given.
+    :param device: "auto", "cpu", "cuda", ...
+    :param progress: told of a download's bytes (done, total).
+    """
+
+    def __init__(
+        self,
+        confirm: Callable[[str], bool] = lambda question: False,
+        store: ModelStore | None = None,
+        device: str = "auto",
+        progress: Callable[[int, int | None], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> None:
+        self.store = store or ModelStore()
+        self.cache = EmbeddingCache()
+        self._confirm, self._device, self._progress, self._cancel = confirm, device, progress, cancel
+        self._predictors: dict[str, Predictor] = {}
+
+    def predictor(self, model: str) -> Predictor:
+        """The predictor for a model id or the path of a checkpoint file.
+
+        :raises ModelError: unknown id, download declined or failed, damaged or foreign checkpoint.
+        """
+        if model not in self._predictors:
+            # torch loads here, not with the module: choosing and listing models needs none of it
+            from SAMLiverTumorLib.inference.predictor import Predictor
+            from SAMLiverTumorLib.models.builders import load_model
+
+            info = load_registry().get(model)
+            if info is not None:
+                path = self.store.fetch(info, confirm=self._confirm, progress=self._progress, cancel=self._cancel)
+            else:
+                path = Path(model)
+                if not path.is_file():
+                    raise ModelError(
+                        f"'{model}' is neither a known model ({', '.join(load_registry())}) nor a checkpoint file."
+                    )
+            self._predictors[model] = Predictor(load_model(path, info, device=self._device), self.cache)
+        return self._predictors[model]

@@ -1,0 +1,207 @@
+"""Prompts on a volume in, one three-dimensional mask out: what panel, console and demo all call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SAMLiverTumorLib import __version__
+from SAMLiverTumorLib.errors import Cancelled
+from SAMLiverTumorLib.image.sampling import mask_to_voxels
+from SAMLiverTumorLib.image.window import PRESETS, Window, check_window, plane_to_rgb
+from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
+from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.plane import Plane, slice_plane
+from SAMLiverTumorLib.prompts import (
+    PlanePrompts,
+    Prompts,
+    fit_to_volume,
+    on_plane,
+    prompts_by_slice,
+)
+from SAMLiverTumorLib.volume import Volume
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a volume is shown to the network, and to which.
+
+    :param model: registry id, checkpoint file, or "auto" for, on each slice, the one trained for the
+        prompts there: a click corrects its own slice and leaves the others to the model for boxes.
+    :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
+    :param window: intensity window; None takes the one the model does best with.
+    :param channels: see `image.window.plane_to_rgb`.
+    """
+
+    model: str = AUTO
+    orientation: str = "axial"
+    window: Window | None = None
+    channels: str = "single"
+
+
+_DEFAULTS = Settings()
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels."""
+
+    index: int | None
+    model: str
+    predicted_iou: float
+    stability: float
+    pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A segmentation and how it came about.
+
+    :param mask: the voxels.
+    :param slices: one entry for each slice the network saw, in order.
+    :param notes: what was changed in the prompts, for the user to read.
+    :param provenance: model id and hash, prompts in RAS, window, versions: JSON-ready.
+    """
+
+    mask: Mask
+    slices: tuple[SliceResult, ...]
+    notes: tuple[str, ...]
+    provenance: dict = field(default_factory=dict)
+
+
+def segment(
+    volume: Volume,
+    prompts: Prompts,
+    pool: PredictorPool,
+    settings: Settings = _DEFAULTS,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Result:
+    """Segment on every slice of one orientation that the prompts name something on.
+
+    A box prompts each slice it crosses with its section there; points apply on their own slices. Within a
+    box's slices the mask is kept to the box's section: a three-dimensional box says where the tumor ends.
+
+    :param progress: told of (slices done, slices in all).
+    :param cancel: asked between slices.
+    :raises SAMLiverTumorError: unusable prompts, window, model; `Cancelled` when `cancel` says so.
+    """
+    prompts, notes = fit_to_volume(prompts, volume)
+    by_slice = prompts_by_slice(prompts, volume, settings.orientation)
+    planes = [slice_plane(volume, settings.orientation, index) for index in by_slice]
+    return _segment_planes(volume, planes, list(by_slice.values()), prompts, notes, pool, settings, progress, cancel)
+
+
+def segment_plane(
+    volume: Volume, plane: Plane, prompts: Prompts, pool: PredictorPool, settings: Settings = _DEFAULTS
+) -> Result:
+    """Segment on one plane, oblique ones included, with what of the prompts lies on it.
+
+    :raises PromptError: nothing that says where lies on the plane.
+    """
+    prompts, notes = fit_to_volume(prompts, volume)
+    return _segment_planes(volume, [plane], [on_plane(prompts, plane)], prompts, notes, pool, settings, None, None)
+
+
+def _segment_planes(
+    volume: Volume,
+    planes: list[Plane],
+    seen: list[PlanePrompts],
+    prompts: Prompts,
+    notes: tuple[str, ...],
+    pool: PredictorPool,
+    settings: Settings,
+    progress: Callable[[int, int | None], None] | None,
+    cancel: Callable[[], bool] | None,
+) -> Result:
+    models = [choose_model(settings.model, plane_prompts.kinds) for plane_prompts in seen]
+    predictors = _load(volume, models, seen, pool, settings)
+    masks, slices = [], []
+    for done, (plane, plane_prompts, model) in enumerate(zip(planes, seen, models, strict=True)):
+        if cancel is not None and cancel():
+            raise Cancelled("Cancelled; nothing was changed.")
+        if progress is not None:
+            progress(done, len(planes))
+        predictor = predictors[model]
+        window = _window(settings, predictor.model.info)
+        rgb = plane_to_rgb(volume, plane, window, settings.channels)
+        prediction = predictor.predict(predictor.embed(rgb, plane.spacing[1::-1]), plane_prompts)
+        picture = prediction.mask
+        if plane_prompts.box is not None:
+            picture = picture & _inside(plane_prompts.box, picture.shape)
+        masks.append(mask_to_voxels(picture, plane, volume))
+        pixels = int(np.count_nonzero(picture))
+        slices.append(SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels))
+    if progress is not None:
+        progress(len(planes), len(planes))
+    provenance = {
+        "models": [
+            {
+                "id": predictor.model.info.id,
+                "sha256": predictor.model.sha256,
+                "window": [_window(settings, predictor.model.info).low, _window(settings, predictor.model.info).high],
+            }
+            for predictor in predictors.values()
+        ],
+        "prompts": prompts.as_dict(),
+        "orientation": planes[0].name,
+        "channels": settings.channels,
+        "versions": _versions(),
+    }
+    return Result(_union(masks, volume), tuple(slices), notes, provenance)
+
+
+def _load(
+    volume: Volume, models: list[str], seen: list[PlanePrompts], pool: PredictorPool, settings: Settings
+) -> dict[str, Predictor]:
+    """The predictors by model, refusing what cannot work before weights are fetched and loaded."""
+    registry = load_registry()
+    for model, plane_prompts in zip(models, seen, strict=True):
+        check_prompts(plane_prompts, registry.get(model))
+        if model in registry:
+            check_window(volume, _window(settings, registry[model]))
+    return {model: pool.predictor(model) for model in dict.fromkeys(models)}
+
+
+def _window(settings: Settings, info: ModelInfo) -> Window:
+    return settings.window or PRESETS[info.default_window]
+
+
+def _inside(box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centers lie within a box's edges; bool (rows, columns)."""
+    u0, v0, u1, v1 = box
+    rows, columns = np.arange(shape[0]), np.arange(shape[1])
+    return ((rows >= v0) & (rows <= v1))[:, None] & ((columns >= u0) & (columns <= u1))[None, :]
+
+
+def _union(masks: list[Mask], volume: Volume) -> Mask:
+    """One mask over the smallest box that holds all of them."""
+    filled = [mask for mask in masks if mask.count]
+    if not filled:
+        return Mask.from_array(np.zeros((1, 1, 1), bool), volume)
+    low = np.min([mask.origin for mask in filled], axis=0)
+    high = np.max([np.add(mask.origin, mask.array.shape[::-1]) for mask in filled], axis=0)
+    array = np.zeros((high - low)[::-1], bool)
+    for mask in filled:
+        box = tuple(slice(s.start - o, s.stop - o) for s, o in zip(mask.box, low[::-1], strict=True))
+        array[box] |= mask.array
+    return Mask.from_array(array, volume, tuple(int(x) for x in low))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"sam-liver-tumor": __version__}
+    for package in ("torch", "segment-anything"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a source folder on the path rather than an installed package
+            versions[package] = "unknown"
+    return versions

@@ -1,0 +1,219 @@
+"""`load_model`: from a weight file to networks that are ready to run.
+
+Prompt encoder, mask decoder and the ViT image encoders are those of segment_anything (Kirillov et al.,
+"Segment Anything", ICCV 2023), with the sizes that its published weights have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from SAMLiverTumorLib.errors import InputError, ModelError
+from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.tiny_vit import TinyViT
+from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+
+_EMBEDDING_CHANNELS = 256
+_EMBEDDING_SIZE = (64, 64)
+# width, depth, heads, and the blocks that attend to the whole image
+_VITS = {
+    "vit_b": (768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
+}
+_TINY_VITS = {1024: "mobile-sam", 256: "lite-medsam"}
+# Constants of the normalization that some training scripts save with the weights.
+_NOT_WEIGHTS = ("pixel_mean", "pixel_std")
+
+
+@dataclass(frozen=True, eq=False)
+class SamModel:
+    """A loaded model: three networks on one device, in evaluation mode, their weights without gradients.
+
+    :param info: how images and prompts have to be made for it.
+    :param sha256: of the weight file, 64 hexadecimal digits; part of the key of each embedding.
+    :param image_encoder: images (b, 3, input_size, input_size) to embeddings (b, 256, 64, 64).
+    :param prompt_encoder: segment_anything's `PromptEncoder`.
+    :param mask_decoder: segment_anything's `MaskDecoder`.
+    :param device: where they are.
+    """
+
+    info: ModelInfo
+    sha256: str
+    image_encoder: nn.Module
+    prompt_encoder: nn.Module
+    mask_decoder: nn.Module
+    device: torch.device
+
+
+def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") -> SamModel:
+    """Load a weight file.
+
+    >>> model = load_model(store.path(info), info)                              # doctest: +SKIP
+    >>> model.image_encoder(images)                                             # doctest: +SKIP
+
+    :param path: a PyTorch checkpoint or a `.safetensors` file.
+    :param info: the registered model that the file was verified to be; None for a user's own file, whose
+        network is then known by its SHA-256 if it is a registered one's and by its shapes if not.
+    :param device: "auto", "cpu", "cuda", "cuda:1" or "mps", see `resolve_device`.
+    :raises ModelError: the file is missing or damaged, or its weights are not exactly the network's.
+    :raises InputError: the device does not exist.
+    """
+    path = Path(path)
+    target = resolve_device(device)
+    state = read_checkpoint(path)
+    if info is None:
+        info = _info_of_file(path, state)
+    networks = build_networks(info.architecture, info.input_size)
+    weights = {
+        name: weight.float() if weight.is_floating_point() else weight
+        for name, weight in state.items()
+        if name not in _NOT_WEIGHTS
+    }
+    _check_names_and_shapes(networks, weights, path, info)
+    networks.load_state_dict(weights, strict=True, assign=True)
+    networks.to(target).eval().requires_grad_(False)
+    return SamModel(info=info, sha256=info.sha256, device=target, **networks)
+
+
+def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
+    """A model's networks as `image_encoder`, `prompt_encoder` and `mask_decoder`, without weights.
+
+    They are on PyTorch's meta device, which takes neither time nor memory for weights that the file's
+    replace anyway: fill them by `load_state_dict(..., assign=True)`.
+
+    :raises ValueError: there is no such architecture for that input size.
+    """
+    if (architecture in _VITS and input_size != 1024) or (
+        architecture not in _VITS and (architecture != "tiny_vit" or input_size not in _TINY_VITS)
+    ):
+        raise ValueError(f"There is no {architecture} for images of {input_size} x {input_size} pixels.")
+    ensure_torchvision_imports()
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+
+    with torch.device("meta"):
+        if architecture == "tiny_vit":
+            image_encoder = TinyViT(_TINY_VITS[input_size])
+        else:
+            width, depth, heads, whole_image = _VITS[architecture]
+            image_encoder = ImageEncoderViT(
+                img_size=input_size,
+                patch_size=16,
+                embed_dim=width,
+                depth=depth,
+                num_heads=heads,
+                mlp_ratio=4,
+                out_chans=_EMBEDDING_CHANNELS,
+                norm_layer=partial(nn.LayerNorm, eps=1e-6),
+                use_rel_pos=True,
+                window_size=14,
+                global_attn_indexes=whole_image,
+            )
+        return nn.ModuleDict(
+            {
+                "image_encoder": image_encoder,
+                "prompt_encoder": PromptEncoder(
+                    embed_dim=_EMBEDDING_CHANNELS,
+                    image_embedding_size=_EMBEDDING_SIZE,
+                    input_image_size=(input_size, input_size),
+                    mask_in_chans=16,
+                ),
+                "mask_decoder": MaskDecoder(
+                    transformer_dim=_EMBEDDING_CHANNELS,
+                    transformer=TwoWayTransformer(
+                        depth=2, embedding_dim=_EMBEDDING_CHANNELS, num_heads=8, mlp_dim=2048
+                    ),
+                    num_multimask_outputs=3,
+                    iou_head_depth=3,
+                    iou_head_hidden_dim=256,
+                ),
+            }
+        )
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the first CUDA device, else the CPU.
+
+    Apple's "mps" has to be asked for by name: it has no float64 and lacks some operators, so that a
+    model may stop there in the middle of a job, and this project has no such machine to test on.
+
+    :raises InputError: there is no such device on this computer; the text says what to give instead.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdecimal())):
+        raise InputError(f"'{name}' is not a device; give auto, cpu, cuda, cuda:1 (the second one) or mps.")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise InputError(
+                f"Device '{name}' was asked for, but PyTorch finds no CUDA graphics card here; give auto or cpu."
+            )
+        if int(number or 0) >= count:
+            raise InputError(f"There is no device '{name}'; the last one here is cuda:{count - 1}.")
+        return torch.device("cuda", int(number or 0))
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("Device 'mps' was asked for, but this computer or its PyTorch has none; give auto or cpu.")
+    return torch.device(kind)
+
+
+def _info_of_file(path: Path, state: dict[str, torch.Tensor]) -> ModelInfo:
+    """What is known of a user's own file."""
+    digest = sha256_of(path)
+    for info in load_registry().values():
+        if info.sha256 == digest:
+            return info
+    detected = detect_architecture(state)
+    return ModelInfo(
+        id=f"file:{path.name}",
+        title=path.name,
+        architecture=detected.architecture,
+        input_size=detected.input_size,
+        prompts=detected.prompts,
+        normalization=detected.normalization,
+        resize=detected.resize,
+        file_name=path.name,
+        size=path.stat().st_size,
+        sha256=digest,
+        licence="unknown",
+        citation="",
+        notes="A file of the user's own; its network was recognized by the shapes of its weights.",
+        sources=(),
+    )
+
+
+def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor], path: Path, info: ModelInfo) -> None:
+    """Make sure that a file holds each of the networks' weights and nothing else.
+
+    :raises ModelError: naming the first that are wrong.
+    """
+    expected = {name: tuple(weight.shape) for name, weight in networks.state_dict().items()}
+    faults = [
+        ("missing", [name for name in expected if name not in weights]),
+        ("unknown", [name for name in weights if name not in expected]),
+        (
+            "of another shape",
+            [
+                f"{name} {tuple(weights[name].shape)} instead of {shape}"
+                for name, shape in expected.items()
+                if name in weights and tuple(weights[name].shape) != shape
+            ],
+        ),
+    ]
+    told = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in faults
+        if names
+    ]
+    if told:
+        raise ModelError(
+            f"The weights in '{path.name}' are not those of {info.title} ({info.architecture}, {info.input_size} "
+            f"pixels): {'; '.join(told)}."
+        )

@@ -1,0 +1,198 @@
+"""`models.json`: which models exist, how each wants its image and prompts, and where its weights come from.
+
+>>> get_model("lite-medsam").prompts
+frozenset({'box'})
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from SAMLiverTumorLib.errors import ModelError
+
+REGISTRY_PATH = Path(__file__).with_name("models.json")
+
+ARCHITECTURES = ("tiny_vit", "vit_b", "vit_l", "vit_h")
+_CHOICES = {
+    "architecture": ARCHITECTURES,
+    "input_size": (256, 1024),
+    "normalization": ("sam", "unit"),
+    "resize": ("longest", "square"),
+}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class BundledSource:
+    """A file of the repository.
+
+    :param path: relative to the repository's top folder.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"the file {self.path} of the extension"
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """One member of a Python package's archive, fetched with pip's settings; no code of the package is run.
+
+    :param name: name of the package.
+    :param version: the exact version.
+    :param archive: "wheel" or "sdist".
+    :param member: path of the file inside the archive.
+    """
+
+    name: str
+    version: str
+    archive: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"the Python package {self.name} {self.version} (through pip, without running any of its code)"
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A file on a web server.
+
+    :param url: https; http is allowed on the loopback interface only.
+    """
+
+    url: str
+
+    def __post_init__(self):
+        check_url(self.url)
+
+    def __str__(self) -> str:
+        return str(urlsplit(self.url).hostname)
+
+
+Source = BundledSource | PackageSource | UrlSource
+_SOURCE_KINDS = {"bundled": BundledSource, "package": PackageSource, "https": UrlSource}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What has to be known of a model before its weights are opened.
+
+    :param id: name for the command line and the panel.
+    :param title: name for people.
+    :param architecture: image encoder: "tiny_vit", "vit_b", "vit_l" or "vit_h".
+    :param input_size: pixels along the side of the network's square input.
+    :param prompts: what the model was trained for: some of "points", "box", "mask".
+    :param normalization: "sam" (mean and deviation of ImageNet on 0..255) or "unit" (the image's own minimum
+        and maximum to 0..1).
+    :param resize: "longest" (longest side to `input_size`, zeros below and to the right) or "square" (stretched).
+    :param file_name: name of the weight file in the store.
+    :param size: bytes of the weight file.
+    :param sha256: of the weight file, 64 lower-case hexadecimal digits.
+    :param licence: SPDX identifier of the weights' licence.
+    :param citation: what to cite when the model was used.
+    :param notes: training data and anything a user should know.
+    :param sources: where the weights come from, in order of trial; the store's own folder always comes first.
+    :param default_window: preset of the HU window that suits the model where the user chose none.
+    """
+
+    id: str
+    title: str
+    architecture: str
+    input_size: int
+    prompts: frozenset[str]
+    normalization: str
+    resize: str
+    file_name: str
+    size: int
+    sha256: str
+    licence: str
+    citation: str
+    notes: str
+    sources: tuple[Source, ...]
+    default_window: str = "wide"
+
+
+def load_registry(path: Path | None = None) -> dict[str, ModelInfo]:
+    """All models, in the file's order.
+
+    :param path: a file in the form of `models.json`; None for the one of this package.
+    :raises ModelError: the file cannot be read, or an entry is malformed.
+    """
+    path = Path(path) if path is not None else REGISTRY_PATH
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The model registry {path} cannot be read: {error}") from error
+    if not isinstance(entries, dict):
+        raise ModelError(f"The model registry {path} must be an object of models by id.")
+    models = {}
+    for model_id, entry in entries.items():
+        try:
+            models[model_id] = _parse(model_id, entry)
+        except (KeyError, TypeError, ValueError, ModelError) as error:
+            raise ModelError(f"Model '{model_id}' in {path} is malformed: {error}") from error
+    return models
+
+
+def get_model(model_id: str) -> ModelInfo:
+    """The model of that id.
+
+    :raises ModelError: no such model; the text lists the known ones.
+    """
+    registry = load_registry()
+    if model_id not in registry:
+        raise ModelError(f"There is no model '{model_id}'. Known models: {', '.join(registry)}.")
+    return registry[model_id]
+
+
+def check_url(url: str) -> None:
+    """Let https pass, and http to this very machine.
+
+    :raises ModelError: any other scheme, http to another host, or no host at all.
+    """
+    parts = urlsplit(url)
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+        return
+    raise ModelError(f"{url!r} is refused: weights are taken from https addresses only.")
+
+
+def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
+    values = {**entry, "id": model_id}
+    known = {field.name for field in fields(ModelInfo)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    for name, choices in _CHOICES.items():
+        if values[name] not in choices:
+            raise ValueError(f"{name} is {values[name]!r}, not one of {choices}")
+    values["prompts"] = frozenset(values["prompts"])
+    if not values["prompts"] or not values["prompts"] <= {"points", "box", "mask"}:
+        raise ValueError("prompts must be some of 'points', 'box' and 'mask'")
+    if not re.fullmatch("[0-9a-f]{64}", values["sha256"]):
+        raise ValueError("sha256 must be 64 lower-case hexadecimal digits")
+    if not isinstance(values["size"], int) or values["size"] <= 0:
+        raise ValueError("size must be a positive number of bytes")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", values["file_name"]):
+        raise ValueError("file_name must be a plain file name")
+    values["sources"] = tuple(_parse_source(source) for source in values["sources"])
+    return ModelInfo(**values)
+
+
+def _parse_source(entry: dict[str, str]) -> Source:
+    values = dict(entry)
+    kind = values.pop("kind")
+    if kind not in _SOURCE_KINDS:
+        raise ValueError(f"source kind is {kind!r}, not one of {tuple(_SOURCE_KINDS)}")
+    source = _SOURCE_KINDS[kind](**values)
+    if isinstance(source, PackageSource) and source.archive not in ("wheel", "sdist"):
+        raise ValueError(f"archive is {source.archive!r}, not 'wheel' or 'sdist'")
+    if isinstance(source, BundledSource):
+        path = PurePosixPath(source.path)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{source.path!r} leaves the repository")
+    return source

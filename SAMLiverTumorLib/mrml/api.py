@@ -1,0 +1,108 @@
+"""`segmentNodes`: volume and markups nodes in, a segment out; panel, Python console and program share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import slicer
+
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
+from SAMLiverTumorLib.inference.segment import Result, Settings, segment
+from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
+from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.prompts import Prompts
+
+
+class Segmented(NamedTuple):
+    """Where a result went, and the result."""
+
+    segmentationNode: slicer.vtkMRMLSegmentationNode
+    segmentId: str
+    result: Result
+
+
+def segmentNodes(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    includeNode: slicer.vtkMRMLMarkupsFiducialNode | None = None,
+    excludeNode: slicer.vtkMRMLMarkupsFiducialNode | None = None,
+    roiNode: slicer.vtkMRMLMarkupsROINode | None = None,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+    segmentName: str = "Liver tumor",
+    plane: str = "axial",
+    window: Window | str | None = None,
+    model: str = AUTO,
+    channels: str = "single",
+    pool: PredictorPool | None = None,
+    confirm: Callable[[str], bool] = lambda question: False,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+) -> Segmented:
+    """Segment with what the nodes say and put the mask into a segment of the scene.
+
+    Nothing in the scene changes unless a mask was made: volume and markups are only read, and the
+    segmentation and segment are added when the network is done.
+
+    :param segmentationNode: where to write; None makes one for the volume.
+    :param segmentName: the segment to add to; made if there is none of that name.
+    :param plane: "axial", "coronal" or "sagittal": the slices that the prompts apply to.
+    :param window: preset name, "LOW,HIGH", a `Window`, or None for the model's own.
+    :param model: registry id, checkpoint file, or "auto".
+    :param pool: keep one between calls, so that models stay loaded and slices encoded.
+    :param confirm: asked before a model is downloaded, when no pool is given; the default declines.
+    :param progress: told of (slices done, slices in all).
+    :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
+        kept to. Without it editing is allowed everywhere and no other segment is changed.
+    :raises SAMLiverTumorError: with a text for the user.
+
+    >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP
+    """
+    prompts = promptsFromNodes(includeNode, excludeNode, roiNode)
+    return segmentPrompts(
+        volumeNode,
+        prompts,
+        segmentationNode,
+        segmentName,
+        Settings(model, plane, parse_window(window) if isinstance(window, str) else window, channels),
+        pool or PredictorPool(confirm),
+        progress,
+        cancel,
+        segmentEditorNode,
+    )
+
+
+def segmentPrompts(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    prompts: Prompts,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+    segmentName: str,
+    settings: Settings,
+    pool: PredictorPool,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+) -> Segmented:
+    """As `segmentNodes`, with prompts that need no markups nodes."""
+    result = segment(volumeFromNode(volumeNode), prompts, pool, settings, progress, cancel)
+    scene = volumeNode.GetScene()
+    made = segmentationNode is None
+    if made:
+        segmentationNode = createSegmentation(scene, volumeNode)
+    segmentation = segmentationNode.GetSegmentation()
+    segmentId = segmentation.GetSegmentIdBySegmentName(segmentName)
+    added = not segmentId
+    if added:
+        segmentId = addTumorSegment(segmentationNode, segmentName)
+    try:
+        writer = SegmentWriter(scene, segmentationNode, volumeNode, segmentEditorNode)
+        writer.write(segmentId, result.mask)
+        setProvenance(segmentationNode, segmentId, result.provenance)
+    except BaseException:
+        if made:
+            scene.RemoveNode(segmentationNode)
+        elif added:
+            segmentation.RemoveSegment(segmentId)
+        raise
+    return Segmented(segmentationNode, segmentId, result)

@@ -1,0 +1,46 @@
+"""Have the Python packages that Slicer lacks, asking the user first. For the panel, inside the Slicer application."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import slicer
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+
+
+def ensurePackages(requirementsPath: str) -> None:
+    """Have PyTorch, through the PyTorch extension, and the packages of a requirements file.
+
+    In Slicer's testing mode nothing is installed.
+
+    :raises SAMLiverTumorError: if something is missing and the user declines, or it cannot be had.
+    :raises subprocess.CalledProcessError: if pip fails.
+    """
+    if not _isInstalled("torch") or not _isInstalled("torchvision"):
+        _installTorch()
+    # Since Slicer 5.12; PyPI's slicer-core comes without it.
+    from slicer import packaging
+
+    try:
+        packaging.pip_ensure(packaging.load_requirements(requirementsPath), requester="SAM Liver Tumor")
+    except RuntimeError as error:  # the user declined
+        raise SAMLiverTumorError(str(error)) from error
+
+
+def _installTorch() -> None:
+    if not _isInstalled("PyTorchUtils"):
+        raise SAMLiverTumorError(
+            'PyTorch is missing. Install the extension "PyTorch" in the Extensions Manager and restart Slicer.'
+        )
+    if not slicer.app.testingEnabled():
+        import PyTorchUtils
+
+        PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.2")
+        importlib.invalidate_caches()
+    if not _isInstalled("torch"):
+        raise SAMLiverTumorError('PyTorch was not installed. The module "PyTorch Util" can install it.')
+
+
+def _isInstalled(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None

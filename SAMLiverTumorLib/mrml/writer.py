@@ -1,0 +1,239 @@
+"""`SegmentWriter`: masks into a segment, by the Segment Editor's rules, box by box, with undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mrml.labelmaps import (
+    boxImage,
+    imageLattice,
+    labelmapsWithVoxels,
+    latticeShift,
+    readBox,
+    referenceLattice,
+    segmentLabelmap,
+    volumeLattice,
+)
+from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode
+
+_EDITOR_LOGIC = slicer.vtkSlicerSegmentEditorLogic
+_EDITOR_NODE = slicer.vtkMRMLSegmentEditorNode
+
+
+class SegmentWriter:
+    """Writes masks of one volume into the segments of one segmentation.
+
+    Whatever was in the segment before stays: a refined mask takes back only what the same prompts had
+    added. Other segments stay as they are, unless the user's overwrite mode says otherwise.
+
+    :param segmentEditorNode: the user's Segment Editor settings (masking, overwrite mode, editable
+        intensity range). They are read at each write; the node itself is never changed. None allows
+        editing everywhere and overwrites nothing.
+    :param maximumUndoStates: how many states of the segmentation are kept.
+
+    >>> writer = SegmentWriter(scene, segmentationNode, volumeNode)
+    >>> writer.saveStateForUndo()
+    >>> added = writer.write(segmentId, mask)
+    >>> added = writer.write(segmentId, refinedMask, previous=added)
+    >>> writer.undo()
+    True
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        maximumUndoStates: int = 102,
+    ) -> None:
+        self.segmentationNode = segmentationNode
+        self.volumeNode = volumeNode
+        self.userEditorNode = segmentEditorNode
+        self.maximumUndoStates = maximumUndoStates
+        self._editorNode = self._ownEditorNode(scene)
+        self._logic = _EDITOR_LOGIC()
+        self._logic.SetMRMLScene(scene)
+        # made here because the logic does not hand out its own, whose time stamp tells about changes
+        self._history = slicer.vtkSegmentationHistory()
+        self._history.SetMaximumNumberOfStates(maximumUndoStates)
+        self._logic.SetSegmentationHistory(self._history)
+        self._logic.SetSegmentEditorNode(self._editorNode)
+        self._history.SetSegmentation(segmentationNode.GetSegmentation())
+        self._savedAt = self._history.GetMTime()
+
+    def write(self, segmentId: str, mask: Mask, previous: Mask | None = None) -> Mask:
+        """Make `mask` part of the segment; take back what `previous` had added and `mask` lacks.
+
+        Costs time by the size of the two masks' box and of the segment, not of the volume.
+
+        :param previous: what the last write for the same prompts returned.
+        :return: the voxels now in the segment that these writes have added to it. Voxels that were in
+            the segment before them, and voxels that the user's masking refused, are not among them.
+        :raises InputError: no such segment; the mask belongs to another volume or to where the volume
+            was before it was moved; the segmentation lies on another voxel grid.
+        """
+        volume = gridFromNode(self.volumeNode)
+        self._checkBelongs(mask, volume)
+        if mask.count == 0 and (previous is None or previous.count == 0):
+            segmentLabelmap(self.segmentationNode, segmentId)
+            return mask
+        lattice, latticeOffset = self._editingLattice(segmentId, volume)
+        origin, shape = _unionBox(mask, previous)
+        wanted = _inBox(mask, origin, shape)
+        ours = _inBox(previous, origin, shape)
+        present = self._readSegment(segmentId, volume, origin, shape)
+        toAdd = wanted & ~present
+        toRemove = ours & ~wanted & present
+        if not toAdd.any() and not toRemove.any():
+            return Mask.from_array(ours & present, volume, origin)
+        self._applyRules(segmentId)
+        start = np.array(origin) + latticeOffset
+        # removed first: an emptied labelmap shrinks before it grows again
+        self._modify(segmentId, toRemove, start, lattice, _EDITOR_LOGIC.ModificationModeRemove)
+        self._modify(segmentId, toAdd, start, lattice, _EDITOR_LOGIC.ModificationModeAdd)
+        # read again, since masking may have refused some of it
+        present = self._readSegment(segmentId, volume, origin, shape)
+        return Mask.from_array((ours | toAdd) & present, volume, origin)
+
+    def saveStateForUndo(self) -> None:
+        """Remember the segmentation as it is; call before a change. Unchanged states are kept once."""
+        self._logic.SaveStateForUndo()
+        self._savedAt = self._history.GetMTime()
+
+    def undo(self) -> bool:
+        """Restore the segmentation as it was at the last saved state before this; whether it could."""
+        if not self.canUndo:
+            return False
+        self._logic.Undo()
+        self._savedAt = self._history.GetMTime()
+        return True
+
+    def redo(self) -> bool:
+        """Restore what the last undo took back; whether it could."""
+        if not self.canRedo:
+            return False
+        self._logic.Redo()
+        self._savedAt = self._history.GetMTime()
+        return True
+
+    @property
+    def canUndo(self) -> bool:
+        """Whether there is a saved state to go back to."""
+        return bool(self._logic.CanUndo())
+
+    @property
+    def canRedo(self) -> bool:
+        """Whether there is an undone state to come back to."""
+        return bool(self._logic.CanRedo())
+
+    @property
+    def changedSinceSave(self) -> bool:
+        """Whether anything in the segmentation changed since it was last saved, undone or redone."""
+        return self._history.GetMTime() != self._savedAt
+
+    def _ownEditorNode(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
+        """A hidden editor node: selecting segments in the user's one would change their screen.
+
+        One for each segmentation: the undo history of a logic is lost when its editor node turns to
+        another segmentation.
+        """
+        node = _EDITOR_NODE()
+        node.SetSingletonTag(f"SAMLiverTumor.{self.segmentationNode.GetID()}")
+        node.SetName("SAMLiverTumor segment writer")
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        node = scene.AddNode(node)
+        node.SetAndObserveSegmentationNode(self.segmentationNode)
+        node.SetAndObserveSourceVolumeNode(self.volumeNode)
+        return node
+
+    def _applyRules(self, segmentId: str) -> None:
+        """Take over masking and overwrite mode from the user's editor node, or the safe ones."""
+        ownNode, userNode = self._editorNode, self.userEditorNode
+        ownNode.SetAndObserveSegmentationNode(self.segmentationNode)
+        ownNode.SetAndObserveSourceVolumeNode(self.volumeNode)
+        ownNode.SetSelectedSegmentID(segmentId)
+        if userNode is None:
+            ownNode.SetOverwriteMode(_EDITOR_NODE.OverwriteNone)
+            ownNode.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+            ownNode.SetSourceVolumeIntensityMask(False)
+            return
+        if userNode.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment:
+            maskSegmentId = userNode.GetMaskSegmentID()
+            if not maskSegmentId or self.segmentationNode.GetSegmentation().GetSegment(maskSegmentId) is None:
+                raise InputError(
+                    "Segment Editor's masking allows editing inside one segment only, and that segment is not in "
+                    f"'{self.segmentationNode.GetName()}'; choose another editable area in Segment Editor, Masking."
+                )
+            ownNode.SetMaskSegmentID(maskSegmentId)
+        ownNode.SetMaskMode(userNode.GetMaskMode())
+        ownNode.SetOverwriteMode(userNode.GetOverwriteMode())
+        ownNode.SetSourceVolumeIntensityMask(userNode.GetSourceVolumeIntensityMask())
+        ownNode.SetSourceVolumeIntensityMaskRange(userNode.GetSourceVolumeIntensityMaskRange())
+
+    def _checkBelongs(self, mask: Mask, volume: Grid) -> None:
+        if mask.dimensions != volume.dimensions or not np.allclose(mask.ijk_to_ras, volume.ijk_to_ras, atol=1e-6):
+            raise InputError(
+                f"The mask was made for another volume than '{volume.name}', or the volume has been moved or "
+                "transformed since; segment again."
+            )
+
+    def _editingLattice(self, segmentId: str, volume: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """The lattice to edit on and what to add to the volume's voxel indices to get its own.
+
+        Editing on another lattice than a labelmap's would resample it, and every segment that shares it.
+        """
+        segmentLabelmap(self.segmentationNode, segmentId)
+        wanted = volumeLattice(volume.ijk_to_ras, self.segmentationNode)
+        layers = labelmapsWithVoxels(self.segmentationNode)
+        reference = referenceLattice(self.segmentationNode)
+        if reference is None or (not layers and latticeShift(reference, wanted, volume.dimensions) is None):
+            self.segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
+            reference = referenceLattice(self.segmentationNode)
+        offset = latticeShift(reference, wanted, volume.dimensions)
+        if offset is None or any(
+            latticeShift(imageLattice(layer), wanted, volume.dimensions) is None for layer in layers
+        ):
+            raise InputError(
+                f"Segmentation '{self.segmentationNode.GetName()}' has another voxel grid or position than volume "
+                f"'{volume.name}'; put both under the same transform, or make a new segmentation for this volume."
+            )
+        return reference, offset
+
+    def _readSegment(self, segmentId: str, volume: Grid, origin, shape) -> np.ndarray:
+        labelmap, labelValue = segmentLabelmap(self.segmentationNode, segmentId)
+        if labelmap is None:
+            return np.zeros(shape, bool)
+        wanted = volumeLattice(volume.ijk_to_ras, self.segmentationNode)
+        shift = latticeShift(imageLattice(labelmap), wanted, volume.dimensions)
+        return readBox(labelmap, labelValue, np.array(origin) + shift, shape)
+
+    def _modify(self, segmentId: str, box: np.ndarray, start: np.ndarray, lattice: np.ndarray, mode: int) -> None:
+        filled = np.argwhere(box)
+        if not len(filled):
+            return
+        low, high = filled.min(axis=0), filled.max(axis=0) + 1
+        part = box[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        image = boxImage(part, start + low[::-1], lattice)
+        self._logic.ModifySegmentByLabelmap(self.segmentationNode, segmentId, image, mode, True, False)
+
+
+def _unionBox(mask: Mask, previous: Mask | None) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First voxel (i, j, k) and shape (k, j, i) of the box around both masks; one of them has voxels."""
+    masks = [m for m in (mask, previous) if m is not None and m.count]
+    low = np.min([m.origin for m in masks], axis=0)
+    high = np.max([np.array(m.origin) + m.array.shape[::-1] for m in masks], axis=0)
+    return tuple(int(x) for x in low), tuple(int(x) for x in (high - low)[::-1])
+
+
+def _inBox(mask: Mask | None, origin: tuple[int, int, int], shape: tuple[int, int, int]) -> np.ndarray:
+    """The mask in a box that holds all of it, bool (k, j, i)."""
+    box = np.zeros(shape, bool)
+    if mask is not None and mask.count:
+        first = [m - o for m, o in zip(mask.origin, origin, strict=True)][::-1]
+        box[tuple(slice(f, f + n) for f, n in zip(first, mask.array.shape, strict=True))] = mask.array
+    return box
