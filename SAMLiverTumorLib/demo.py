@@ -23,7 +23,7 @@ from SAMLiverTumorLib.io.grids import onto_grid
 from SAMLiverTumorLib.io.labels import read_labels
 from SAMLiverTumorLib.mrml.api import Segmented, segmentNodes
 from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import createPromptNodes, volumeFromNode
+from SAMLiverTumorLib.mrml.nodes import createPromptNodes, definedPointsRas, volumeFromNode
 from SAMLiverTumorLib.mrml.render import renderScene
 from SAMLiverTumorLib.mrml.scene_io import loadVolume, saveScene, saveSegmentation
 from SAMLiverTumorLib.mrml.segments import createSegmentation, segmentArray
@@ -74,10 +74,12 @@ def run_demo(
     segmentationNode = createSegmentation(scene, volumeNode, "Liver tumors")
     lesions = largest_components(reference, max(LESIONS))
     done: list[Segmented] = []
+    clicks = []
     for number in LESIONS:
         name = f"Tumor {number}"
         nodes = createPromptNodes(scene, name)
         place_prompts(volume, lesions[number - 1], *nodes)
+        clicks.append(definedPointsRas(nodes[0])[0])
         say(f"{name}: box of {'x'.join(f'{s:.0f}' for s in nodes[2].GetSize())} mm, one include and one exclude point")
         done.append(
             segmentNodes(
@@ -96,8 +98,7 @@ def run_demo(
     with atomic_path(written[2], overwrite=True) as temporary:
         text = json.dumps(_report(evaluation, done, volume), indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
-    center = apply_affine(volume.ijk_to_ras, np.argwhere(lesions[LESIONS[0] - 1]).mean(axis=0)[::-1])[0]
-    missing = renderScene(written[1], out, tuple(center))
+    missing = renderScene(written[1], out, tuple(clicks[0]))
     if missing is None:
         written += [out / name for name in ("axial.png", "coronal.png", "three_d.png")]
     return DemoResult(evaluation, tuple(written), missing)

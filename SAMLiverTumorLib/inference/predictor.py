@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.pool import check_prompts
 from SAMLiverTumorLib.prompts import PlanePrompts
@@ -115,9 +116,7 @@ class Predictor:
         info, device = self.model.info, self.model.device
         geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
         picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
-        picture = functional.interpolate(
-            picture, size=geometry.resized, mode="bilinear", align_corners=False, antialias=True
-        )
+        picture = resize_picture(picture, geometry.resized)
         if info.normalization == "unit":
             low, high = picture.min(), picture.max()
             picture = (picture - low) / torch.clamp(high - low, min=1e-8)

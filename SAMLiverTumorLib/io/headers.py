@@ -36,7 +36,7 @@ def _check_nifti(path: Path) -> None:
     try:
         with opener(path, "rb") as stream:
             header = stream.read(348)
-            order, dimensions, spacing, voxel_bits, offset = _nifti_fields(path, header)
+            dimensions, spacing, voxel_bits, offset = _nifti_fields(path, header)
             length = len(header)
             while chunk := stream.read(_CHUNK):
                 length += len(chunk)
@@ -51,7 +51,7 @@ def _check_nifti(path: Path) -> None:
 
 
 def _nifti_fields(path: Path, header: bytes):
-    """(byte order, dimensions, spacing of the first three, bits per voxel, offset of the voxels)."""
+    """(dimensions, spacing of the first three, bits per voxel, offset of the voxels)."""
     if len(header) == 348:
         for order in "<>":
             if struct.unpack_from(order + "i", header, 0)[0] == 348:
@@ -60,7 +60,7 @@ def _nifti_fields(path: Path, header: bytes):
                 spacing = struct.unpack_from(order + "8f", header, 76)[1 : min(rank, 3) + 1]
                 bits = struct.unpack_from(order + "h", header, 72)[0]
                 offset = struct.unpack_from(order + "f", header, 108)[0]
-                return order, dimensions[:rank], spacing, bits, int(offset) if 0 <= offset < 1 << 30 else 352
+                return dimensions[:rank], spacing, bits, int(offset) if 0 <= offset < 1 << 30 else 352
         if struct.unpack_from("<i", header, 0)[0] == 540 or struct.unpack_from(">i", header, 0)[0] == 540:
             raise InputError(f"'{path}' is a NIfTI-2 file; save it as NIfTI-1, NRRD or MHA.")
     raise InputError(f"'{path}' is not a NIfTI file; check that it is what its name says.")
