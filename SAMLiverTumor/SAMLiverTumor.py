@@ -99,7 +99,7 @@ class SAMLiverTumorParameterNode:
     segmentation: slicer.vtkMRMLSegmentationNode
     segmentName: str = "Liver tumor"
     plane: Annotated[str, Choice(["axial", "coronal", "sagittal"])] = "axial"
-    window: Annotated[str, Choice(list(PRESETS))] = "liver"
+    window: Annotated[str, Choice(["auto", *PRESETS])] = "auto"
     model: Annotated[str, Choice(["auto", *load_registry()])] = "auto"
 
 
@@ -266,7 +266,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         """
         from SAMLiverTumorLib.mrml.api import segmentNodes
 
-        return segmentNodes(
+        segmented = segmentNodes(
             parameters.volume,
             includeNode=parameters.include,
             excludeNode=parameters.exclude,
@@ -279,6 +279,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             confirm=confirm or (lambda question: False),
             progress=progress,
         )
+        return segmented.segmentationNode, segmented.segmentId
 
 
 class SAMLiverTumorTest(ScriptedLoadableModuleTest):

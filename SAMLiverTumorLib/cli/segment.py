@@ -44,7 +44,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     picture.add_argument(
         "--window",
         metavar="NAME|LOW,HIGH",
-        help=f"intensity range to show: {', '.join(PRESETS)}, or two values (default: the model's own)",
+        default="auto",
+        help=f"intensity range to show: {', '.join(PRESETS)}, or two values (default: auto, the model's own)",
     )
     picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="how the three colors are filled")
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output, args.overwrite)
     if args.json:
         check_output(args.json, args.overwrite)
-    window = parse_window(args.window) if args.window else None
+    window = None if args.window == "auto" else parse_window(args.window)
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool

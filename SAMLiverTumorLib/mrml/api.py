@@ -31,7 +31,7 @@ def segmentNodes(
     segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
     segmentName: str = "Liver tumor",
     plane: str = "axial",
-    window: Window | str | None = None,
+    window: Window | str | None = AUTO,
     model: str = AUTO,
     channels: str = "single",
     pool: PredictorPool | None = None,
@@ -48,7 +48,7 @@ def segmentNodes(
     :param segmentationNode: where to write; None makes one for the volume.
     :param segmentName: the segment to add to; made if there is none of that name.
     :param plane: "axial", "coronal" or "sagittal": the slices that the prompts apply to.
-    :param window: preset name, "LOW,HIGH", a `Window`, or None for the model's own.
+    :param window: preset name, "LOW,HIGH", a `Window`, or "auto" for the one the model does best with.
     :param model: registry id, checkpoint file, or "auto".
     :param pool: keep one between calls, so that models stay loaded and slices encoded.
     :param confirm: asked before a model is downloaded, when no pool is given; the default declines.
@@ -60,12 +60,14 @@ def segmentNodes(
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP
     """
     prompts = promptsFromNodes(includeNode, excludeNode, roiNode)
+    if isinstance(window, str):
+        window = None if window == AUTO else parse_window(window)
     return segmentPrompts(
         volumeNode,
         prompts,
         segmentationNode,
         segmentName,
-        Settings(model, plane, parse_window(window) if isinstance(window, str) else window, channels),
+        Settings(model, plane, window, channels),
         pool or PredictorPool(confirm),
         progress,
         cancel,

@@ -35,7 +35,8 @@ def segmentNodes(volumeNode, **options):
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
     logic.SetMRMLScene(slicer.mrmlScene)
     segmentationNode = add("vtkMRMLSegmentationNode")
-    return segmentationNode, segmentationNode.GetSegmentation().AddEmptySegment("id", "Lesion 1")
+    segmentId = segmentationNode.GetSegmentation().AddEmptySegment("id", "Lesion 1")
+    return SimpleNamespace(segmentationNode=segmentationNode, segmentId=segmentId)
 enabled, texts, fail = [], [], False
 stand_in.put("SAMLiverTumorLib.mrml.packages", ensurePackages=lambda path: None)
 volumeNode = add("vtkMRMLScalarVolumeNode")
@@ -287,7 +288,7 @@ def test_slicers_own_parameter_node_wrapper_takes_the_parameter_node(run):
     run(
         """
 node = module.SAMLiverTumorParameterNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
-assert (node.volume, node.segmentName, node.window, node.model) == (None, "Liver tumor", "liver", "auto")
+assert (node.volume, node.segmentName, node.window, node.model) == (None, "Liver tumor", "auto", "auto")
 node.roi = add("vtkMRMLMarkupsROINode")
 assert node.roi.IsA("vtkMRMLMarkupsROINode")
 try:
