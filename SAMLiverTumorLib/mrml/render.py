@@ -79,15 +79,17 @@ def renderPictures(mrbPath: Path | str, outFolder: Path | str, centerRas: tuple[
         raise InputError(f"'{mrbPath}' holds no volume to render.")
     center = np.array(centerRas, dtype=float)
     _prepare(scene, volumeNode)
-    for name, orientation in (("axial.png", "Axial"), ("coronal.png", "Coronal")):
+    bounds = _contentBounds(scene, center)
+    for name, orientation in (("coronal.png", "Coronal"), ("axial.png", "Axial")):
         view = SliceView(scene, orientation, volumeNode, SIZE)
         view.show(center)
         view.save(outFolder / name)
-        # the axial slice stays in the 3D picture, to show where the tumors lie
-        view.sliceNode.SetSliceVisible(orientation == "Axial")
-    view = ThreeDView(scene, SIZE)
-    view.show(_contentBounds(scene, center))
-    view.save(outFolder / "three_d.png")
+    # an axial slice stays in the 3D picture to show where the tumors lie, beneath them so as to hide none
+    view.show(np.array([*center[:2], bounds[2, 0]]))
+    view.sliceNode.SetSliceVisible(True)
+    threeD = ThreeDView(scene, SIZE)
+    threeD.show(bounds)
+    threeD.save(outFolder / "three_d.png")
 
 
 def _prepare(scene, volumeNode) -> None:

@@ -143,10 +143,10 @@ class ThreeDView(_View):
         light.AddLightsToRenderer(self.renderer)
 
     def show(self, boundsRas: np.ndarray) -> None:
-        """Look at a world box (3, 2) in mm from the front, a little from the patient's left and above."""
+        """Look at a world box (3, 2) in mm from the patient's right, a little from the front and above."""
         center = boundsRas.mean(axis=1)
         radius = 0.5 * float(np.linalg.norm(np.ptp(boundsRas, axis=1)))
-        direction = np.array([-0.45, 0.80, 0.40])
+        direction = np.array([0.80, 0.42, 0.50])
         direction /= np.linalg.norm(direction)
         camera = self.renderer.GetActiveCamera()
         camera.SetViewAngle(30)
