@@ -12,11 +12,13 @@ sagittal   posterior               inferior
 
 The network so gets the same picture of the same patient however the file was stored.
 Plane coordinates are (u, v, w): column, row, step along the normal; pixel centers are integers and
-the picture itself lies at w = 0.
+the picture itself lies at w = 0. The normal of a straight slice points superior, anterior or right,
+also where the voxel index runs the other way.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import permutations, product
 
@@ -26,6 +28,9 @@ from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 ORIENTATIONS = ("axial", "coronal", "sagittal")
+
+# A millionth of a voxel: what affines and their inverses may round away.
+_TIE = 1e-6
 
 # Patient axis (0 R, 1 A, 2 S) and direction (+1/-1 along it) of columns, rows and normal.
 _LAYOUT = {
@@ -104,10 +109,11 @@ def slice_plane(volume: Volume, name: str, index: int) -> Plane:
         to_ijk[axis, column] = step
         to_ijk[axis, 3] = 0 if step > 0 else dimensions[axis] - 1
         shape[1 - column] = dimensions[axis]
-    axis = axes[layout[2][0]]
+    patient_axis, direction = layout[2]
+    axis = axes[patient_axis]
     if not 0 <= index < dimensions[axis]:
         raise InputError(f"'{volume.name}' has {name} slices 0 to {dimensions[axis] - 1}; there is no slice {index}.")
-    to_ijk[axis, 2] = 1.0
+    to_ijk[axis, 2] = direction * signs[patient_axis]
     to_ijk[axis, 3] = index
     return Plane(name, to_ijk, volume.ijk_to_ras @ to_ijk, tuple(shape), axis, int(index))
 
@@ -118,10 +124,29 @@ def slice_at(volume: Volume, name: str, point_ras: np.ndarray) -> Plane:
     :raises PromptError: the point lies outside the volume.
     """
     axis = normal_axis(volume, name)
-    index = round(float(apply_affine(volume.ras_to_ijk, point_ras)[0, axis]))
-    if not 0 <= index < volume.dimensions[axis]:
+    position, last = float(apply_affine(volume.ras_to_ijk, point_ras)[0, axis]), volume.dimensions[axis] - 1
+    if not -0.5 - 1e-6 <= position <= last + 0.5 + 1e-6:
         raise PromptError(f"Point {_text(point_ras)} lies outside '{volume.name}'; no {name} slice passes through it.")
-    return slice_plane(volume, name, index)
+    for index in nearest_slices(position):
+        if 0 <= index <= last:
+            plane = slice_plane(volume, name, index)
+            if within_step(plane.from_ras(point_ras)[0, 2]):
+                return plane
+    # on the border that a plane's step does not include
+    return slice_plane(volume, name, 0 if position < 0 else last)
+
+
+def nearest_slices(position: float) -> tuple[int, ...]:
+    """Voxel indices nearest to a continuous one: two where it lies halfway between them, else one."""
+    return tuple(sorted({math.floor(position + 0.5 - _TIE), math.floor(position + 0.5 + _TIE)}))
+
+
+def within_step(w: np.ndarray) -> np.ndarray:
+    """Whether heights above a plane, in its steps, are nearer to it than to its neighbors.
+
+    Halfway counts for the neighbor along the normal, so that every height belongs to exactly one plane.
+    """
+    return (w >= -0.5 - _TIE) & (w < 0.5 - _TIE)
 
 
 def oblique_plane(volume: Volume, slice_to_ras: np.ndarray) -> Plane:
@@ -139,6 +164,8 @@ def oblique_plane(volume: Volume, slice_to_ras: np.ndarray) -> Plane:
     row = -(up - column * (up @ column))
     row /= np.linalg.norm(row)
     normal = np.cross(column, row)
+    if normal @ slice_to_ras[:3, 2] < 0:
+        normal = -normal
     pixel = min(volume.spacing)
     # A unit of w has to be one voxel layer thick: of all voxel axes the plane's normal crosses, the
     # widest step it takes between neighboring voxel centers.
@@ -175,10 +202,11 @@ def _section(corners: np.ndarray, w: float) -> np.ndarray | None:
     points = []
     for a, b in _EDGES:
         (ua, va, wa), (ub, vb, wb) = corners[a], corners[b]
-        if min(wa, wb) - 1e-9 <= w <= max(wa, wb) + 1e-9:
-            t = 0.0 if abs(wb - wa) < 1e-12 else min(max((w - wa) / (wb - wa), 0.0), 1.0)
+        if min(wa, wb) - _TIE <= w <= max(wa, wb) + _TIE:
+            level = abs(wb - wa) < _TIE
+            t = 0.0 if level else min(max((w - wa) / (wb - wa), 0.0), 1.0)
             points.append((ua + t * (ub - ua), va + t * (vb - va)))
-            if abs(wb - wa) < 1e-12:
+            if level:
                 points.append((ub, vb))
     return np.array(points) if points else None
 

@@ -8,12 +8,15 @@ from itertools import product
 import numpy as np
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.plane import Plane, box_section, normal_axis, slice_plane
+from SAMLiverTumorLib.plane import Plane, box_section, nearest_slices, normal_axis, slice_plane, within_step
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 # A click this far outside the image is a slip of the hand and is moved to the border; farther out
 # it was meant for something else and is refused.
 _SLIP_MM = 5.0
+
+# Nearer than this to the volume's border (mm or voxels) is on it.
+_BORDER = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +148,13 @@ def fit_to_volume(prompts: Prompts, volume: Volume) -> tuple[Prompts, tuple[str,
         for n, point in enumerate(points):
             ijk = apply_affine(volume.ras_to_ijk, point)[0]
             # the outermost voxels reach half a voxel beyond their centers
-            if ((ijk >= -0.5) & (ijk <= upper + 0.5)).all():
+            if ((ijk > -0.5 + _BORDER) & (ijk < upper + 0.5 - _BORDER)).all():
                 continue
+            border = apply_affine(volume.ijk_to_ras, np.clip(ijk, -0.5, upper + 0.5))[0]
+            distance = float(np.linalg.norm(border - point))
             points[n] = apply_affine(volume.ijk_to_ras, np.clip(ijk, 0, upper))[0]
-            distance = float(np.linalg.norm(points[n] - point))
+            if distance < _BORDER:
+                continue  # on the border itself, where no slice is nearest
             where = f"{kind.capitalize()} point {n + 1} at R {point[0]:.1f}, A {point[1]:.1f}, S {point[2]:.1f} mm"
             if distance > _SLIP_MM:
                 raise PromptError(f"{where} lies {distance:.0f} mm outside '{volume.name}'; move or delete it.")
@@ -166,12 +172,13 @@ def fit_to_volume(prompts: Prompts, volume: Volume) -> tuple[Prompts, tuple[str,
 def on_plane(prompts: Prompts, plane: Plane) -> PlanePrompts:
     """The part of the prompts that lies on a plane: points within half a step of it, the box's section.
 
-    A flat box, or one thinner than a step, counts when it lies within half a step of the plane.
+    A flat box, or one thinner than a step, counts when it lies within half a step of the plane. What lies
+    halfway between two slices belongs to the superior, anterior or right one, however the volume is stored.
     """
     points, labels = [], []
     for kind, label in (("include", 1), ("exclude", 0)):
         uvw = plane.from_ras(getattr(prompts, kind))
-        here = np.abs(uvw[:, 2]) <= 0.5 + 1e-9
+        here = within_step(uvw[:, 2])
         points.append(uvw[here, :2])
         labels.append(np.full(int(here.sum()), label))
     return PlanePrompts(
@@ -189,12 +196,13 @@ def prompts_by_slice(prompts: Prompts, volume: Volume, orientation: str) -> dict
     indices: set[int] = set()
     for points in (prompts.include, prompts.exclude):
         ijk = apply_affine(volume.ras_to_ijk, points)
-        indices.update(int(n) for n in np.rint(ijk[:, axis]))
+        indices.update(index for position in ijk[:, axis] for index in nearest_slices(float(position)))
     if prompts.box is not None:
         reach = apply_affine(volume.ras_to_ijk, prompts.box.corners)[:, axis]
-        crossed = range(int(np.ceil(reach.min() - 1e-6)), int(np.floor(reach.max() + 1e-6)) + 1)
+        first, last = int(np.ceil(reach.min() - 1e-6)), int(np.floor(reach.max() + 1e-6))
+        crossed = range(max(first, 0), min(last, volume.dimensions[axis] - 1) + 1)
         # a box between two slice centers means the slice it is nearest to
-        indices.update(crossed or [int(np.floor(reach.mean() + 0.5 + 1e-6))])
+        indices.update(crossed or nearest_slices(float(reach.mean())))
     found = {}
     for index in sorted(indices):
         if 0 <= index < volume.dimensions[axis]:
@@ -207,8 +215,10 @@ def prompts_by_slice(prompts: Prompts, volume: Volume, orientation: str) -> dict
             if seen.says_where:
                 found[index] = seen
     if not found:
+        flat = prompts.box is not None and (prompts.box.size == 0).any()
+        remedy = ", or choose the orientation that the flat box was drawn in" if flat else ""
         raise PromptError(
-            f"No {orientation} slice of '{volume.name}' has a prompt on it; move the prompts onto the volume."
+            f"No {orientation} slice of '{volume.name}' has a prompt on it; move the prompts onto the volume{remedy}."
         )
     return found
 
@@ -218,9 +228,9 @@ def _box_on_plane(prompts: Prompts, plane: Plane) -> tuple[float, float, float, 
         return None
     corners = plane.from_ras(prompts.box.corners)
     w = corners[:, 2]
-    if w.max() - w.min() < 1.0:
+    if w.max() - w.min() < 1.0 - 1e-6:
         # thinner than a slice: its whole outline, on the slice it is nearest to
-        if not -0.5 - 1e-6 <= float(w.mean()) < 0.5 - 1e-6:
+        if not within_step(w.mean()):
             return None
         return (*corners[:, :2].min(axis=0).tolist(), *corners[:, :2].max(axis=0).tolist())
     return box_section(corners, 0.0)

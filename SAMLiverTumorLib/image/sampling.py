@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.plane import Plane
+from SAMLiverTumorLib.plane import Plane, within_step
 from SAMLiverTumorLib.volume import Volume
 
 
@@ -15,11 +15,12 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
     A slice of the volume's own grid is a view, without interpolation and without a copy; an oblique
     plane is interpolated linearly and reads the volume's least value outside of it.
 
-    :param step: whole steps along the normal: 0 the plane itself, -1 and 1 its neighbors. Neighbors
+    :param step: whole steps along the normal: 0 the plane itself, -1 and 1 its neighbors. Straight neighbors
         beyond the volume repeat its border.
     """
     if plane.axis is not None:
-        index = min(max(plane.index + step, 0), volume.dimensions[plane.axis] - 1)
+        along = step if plane.to_ijk[plane.axis, 2] > 0 else -step
+        index = min(max(plane.index + along, 0), volume.dimensions[plane.axis] - 1)
         # array axes are (k, j, i): voxel axis a is array axis 2 - a
         return _as_picture(_slice_view(volume.array, 2 - plane.axis, index), plane)
     from scipy.ndimage import map_coordinates
@@ -28,9 +29,13 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
     u, v = np.meshgrid(np.arange(columns, dtype=float), np.arange(rows, dtype=float))
     m = plane.to_ijk
     ijk = [m[a, 0] * u + m[a, 1] * v + m[a, 2] * step + m[a, 3] for a in range(3)]
-    return map_coordinates(
-        volume.array, ijk[::-1], output=np.float32, order=1, mode="constant", cval=volume.intensity_range[0]
-    )
+    # the outermost voxels reach half a voxel beyond their centers, and rounding may put a plane through
+    # them a little outside: only beyond that is the picture empty
+    picture = map_coordinates(volume.array, ijk[::-1], output=np.float32, order=1, mode="nearest")
+    sizes = volume.dimensions
+    outside = [(x < -0.5 - 1e-6) | (x > size - 0.5 + 1e-6) for x, size in zip(ijk, sizes, strict=True)]
+    picture[np.logical_or.reduce(outside)] = volume.intensity_range[0]
+    return picture
 
 
 def mask_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> Mask:
@@ -58,7 +63,8 @@ def mask_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> Mask:
     u, v, w = (inverse[a, 0] * i + inverse[a, 1] * j + inverse[a, 2] * k + inverse[a, 3] for a in range(3))
     column, row = np.rint(u).astype(int), np.rint(v).astype(int)
     rows, columns = plane.shape
-    inside = (np.abs(w) <= 0.5) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    # the plane seen from the voxel: halfway between two layers it belongs to the one along the normal
+    inside = within_step(-w) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     array = np.zeros(inside.shape, bool)
     array[inside] = picture[row[inside], column[inside]]
     return Mask.from_array(array, volume, tuple(int(x) for x in low))

@@ -16,6 +16,8 @@ T = TypeVar("T")
 class EmbeddingCache:
     """Least-recently-used cache bounded in bytes; safe to use from several threads.
 
+    The newest entry stays even if it alone is larger than the bound: it is the one being prompted.
+
     Keys name content (pixels, spacing, model hash), so nothing has to be invalidated when a volume,
     a window or a model changes.
 

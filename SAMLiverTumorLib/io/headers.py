@@ -1,84 +1,205 @@
 """What an image file's header promises, checked because ITK reads past it in silence.
 
-Seen with SimpleITK 2.5: a truncated NIfTI file gives a full-size image with garbage in the missing part, and
-a spacing of zero or NaN becomes 1 mm. Both would put a wrong tumor volume into a report.
+Seen with SimpleITK 2.5: a truncated NIfTI file gives a full-size image with garbage in the missing part,
+damaged compressed NRRD and MetaImage files give garbage, a spacing of NaN (and in most formats of zero or
+below) becomes 1 mm, and NaN voxels of NIfTI files become 0. Each would put a wrong tumor volume into a report.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 
 _CHUNK = 1 << 22
+_HEADER_LIMIT = 1 << 20
+
+_NIFTI_FLOATS = {16: "f4", 64: "f8"}
+
+_METAIMAGE_BYTES = {
+    "MET_CHAR": 1,
+    "MET_UCHAR": 1,
+    "MET_SHORT": 2,
+    "MET_USHORT": 2,
+    "MET_INT": 4,
+    "MET_UINT": 4,
+    "MET_LONG": 4,
+    "MET_ULONG": 4,
+    "MET_LONG_LONG": 8,
+    "MET_ULONG_LONG": 8,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}
 
 
 def check_header(path: Path) -> None:
-    """Refuse an image file whose spacing is unusable or whose voxels are not all there.
+    """Refuse an image file whose spacing is unusable or whose voxels are not all there, undamaged.
 
-    NIfTI and MetaImage are checked here; the NRRD reader itself refuses both.
+    NIfTI, NRRD and MetaImage are told by their suffix; anything else is left to its reader.
 
-    :raises InputError: naming the file and what is wrong with it.
+    :raises InputError: the file cannot be opened, or naming the file and what is wrong with it.
     """
     name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
-        _check_nifti(path)
-    elif name.endswith((".mha", ".mhd")):
-        _check_metaimage(path)
+    try:
+        if name.endswith((".nii", ".nii.gz")):
+            _check_nifti(path)
+        elif name.endswith((".mha", ".mhd")):
+            _check_metaimage(path)
+        elif name.endswith((".nrrd", ".nhdr")):
+            _check_nrrd(path)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"'{path}' is truncated or damaged ({error}); copy it again.") from error
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be opened: {error.strerror or error}.") from error
 
 
 def _check_nifti(path: Path) -> None:
     opener = gzip.open if path.name.lower().endswith(".gz") else Path.open
-    try:
-        with opener(path, "rb") as stream:
-            header = stream.read(348)
-            dimensions, spacing, voxel_bits, offset = _nifti_fields(path, header)
-            length = len(header)
-            while chunk := stream.read(_CHUNK):
-                length += len(chunk)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"'{path}' is truncated or damaged ({error}); copy it again.") from error
+    with opener(path, "rb") as stream:
+        header = stream.read(348)
+        order, dimensions, spacing, data_type, voxel_bits, offset = _nifti_fields(path, header)
+        length = len(header) + len(stream.read(offset - len(header)))
+        voxels = np.dtype(order + _NIFTI_FLOATS[data_type]) if data_type in _NIFTI_FLOATS else None
+        while chunk := stream.read(_CHUNK):
+            length += len(chunk)
+            if voxels is not None:
+                values = np.frombuffer(chunk, voxels, len(chunk) // voxels.itemsize)
+                if not np.isfinite(values).all():
+                    raise InputError(
+                        f"'{path}' has NaN or infinite voxels; replace them (for example with -1024) before segmenting."
+                    )
     for axis, step in zip("ijk", spacing, strict=False):
-        if not math.isfinite(step) or step <= 0:
-            raise InputError(f"'{path}' has a spacing of {step:g} mm along {axis}; correct its header.")
-    expected = offset + math.prod(max(d, 1) for d in dimensions) * voxel_bits // 8
-    if length < expected:
-        raise InputError(f"'{path}' is truncated: {length:,} of {expected:,} bytes are there; copy it again.")
+        _check_spacing(path, step, f"along {axis}; correct its header")
+    _check_length(path, length, offset + math.prod(max(d, 1) for d in dimensions) * voxel_bits // 8)
 
 
 def _nifti_fields(path: Path, header: bytes):
-    """(dimensions, spacing of the first three, bits per voxel, offset of the voxels)."""
+    """(byte order, dimensions, spacing of the first three, data type, bits per voxel, offset of the voxels)."""
     if len(header) == 348:
         for order in "<>":
             if struct.unpack_from(order + "i", header, 0)[0] == 348:
                 rank, *dimensions = struct.unpack_from(order + "8h", header, 40)
                 rank = min(max(rank, 1), 7)
                 spacing = struct.unpack_from(order + "8f", header, 76)[1 : min(rank, 3) + 1]
-                bits = struct.unpack_from(order + "h", header, 72)[0]
+                data_type, bits = struct.unpack_from(order + "2h", header, 70)
                 offset = struct.unpack_from(order + "f", header, 108)[0]
-                return dimensions[:rank], spacing, bits, int(offset) if 0 <= offset < 1 << 30 else 352
+                offset = int(offset) if 348 <= offset < 1 << 30 else 352
+                return order, dimensions[:rank], spacing, data_type, bits, offset
         if struct.unpack_from("<i", header, 0)[0] == 540 or struct.unpack_from(">i", header, 0)[0] == 540:
             raise InputError(f"'{path}' is a NIfTI-2 file; save it as NIfTI-1, NRRD or MHA.")
     raise InputError(f"'{path}' is not a NIfTI file; check that it is what its name says.")
 
 
 def _check_metaimage(path: Path) -> None:
+    fields: dict[str, str] = {}
     with path.open("rb") as stream:
-        text = stream.read(1 << 14).decode("latin-1")
-    for line in text.splitlines():
-        key, _, value = line.partition("=")
-        key = key.strip()
-        if key in ("ElementSpacing", "ElementSize"):
-            for step in value.split():
-                try:
-                    usable = math.isfinite(float(step)) and float(step) > 0
-                except ValueError:
-                    usable = False
-                if not usable:
-                    raise InputError(f"'{path}' has a spacing of {step} mm; correct {key} in its header.")
-        if key == "ElementDataFile":
+        for line in _header_lines(stream):
+            key, _, value = (part.strip() for part in line.partition("="))
+            fields[key] = value
+            if key == "ElementDataFile":
+                break
+        else:
+            raise InputError(f"'{path}' is not a MetaImage file, or its header is cut off; copy it again.")
+        for key in ("ElementSpacing", "ElementSize"):
+            for step in fields.get(key, "").split():
+                _check_spacing(path, step, f"in {key}; correct its header")
+        data_file = fields["ElementDataFile"]
+        if data_file.upper() == "LOCAL":
+            _check_metaimage_voxels(path, fields, stream)
             return
+    if "%" in data_file or data_file.upper().startswith("LIST"):
+        return  # a file per slice, which MetaIO itself asks for
+    voxels = path.parent / data_file
+    if not voxels.is_file():
+        raise InputError(f"'{path}' keeps its voxels in '{data_file}', which is not there; copy both files.")
+    with voxels.open("rb") as stream:
+        stream.seek(max(int(fields.get("HeaderSize", "0") or 0), 0))
+        _check_metaimage_voxels(voxels, fields, stream)
+
+
+def _check_metaimage_voxels(path: Path, fields: dict[str, str], stream: BinaryIO) -> None:
+    size = _METAIMAGE_BYTES.get(fields.get("ElementType", ""))
+    if size is None or fields.get("BinaryData", "True").lower() in ("false", "0"):
+        return
+    try:
+        expected = size * math.prod(int(n) for n in fields["DimSize"].split())
+        expected *= int(fields.get("ElementNumberOfChannels", "1"))
+    except (KeyError, ValueError):
+        raise InputError(f"'{path}' has no usable DimSize in its header; copy it again.") from None
+    if fields.get("CompressedData", "False").lower() in ("true", "1"):
+        _check_length(path, _inflated_length(stream), expected)
+    else:
+        _check_length(path, path.stat().st_size - stream.tell(), expected)
+
+
+def _check_nrrd(path: Path) -> None:
+    """Spacing and compressed voxels; the NRRD reader itself refuses too few voxels."""
+    with path.open("rb") as stream:
+        fields: dict[str, str] = {}
+        for number, line in enumerate(_header_lines(stream)):
+            if number == 0 and not line.startswith("NRRD"):
+                raise InputError(f"'{path}' is not an NRRD file; check that it is what its name says.")
+            if not line:
+                break
+            key, _, value = line.partition(":")
+            fields[key.strip().lower()] = value.strip()
+        if not fields:
+            raise InputError(f"'{path}' is not an NRRD file; check that it is what its name says.")
+        kinds = fields.get("kinds", "").split()
+        for axis, step in enumerate(fields.get("spacings", "").split()):
+            # axes that are not in space, as the values of a vector, have no spacing
+            if axis >= len(kinds) or kinds[axis] in ("domain", "space"):
+                _check_spacing(path, step, "in spacings; correct its header")
+        for vector in re.findall(r"\(([^)]*)\)", fields.get("space directions", "")):
+            try:
+                steps = [float(step) for step in vector.split(",")]
+            except ValueError:
+                raise InputError(f"'{path}' has unusable space directions; correct its header.") from None
+            if not all(map(math.isnan, steps)):  # which stands for an axis that is not in space
+                _check_spacing(path, math.hypot(*steps), "in space directions; correct its header")
+        elsewhere = {"data file", "datafile", "line skip", "lineskip"} & fields.keys()
+        if fields.get("encoding") in ("gzip", "gz") and not elsewhere:
+            _inflated_length(stream)
+
+
+def _header_lines(stream: BinaryIO) -> Iterator[str]:
+    """Lines of a text header from the start of a file, which is left behind the last one taken."""
+    read = 0
+    while read < _HEADER_LIMIT and (line := stream.readline(_HEADER_LIMIT)):
+        read += len(line)
+        yield line.decode("latin-1").strip()
+
+
+def _inflated_length(stream: BinaryIO) -> int:
+    """Bytes that the zlib or gzip data to the end of a file holds; its checksum is verified on the way."""
+    inflate = zlib.decompressobj(wbits=47)  # 32 for either kind, 15 for the largest window
+    length = 0
+    while not inflate.eof and (chunk := stream.read(_CHUNK)):
+        length += len(inflate.decompress(chunk))
+    if not inflate.eof:
+        raise EOFError("the compressed voxels end too early")
+    return length
+
+
+def _check_spacing(path: Path, step: str | float, where: str) -> None:
+    try:
+        usable = math.isfinite(float(step)) and float(step) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        step = step if isinstance(step, str) else f"{step:g}"
+        raise InputError(f"'{path}' has a spacing of {step} mm {where}.")
+
+
+def _check_length(path: Path, length: int, expected: int) -> None:
+    if length < expected:
+        raise InputError(f"'{path}' is truncated: {length:,} of {expected:,} bytes are there; copy it again.")

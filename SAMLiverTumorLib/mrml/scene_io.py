@@ -12,6 +12,7 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError, OutputError, SAMLiverTumorError
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.mrml.messages import capturedVtkMessages
 from SAMLiverTumorLib.mrml.nodes import createVolumeDisplay, volumeFromNode
 
@@ -101,6 +102,7 @@ def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLSc
         then as it was.
     """
     path = _existing(path)
+    check_header(path)
     name = path.name.split(".")[0]
     volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     storageNode = slicer.vtkMRMLVolumeArchetypeStorageNode()
