@@ -7,7 +7,7 @@ beside them. What the network makes of them is computed, as is every figure.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from SAMLiverTumorLib.io.labels import read_labels
 from SAMLiverTumorLib.mrml.api import Segmented, segmentNodes
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.nodes import createPromptNodes, definedPointsRas, volumeFromNode
-from SAMLiverTumorLib.mrml.render import renderScene
+from SAMLiverTumorLib.mrml.render import PICTURES, renderScene
 from SAMLiverTumorLib.mrml.scene_io import loadVolume, saveScene, saveSegmentation
 from SAMLiverTumorLib.mrml.segments import createSegmentation, segmentArray
 from SAMLiverTumorLib.resources import sample_case
@@ -54,10 +54,12 @@ def run_demo(
     pool: PredictorPool,
     say: Callable[[str], None] = print,
     progress: Callable[[int, int | None], None] | None = None,
+    lesions: Sequence[int] = LESIONS,
 ) -> DemoResult:
-    """Segment three tumors of the sample case and write everything to a folder, replacing an earlier run's.
+    """Segment tumors of the sample case and write everything to a folder, replacing an earlier run's.
 
     :param out: folder for `segmentation.seg.nrrd`, `scene.mrb`, `report.json` and the pictures; made if needed.
+    :param lesions: which of the tumors, by their place among the largest: 1 is the largest.
     :raises SAMLiverTumorError: models cannot be had, or the folder cannot be written.
     """
     try:
@@ -72,13 +74,13 @@ def run_demo(
     labels, _ = onto_grid(read_labels(files["label"]), volume.ijk_to_ras, volume.dimensions)
     reference = labels.segments[TUMOR_LABEL]
     segmentationNode = createSegmentation(scene, volumeNode, "Liver tumors")
-    lesions = largest_components(reference, max(LESIONS))
+    largest = largest_components(reference, max(lesions))
     done: list[Segmented] = []
     clicks = []
-    for number in LESIONS:
+    for number in lesions:
         name = f"Tumor {number}"
         nodes = createPromptNodes(scene, name)
-        place_prompts(volume, lesions[number - 1], *nodes)
+        place_prompts(volume, largest[number - 1], *nodes)
         clicks.append(definedPointsRas(nodes[0])[0])
         say(f"{name}: box of {'x'.join(f'{s:.0f}' for s in nodes[2].GetSize())} mm, one include and one exclude point")
         done.append(
@@ -88,7 +90,7 @@ def run_demo(
         )
     segments = {
         f"Tumor {n}": segmentArray(segmentationNode, d.segmentId, volumeNode)
-        for n, d in zip(LESIONS, done, strict=True)
+        for n, d in zip(lesions, done, strict=True)
     }
     evaluation = evaluate(segments, reference, volume.voxel_volume_ml)
     written = [out / name for name in ("segmentation.seg.nrrd", "scene.mrb", "report.json")]
@@ -96,11 +98,14 @@ def run_demo(
     segmentationNode.CreateClosedSurfaceRepresentation()
     saveScene(scene, written[1], overwrite=True)
     with atomic_path(written[2], overwrite=True) as temporary:
-        text = json.dumps(_report(evaluation, done, volume), indent=2)
+        text = json.dumps(_report(evaluation, lesions, done, volume), indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
+    pictures = [out / name for name in PICTURES]
+    for picture in pictures:  # an earlier run's would pass for this one's if rendering failed
+        picture.unlink(missing_ok=True)
     missing = renderScene(written[1], out, tuple(clicks[0]))
     if missing is None:
-        written += [out / name for name in ("axial.png", "coronal.png", "three_d.png")]
+        written += pictures
     return DemoResult(evaluation, tuple(written), missing)
 
 
@@ -144,7 +149,7 @@ def place_prompts(
         node.AddControlPointWorld(*apply_affine(volume.ijk_to_ras, np.array([i0 + i, j0 + j, k]))[0])
 
 
-def _report(evaluation: Evaluation, done: list[Segmented], volume: Volume) -> dict:
+def _report(evaluation: Evaluation, lesions: Sequence[int], done: list[Segmented], volume: Volume) -> dict:
     return {
         "case": "LiTS / MSD Task03 case 117, crop around the liver",
         "prompts": (
@@ -163,6 +168,6 @@ def _report(evaluation: Evaluation, done: list[Segmented], volume: Volume) -> di
                 "notes": list(each.result.notes),
                 "provenance": each.result.provenance,
             }
-            for number, each in zip(LESIONS, done, strict=True)
+            for number, each in zip(lesions, done, strict=True)
         ],
     }

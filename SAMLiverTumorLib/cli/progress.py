@@ -1,4 +1,4 @@
-"""Progress bars on standard error, shown when the work takes longer than a second."""
+"""Progress bars on standard error, where that is a terminal, once the work takes longer than a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def bar(description: str, unit: str) -> Iterator[Callable[[int, int | None], Non
     """A function of (done, total) that moves a bar, which is closed with the block."""
     from tqdm import tqdm
 
-    with tqdm(desc=description, unit=unit, delay=_DELAY_S, leave=False) as shown:
+    with tqdm(desc=description, unit=unit, delay=_DELAY_S, leave=False, disable=None) as shown:
 
         def progress(done: int, total: int | None) -> None:
             shown.total = total
@@ -32,7 +32,7 @@ def download_bar() -> Iterator[Callable[[int, int | None], None]]:
 
     def progress(done: int, total: int | None) -> None:
         if not shown:
-            shown.append(tqdm(desc="downloading", unit="B", unit_scale=True, leave=False))
+            shown.append(tqdm(desc="downloading", unit="B", unit_scale=True, leave=False, disable=None))
         shown[0].total = total
         shown[0].update(done - shown[0].n)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output, args.overwrite)
     if args.json:
         check_output(args.json, args.overwrite)
+    _check_paths_differ(args)
     window = None if args.window == "auto" else parse_window(args.window)
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
@@ -95,18 +97,29 @@ def run(args: argparse.Namespace) -> int:
     result = segmented.result
     for note in result.notes:
         print(f"note: {note}")
-    if not result.mask.count:
-        raise PromptError("The network marked no voxel; move the prompts or try another --window. Nothing was written.")
-    saveSegmentation(segmented.segmentationNode, args.output, args.overwrite)
-    if args.json:
-        with atomic_path(args.json, args.overwrite) as temporary:
+    # the report is written first and put in place last: both files appear, or neither
+    with atomic_path(args.json, args.overwrite) if args.json else nullcontext() as temporary:
+        if temporary:
             temporary.write_text(json.dumps(_report(args, result), indent=2) + "\n", encoding="utf-8")
+        saveSegmentation(segmented.segmentationNode, args.output, args.overwrite)
     print(
         f"{args.output}: segment '{args.segment_name}', {result.mask.count:,} voxels, {result.mask.volume_ml:.2f} ml "
         f"on {len(result.slices)} {args.plane} slice{'s' if len(result.slices) > 1 else ''}, "
         f"{' and '.join(model['id'] for model in result.provenance['models'])}"
     )
     return 0
+
+
+def _check_paths_differ(args: argparse.Namespace) -> None:
+    """Refuse an output that would replace an input, or the other output, whatever --overwrite says.
+
+    :raises OutputError: naming the file given twice.
+    """
+    taken = [path.resolve() for path in (args.ct, args.roi, args.include, args.exclude, Path(args.model)) if path]
+    for path in filter(None, (args.output, args.json)):
+        if path.resolve() in taken:
+            raise OutputError(f"'{path}' is given twice; an output needs a file name of its own.")
+        taken.append(path.resolve())
 
 
 def _report(args: argparse.Namespace, result) -> dict:

@@ -6,6 +6,7 @@ ICCV 2023); the image encoder is the model's own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
+from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.pool import check_prompts
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -96,20 +98,26 @@ class Predictor:
     def __init__(self, model: SamModel, cache: EmbeddingCache | None = None) -> None:
         self.model = model
         self.cache = cache if cache is not None else EmbeddingCache()
+        make_cancellable(model.image_encoder)
         self.encoded = 0
         """Number of pictures the image encoder has run on, cached ones not counted."""
 
-    def embed(self, rgb: np.ndarray, spacing: tuple[float, float]) -> Embedding:
+    def embed(
+        self, rgb: np.ndarray, spacing: tuple[float, float], cancel: Callable[[], bool] | None = None
+    ) -> Embedding:
         """The embedding of a picture, from the cache if it was encoded before.
 
         :param rgb: uint8, shape (rows, columns, 3).
         :param spacing: millimeters per pixel along (rows, columns); pictures with oblong pixels reach the
             network in their true proportions.
+        :param cancel: asked before every layer of the encoder.
+        :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
         key = picture_key(rgb, spacing, self.model.sha256)
-        return self.cache.get_or_make(
-            key, lambda: self._encode(rgb, spacing), lambda e: e.features.element_size() * e.features.nelement()
-        )
+        with cancelled_by(cancel):
+            return self.cache.get_or_make(
+                key, lambda: self._encode(rgb, spacing), lambda e: e.features.element_size() * e.features.nelement()
+            )
 
     @torch.inference_mode()
     def _encode(self, rgb: np.ndarray, spacing: tuple[float, float]) -> Embedding:

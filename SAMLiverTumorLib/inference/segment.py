@@ -121,41 +121,106 @@ def _segment_planes(
     progress: Callable[[int, int | None], None] | None,
     cancel: Callable[[], bool] | None,
 ) -> Result:
+    def stop_if_cancelled() -> None:
+        if cancel is not None and cancel():
+            raise Cancelled("Cancelled; nothing was changed.")
+
+    stop_if_cancelled()
     models = [choose_model(settings.model, plane_prompts.kinds) for plane_prompts in seen]
     predictors = _load(volume, models, seen, pool, settings)
     masks, slices = [], []
     for done, (plane, plane_prompts, model) in enumerate(zip(planes, seen, models, strict=True)):
-        if cancel is not None and cancel():
-            raise Cancelled("Cancelled; nothing was changed.")
+        stop_if_cancelled()
         if progress is not None:
             progress(done, len(planes))
-        predictor = predictors[model]
-        window = _window(settings, predictor.model.info)
-        rgb = plane_to_rgb(volume, plane, window, settings.channels)
-        prediction = predictor.predict(predictor.embed(rgb, plane.spacing[1::-1]), plane_prompts)
-        picture = prediction.mask
-        if plane_prompts.box is not None:
-            picture = picture & _inside(plane_prompts.box, picture.shape)
-        masks.append(mask_to_voxels(picture, plane, volume))
-        pixels = int(np.count_nonzero(picture))
-        slices.append(SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels))
+        mask, result = _predict(volume, plane, plane_prompts, model, predictors[model], settings, cancel)
+        masks.append(mask)
+        slices.append(result)
     if progress is not None:
         progress(len(planes), len(planes))
+    # a click on Cancel during the last slice counts as well
+    stop_if_cancelled()
     provenance = {
-        "models": [
-            {
-                "id": predictor.model.info.id,
-                "sha256": predictor.model.sha256,
-                "window": [_window(settings, predictor.model.info).low, _window(settings, predictor.model.info).high],
-            }
-            for predictor in predictors.values()
-        ],
+        "models": [_model_entry(predictor, settings) for predictor in predictors.values()],
         "prompts": prompts.as_dict(),
         "orientation": planes[0].name,
         "channels": settings.channels,
-        "versions": _versions(),
+        "versions": versions(),
     }
     return Result(_union(masks, volume), tuple(slices), notes, provenance)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceMask:
+    """One plane's voxels, what the network says of them, and the model (id, sha256, window; JSON-ready)."""
+
+    mask: Mask
+    result: SliceResult
+    model: dict
+
+
+def segment_slice(
+    volume: Volume,
+    plane: Plane,
+    seen: PlanePrompts,
+    pool: PredictorPool,
+    settings: Settings = _DEFAULTS,
+    cancel: Callable[[], bool] | None = None,
+) -> SliceMask:
+    """One slice of what `segment` does, bit by bit the same: for sessions that add slice to slice.
+
+    :param seen: what the plane sees of the prompts.
+    :param cancel: asked before every layer of the encoder.
+    :raises SAMLiverTumorError: unusable prompts, window, model; `Cancelled` when `cancel` says so.
+    """
+    model = choose_model(settings.model, seen.kinds)
+    predictor = _load(volume, [model], [seen], pool, settings)[model]
+    mask, result = _predict(volume, plane, seen, model, predictor, settings, cancel)
+    return SliceMask(mask, result, _model_entry(predictor, settings))
+
+
+def embed_slice(
+    volume: Volume,
+    plane: Plane,
+    kinds: frozenset[str],
+    pool: PredictorPool,
+    settings: Settings = _DEFAULTS,
+    cancel: Callable[[], bool] | None = None,
+) -> None:
+    """Encode a plane ahead of its prompts, so that `segment_slice` finds it in the cache.
+
+    :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
+    """
+    predictor = pool.predictor(choose_model(settings.model, kinds))
+    _embed(volume, plane, predictor, settings, cancel)
+
+
+def _embed(volume, plane, predictor: Predictor, settings: Settings, cancel):
+    rgb = plane_to_rgb(volume, plane, _window(settings, predictor.model.info), settings.channels)
+    return predictor.embed(rgb, plane.spacing[1::-1], cancel)
+
+
+def _predict(
+    volume: Volume,
+    plane: Plane,
+    seen: PlanePrompts,
+    model: str,
+    predictor: Predictor,
+    settings: Settings,
+    cancel: Callable[[], bool] | None,
+) -> tuple[Mask, SliceResult]:
+    prediction = predictor.predict(_embed(volume, plane, predictor, settings, cancel), seen)
+    picture = prediction.mask
+    if seen.box is not None:
+        picture = picture & _inside(seen.box, picture.shape)
+    pixels = int(np.count_nonzero(picture))
+    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels)
+    return mask_to_voxels(picture, plane, volume), result
+
+
+def _model_entry(predictor: Predictor, settings: Settings) -> dict:
+    window = _window(settings, predictor.model.info)
+    return {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
 
 
 def _load(
@@ -195,7 +260,8 @@ def _union(masks: list[Mask], volume: Volume) -> Mask:
     return Mask.from_array(array, volume, tuple(int(x) for x in low))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of this library and of what computes with it, for provenance."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"sam-liver-tumor": __version__}

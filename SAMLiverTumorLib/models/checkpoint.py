@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,7 +140,10 @@ def _read_torch(path: Path) -> Any:
         # a zip archive's table of contents is at its end and goes missing first
         if start == _ZIP and not zipfile.is_zipfile(path):
             raise _damaged(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # about the pickle's protocol, on a file that is refused in the next line anyway
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"'{path.name}' was not opened: it holds program objects beside the weights, or it is damaged. Nothing in "

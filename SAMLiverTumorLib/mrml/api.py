@@ -7,11 +7,18 @@ from typing import NamedTuple
 
 import slicer
 
+from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
 from SAMLiverTumorLib.inference.segment import Result, Settings, segment
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.mrml.segments import (
+    SegmentWriter,
+    addTumorSegment,
+    createSegmentation,
+    provenance,
+    setProvenance,
+)
 from SAMLiverTumorLib.prompts import Prompts
 
 
@@ -68,7 +75,7 @@ def segmentNodes(
         segmentationNode,
         segmentName,
         Settings(model, plane, window, channels),
-        pool or PredictorPool(confirm),
+        pool or PredictorPool(confirm, cancel=cancel),
         progress,
         cancel,
         segmentEditorNode,
@@ -88,23 +95,30 @@ def segmentPrompts(
 ) -> Segmented:
     """As `segmentNodes`, with prompts that need no markups nodes."""
     result = segment(volumeFromNode(volumeNode), prompts, pool, settings, progress, cancel)
+    if not result.mask.count:
+        raise PromptError("The network marked no voxel; move the prompts or try another window. Nothing was changed.")
     scene = volumeNode.GetScene()
-    made = segmentationNode is None
-    if made:
-        segmentationNode = createSegmentation(scene, volumeNode)
-    segmentation = segmentationNode.GetSegmentation()
-    segmentId = segmentation.GetSegmentIdBySegmentName(segmentName)
-    added = not segmentId
-    if added:
-        segmentId = addTumorSegment(segmentationNode, segmentName)
+    before = _nodeIds(scene)
+    segmentId, added = "", False
     try:
-        writer = SegmentWriter(scene, segmentationNode, volumeNode, segmentEditorNode)
-        writer.write(segmentId, result.mask)
+        if segmentationNode is None:
+            segmentationNode = createSegmentation(scene, volumeNode)
+        segmentId = segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(segmentName)
+        added = not segmentId
+        if added:
+            segmentId = addTumorSegment(segmentationNode, segmentName)
+        # read before voxels change: a damaged record could not be added to afterwards
+        provenance(segmentationNode, segmentId)
+        SegmentWriter(scene, segmentationNode, volumeNode, segmentEditorNode).write(segmentId, result.mask)
         setProvenance(segmentationNode, segmentId, result.provenance)
     except BaseException:
-        if made:
-            scene.RemoveNode(segmentationNode)
-        elif added:
-            segmentation.RemoveSegment(segmentId)
+        if added:
+            segmentationNode.GetSegmentation().RemoveSegment(segmentId)
+        for nodeId in _nodeIds(scene) - before:
+            scene.RemoveNode(scene.GetNodeByID(nodeId))
         raise
     return Segmented(segmentationNode, segmentId, result)
+
+
+def _nodeIds(scene: slicer.vtkMRMLScene) -> set[str]:
+    return {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}

@@ -1,6 +1,7 @@
 """Fixtures: real CT where `../shared` lies beside the checkout, real weights through the product's own store."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from SAMLiverTumorLib.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Testing"))
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +77,41 @@ def phantom() -> Volume:
     hu = np.where(body, 20, -1000) + np.where(liver, 90, 0) - np.where(lesion, 60, 0) + np.where(body, noise, 0)
     affine = np.array([[-1.5, 0, 0, 101.5], [0, -1.5, 0, 40.25], [0, 0, 4.0, -312.0], [0, 0, 0, 1]])
     return Volume(hu.astype(np.int16), affine, "phantom")
+
+
+@pytest.fixture(scope="session")
+def pool(store):
+    """Predictors for the whole session on the CPU: each network is loaded once, each picture encoded once."""
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+
+    return PredictorPool(confirm=lambda question: True, store=store, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def sample(sample_case):
+    """The sample case as (volume, labels): labels (k, j, i) uint8 with 1 liver, 2 tumor."""
+    from SAMLiverTumorLib.io.images import read_volume
+
+    return read_volume(sample_case / "ct.nii.gz"), read_volume(sample_case / "label.nii.gz").array
+
+
+@pytest.fixture(scope="session")
+def lits7(shared_data):
+    """LiTS case 7 as 8-bit grey, (volume, labels); 512 x 512 x 167 voxels of real CT."""
+    import reference_table
+
+    return reference_table.read_case(shared_data, 7)
+
+
+@pytest.fixture
+def phantom_file(phantom, tmp_path) -> Path:
+    """The phantom as ct.nrrd in the test's folder."""
+    from cli_case import write_volume
+
+    return write_volume(tmp_path / "ct.nrrd", phantom)
+
+
+@pytest.fixture
+def warm(pool, monkeypatch):
+    """The console program with the session's networks and embeddings instead of loading its own each time."""
+    monkeypatch.setattr("SAMLiverTumorLib.inference.pool.PredictorPool", lambda *args, **options: pool)
