@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    :return: 0 when done; 2 with one line on standard error for what the user can mend; 130 when interrupted.
+    :return: 0 when done; 2 with one line on standard error for what the user can mend; 130 when interrupted; 141
+        when nobody reads the output any more.
     """
     args = build_parser().parse_args(_join_negative_values(sys.argv[1:] if argv is None else list(argv)))
     try:
@@ -39,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SAMLiverTumorError as error:
         print(f"sam-liver-tumor: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # whoever read the output, such as `head`, has enough; Python's own flush at exit must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("sam-liver-tumor: interrupted; nothing was left half written", file=sys.stderr)
         return 130

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +200,10 @@ def test_parsing_the_command_line_imports_nothing_heavy():
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_crash(lits_like, root):
+    program = [sys.executable, "-m", "SAMLiverTumorLib", "evaluate", str(lits_like), str(lits_like), "--label", "2"]
+    process = subprocess.Popen(program, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 141)
