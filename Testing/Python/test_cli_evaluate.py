@@ -203,7 +203,8 @@ def test_parsing_the_command_line_imports_nothing_heavy():
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_crash(lits_like, root):
-    program = [sys.executable, "-m", "SAMLiverTumorLib", "evaluate", str(lits_like), str(lits_like), "--label", "2"]
+    file = str(lits_like[0])
+    program = [sys.executable, "-m", "SAMLiverTumorLib", "evaluate", file, file, "--label", "2"]
     process = subprocess.Popen(program, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert (process.stderr.read(), process.wait()) == (b"", 141)
