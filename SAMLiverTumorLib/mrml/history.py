@@ -1,190 +1,99 @@
-"""`PromptHistory`: one undo step takes back a prompt and the mask that came of it, together."""
+"""`StepHistory`: what each step of a prompt session began with, so that undo can go back there.
+
+One step holds prompts and voxels of one segment. It keeps only what the prompts had put into the segments, so
+that undo leaves everything else as it is: other segments, and what was painted by hand in the meantime.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import slicer
-import slicer.util
-
-from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.nodes import isDrawn, isOurs
-from SAMLiverTumorLib.mrml.writer import SegmentWriter
+from SAMLiverTumorLib.mrml.open_object import OpenObject, VolumeKey
+from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
+from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 
 
-@dataclass(frozen=True)
-class _Points:
-    """Defined control points of a fiducial node: (position in the node's own RAS in mm, label)."""
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A segment's state on one side of a step.
 
-    points: tuple[tuple[tuple[float, float, float], str], ...]
-
-
-@dataclass(frozen=True)
-class _Roi:
-    """A drawn ROI in the node's own RAS, in mm; `objectToNode` is a 4x4 matrix, row by row."""
-
-    size: tuple[float, float, float]
-    objectToNode: tuple[float, ...]
-
-
-@dataclass(eq=False)
-class _State:
-    prompts: tuple[_Points | _Roi | None, ...]
-    added: Mask | None
-    # whether the segmentation changed after this state was saved; known when the step is over
-    changesSegmentation: bool = False
-
-
-class PromptHistory:
-    """Undo and redo over our prompt nodes and the segmentation they fill.
-
-    The segmentation is restored as a whole, as the Segment Editor does, so an edit that was made to it
-    after the last step goes with that step, and comes back with redo. Markups of the user are never
-    touched: only nodes made by `createPromptNodes` are accepted.
-
-    :param nodes: our prompt nodes, in any order.
-    :param levels: how many steps can be taken back, at most two less than the writer keeps states.
-    :raises ValueError: a node is not ours.
-
-    >>> history = PromptHistory(writer, createPromptNodes(scene))
-    >>> history.record()
-    >>> includeNode.AddControlPointWorld(10, -20, 35)
-    >>> history.added = writer.write(segmentId, mask, previous=history.added)
-    >>> history.undo()
-    True
+    :param target: the segment.
+    :param prompts: what the prompt nodes said.
+    :param objects: what the prompts had added, by volume.
+    :param changesVoxels: False for a step that leaves the voxels where they are, such as accepting.
+    :param digest: all voxels of the segmentation, see `voxelDigest`; None where no Segment Editor goes along.
     """
 
-    def __init__(self, writer: SegmentWriter, nodes: Sequence[slicer.vtkMRMLMarkupsNode], levels: int = 100) -> None:
-        for node in nodes:
-            if not isOurs(node):
-                name = node.GetName() if node is not None else "None"
-                raise ValueError(f"'{name}' is not a prompt node of this extension; undo may not change it")
-        self.writer = writer
-        self.nodes = tuple(nodes)
-        # undo saves one more state of the segmentation, the one it leaves
-        self.levels = min(levels, writer.maximumUndoStates - 2)
-        #: What the present prompts have added to the segment; set it after each write.
-        self.added: Mask | None = None
-        #: True while prompts are being restored: observers of the nodes should then do nothing.
-        self.restoring = False
-        self._undone: list[_State] = []
-        self._done: list[_State] = []
+    target: PromptedSegment
+    prompts: PromptState
+    objects: Mapping[VolumeKey, OpenObject]
+    changesVoxels: bool = True
+    digest: int | None = None
 
-    def snapshot(self) -> tuple:
-        """The prompts as they are now, to hand to `record` once the user has changed them."""
-        return tuple(_read(node) for node in self.nodes)
 
-    def record(self, prompts: tuple | None = None) -> None:
-        """Start a step: remember prompts, `added` and segmentation as they are before a change.
+@dataclass(frozen=True, eq=False)
+class EditorStep:
+    """Edits that the Segment Editor made between two steps, to be taken back through its own history.
 
-        :param prompts: an earlier `snapshot()`, where the prompts have changed already (a click is
-            heard of after it was made); None for the present ones.
-        """
-        self._closeStep()
-        self.writer.saveStateForUndo()
-        self._done.append(_State(self.snapshot() if prompts is None else prompts, self.added))
+    :param digest: the voxels before them, see `voxelDigest`.
+    """
+
+    digest: int
+
+
+class StepHistory:
+    """Two stacks of steps.
+
+    :param levels: how many steps are kept.
+    """
+
+    def __init__(self, levels: int = 200) -> None:
+        self.levels = levels
+        self._done: list[Step | EditorStep] = []
+        self._undone: list[Step | EditorStep] = []
+
+    def record(self, step: Step | EditorStep) -> None:
+        """Add the state before a new step; what was undone before can no longer be redone."""
+        self._done.append(step)
         del self._done[: -self.levels]
         self._undone.clear()
 
-    def undo(self) -> bool:
-        """Take back the last step, prompts and mask; whether there was one."""
-        if not self._done:
-            return False
-        self._closeStep()
-        state = self._done.pop()
-        self._undone.append(_State(self.snapshot(), self.added, state.changesSegmentation))
-        if state.changesSegmentation:
-            self.writer.undo()
-        self._restore(state)
-        return True
+    def nextUndo(self) -> Step | EditorStep | None:
+        """The state that undo goes back to; steps of segments that are gone are forgotten."""
+        return self._last(self._done)
 
-    def redo(self) -> bool:
-        """Do the last undone step again, prompts and mask; whether there was one."""
-        if not self._undone:
-            return False
-        state = self._undone.pop()
-        self._done.append(_State(self.snapshot(), self.added, state.changesSegmentation))
-        if state.changesSegmentation:
-            self.writer.redo()
-        self._restore(state)
-        return True
+    def nextRedo(self) -> Step | EditorStep | None:
+        """The state that redo comes back to."""
+        return self._last(self._undone)
 
-    @property
-    def canUndo(self) -> bool:
-        """Whether there is a step to take back."""
-        return bool(self._done)
+    def undone(self, present: Step | EditorStep, keep: bool = False) -> None:
+        """Note that `nextUndo` was restored; `present` is what redo has to come back to.
 
-    @property
-    def canRedo(self) -> bool:
-        """Whether there is an undone step."""
-        return bool(self._undone)
-
-    def _closeStep(self) -> None:
-        """Note whether the segmentation has changed since the last step began.
-
-        The segmentation's own history keeps unchanged states once, so a step that moved only prompts
-        must not go back in it.
+        :param keep: there is more of it to take back.
         """
-        if self._done and self.writer.changedSinceSave:
-            self._done[-1].changesSegmentation = True
+        if not keep:
+            self._done.pop()
+        self._undone.append(present)
 
-    def _restore(self, state: _State) -> None:
-        self.added = state.added
-        with self._restoringPrompts():
-            for node, prompt in zip(self.nodes, state.prompts, strict=True):
-                if prompt != _read(node):
-                    _write(node, prompt)
+    def redone(self, present: Step | EditorStep) -> None:
+        """Note that `nextRedo` was restored; `present` is what undo has to go back to."""
+        self._undone.pop()
+        if not self._done or self._done[-1] is not present:
+            self._done.append(present)
 
-    @contextmanager
-    def _restoringPrompts(self) -> Iterator[None]:
-        self.restoring = True
-        try:
-            yield
-        finally:
-            self.restoring = False
+    def forget(self, target: PromptedSegment) -> None:
+        """Drop the steps of a segment that is gone for good."""
+        for stack in (self._done, self._undone):
+            stack[:] = [step for step in stack if isinstance(step, EditorStep) or step.target is not target]
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._done.clear()
+        self._undone.clear()
 
-def _read(node: slicer.vtkMRMLMarkupsNode) -> _Points | _Roi | None:
-    if isinstance(node, slicer.vtkMRMLMarkupsROINode):
-        if not isDrawn(node):
-            return None
-        matrix = slicer.util.arrayFromVTKMatrix(node.GetObjectToNodeMatrix())
-        return _Roi(tuple(node.GetSize()), tuple(matrix.ravel().tolist()))
-    return _Points(
-        tuple((tuple(node.GetNthControlPointPosition(n)), node.GetNthControlPointLabel(n)) for n in _defined(node))
-    )
-
-
-def _write(node: slicer.vtkMRMLMarkupsNode, prompt: _Points | _Roi | None) -> None:
-    with slicer.util.NodeModify(node):
-        if prompt is None:
-            node.RemoveAllControlPoints()
-            node.SetSize(0, 0, 0)
-        elif isinstance(prompt, _Roi):
-            matrix = np.array(prompt.objectToNode).reshape(4, 4)
-            if not node.GetNumberOfControlPoints():
-                node.AddControlPoint(matrix[:3, 3])
-            node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
-            node.SetSize(*prompt.size)
-        else:
-            _writePoints(node, prompt)
-
-
-def _writePoints(node: slicer.vtkMRMLMarkupsFiducialNode, prompt: _Points) -> None:
-    """Change the defined points only: the preview point of a user who is placing one stays."""
-    for n in reversed(_defined(node)[len(prompt.points) :]):
-        node.RemoveNthControlPoint(n)
-    present = _defined(node)
-    for n, (position, label) in zip(present, prompt.points, strict=False):
-        node.SetNthControlPointPosition(n, *position)
-        node.SetNthControlPointLabel(n, label)
-    for position, label in prompt.points[len(present) :]:
-        node.AddControlPoint(position, label)
-
-
-def _defined(node: slicer.vtkMRMLMarkupsNode) -> list[int]:
-    defined = slicer.vtkMRMLMarkupsNode.PositionDefined
-    return [n for n in range(node.GetNumberOfControlPoints()) if node.GetNthControlPointPositionStatus(n) == defined]
+    @staticmethod
+    def _last(stack: list[Step | EditorStep]) -> Step | EditorStep | None:
+        while stack and isinstance(stack[-1], Step) and not stack[-1].target.exists:
+            stack.pop()
+        return stack[-1] if stack else None

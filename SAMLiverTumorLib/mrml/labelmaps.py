@@ -7,6 +7,8 @@ the world. "Lattice" here is a 4x4 affine from voxel indices to those coordinate
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import slicer
 import slicer.util
@@ -121,6 +123,44 @@ def labelmapsWithVoxels(segmentationNode: slicer.vtkMRMLSegmentationNode) -> lis
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     layers = [segmentation.GetLayerDataObject(n, name) for n in range(segmentation.GetNumberOfLayers(name))]
     return [layer for layer in layers if not _isEmpty(layer)]
+
+
+def voxelStamp(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> tuple:
+    """Changes whenever a segment's labelmap may have; costs nothing."""
+    return tuple(
+        (segmentId, labelmap.__this__, labelmap.GetMTime(), value)
+        for segmentId, labelmap, value in _labelmaps(segmentationNode)
+    )
+
+
+def voxelDigest(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> int:
+    """A number that changes with the voxels of any segment, and not with names, colors or how they are stored."""
+    digest = 0
+    for segmentId, labelmap, value in _labelmaps(segmentationNode):
+        extent = np.array(labelmap.GetExtent()).reshape(3, 2)[::-1]
+        scalars = vtk_to_numpy(labelmap.GetPointData().GetScalars()).reshape(extent[:, 1] - extent[:, 0] + 1)
+        box = scalars == value
+        filled = [np.flatnonzero(box.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        if not len(filled[0]):
+            continue
+        part = box[tuple(slice(f[0], f[-1] + 1) for f in filled)]
+        place = (segmentId, part.shape, [int(f[0] + e) for f, e in zip(filled, extent[:, 0], strict=True)])
+        digest = zlib.crc32(np.packbits(part), zlib.crc32(repr(place).encode(), digest))
+    return digest
+
+
+def _labelmaps(segmentationNode) -> list[tuple[str, slicer.vtkOrientedImageData, int]]:
+    if segmentationNode is None:
+        return []
+    segmentation = segmentationNode.GetSegmentation()
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    found = []
+    for segmentId in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentId)
+        labelmap = segment.GetRepresentation(name)
+        if not _isEmpty(labelmap):
+            found.append((segmentId, labelmap, segment.GetLabelValue()))
+    return found
 
 
 def _isEmpty(labelmap) -> bool:

@@ -17,6 +17,11 @@ from SAMLiverTumorLib.volume import Volume
 ROLE_ATTRIBUTE = "SAMLiverTumor.Role"
 INCLUDE, EXCLUDE, BOX = "include", "exclude", "box"
 
+_CLASSES = {
+    INCLUDE: "vtkMRMLMarkupsFiducialNode",
+    EXCLUDE: "vtkMRMLMarkupsFiducialNode",
+    BOX: "vtkMRMLMarkupsROINode",
+}
 _COLORS = {INCLUDE: (0.15, 0.85, 0.25), EXCLUDE: (0.95, 0.2, 0.2), BOX: (1.0, 0.85, 0.1)}
 
 
@@ -134,21 +139,18 @@ def createPromptNodes(
     They carry the attribute `ROLE_ATTRIBUTE`, by which undo knows them for ours; find them by node
     reference or by that attribute, never by name.
     """
-    classNames = {
-        INCLUDE: "vtkMRMLMarkupsFiducialNode",
-        EXCLUDE: "vtkMRMLMarkupsFiducialNode",
-        BOX: "vtkMRMLMarkupsROINode",
-    }
-    nodes = []
-    for role, className in classNames.items():
-        node = scene.AddNewNodeByClass(className, f"{name} {role}")
-        node.SetAttribute(ROLE_ATTRIBUTE, role)
-        node.CreateDefaultDisplayNodes()
-        _styleDisplay(node.GetDisplayNode(), _COLORS[role])
-        if role != BOX:
-            node.SetControlPointLabelFormat("%d")
-        nodes.append(node)
-    return tuple(nodes)
+    return tuple(createPromptNode(scene, role, name) for role in _CLASSES)
+
+
+def createPromptNode(scene: slicer.vtkMRMLScene, role: str, name: str = "Tumor") -> slicer.vtkMRMLMarkupsNode:
+    """One of the nodes that `createPromptNodes` makes."""
+    node = scene.AddNewNodeByClass(_CLASSES[role], f"{name} {role}")
+    node.SetAttribute(ROLE_ATTRIBUTE, role)
+    node.CreateDefaultDisplayNodes()
+    _styleDisplay(node.GetDisplayNode(), _COLORS[role])
+    if role != BOX:
+        node.SetControlPointLabelFormat("%d")
+    return node
 
 
 def isOurs(node: slicer.vtkMRMLNode) -> bool:

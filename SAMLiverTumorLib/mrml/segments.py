@@ -21,6 +21,7 @@ __all__ = [
     "addTumorSegment",
     "createSegmentation",
     "provenance",
+    "replaceProvenance",
     "segmentArray",
     "setProvenance",
 ]
@@ -126,10 +127,36 @@ def setProvenance(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: s
     entries = provenance(segmentationNode, segmentId)
     if entries and entries[-1] == json.loads(json.dumps(entry)):
         return
-    text = json.dumps([*entries, entry], ensure_ascii=True, separators=(",", ":"))
+    _writeProvenance(segmentationNode, segmentId, [*entries, entry])
+
+
+def replaceProvenance(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, old: dict | None, new: dict | None
+) -> None:
+    """Put an entry in the place of the last one, if that is `old`, else after it; None stands for no entry.
+
+    Nothing is written, and no event sent, where it is so already.
+
+    :raises InputError: no such segment, or its provenance tag was damaged.
+    """
+    entries = provenance(segmentationNode, segmentId)
+    old, new = (json.loads(json.dumps(entry)) for entry in (old, new))
+    wanted = entries[:-1] if entries and entries[-1] in (old, new) else entries
+    if new is not None:
+        wanted = [*wanted, new]
+    if wanted != entries:
+        _writeProvenance(segmentationNode, segmentId, wanted)
+
+
+def _writeProvenance(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, entries: list[dict]) -> None:
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if not entries:
+        segment.RemoveTag(PROVENANCE_TAG)
+        return
+    text = json.dumps(entries, ensure_ascii=True, separators=(",", ":"))
     # Slicer joins tags with "|" and does not escape it. In JSON it can only stand inside a string, where
     # \u007c means the same, so any JSON reader still reads it.
-    segmentationNode.GetSegmentation().GetSegment(segmentId).SetTag(PROVENANCE_TAG, text.replace("|", "\\u007c"))
+    segment.SetTag(PROVENANCE_TAG, text.replace("|", "\\u007c"))
 
 
 def provenance(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> list[dict]:

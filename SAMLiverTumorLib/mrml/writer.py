@@ -99,6 +99,54 @@ class SegmentWriter:
         present = self._readSegment(segmentId, volume, origin, shape)
         return Mask.from_array((ours | toAdd) & present, volume, origin)
 
+    def put(self, segmentId: str, add: Mask | None = None, remove: Mask | None = None) -> None:
+        """Add and remove voxels as told: the user's masking and overwrite mode are not asked, for undo.
+
+        :raises InputError: as `write`.
+        """
+        volume = self.grid()
+        for mask in (add, remove):
+            if mask is not None:
+                self._checkBelongs(mask, volume)
+        if add is None and remove is None:
+            return
+        lattice, latticeOffset = self._editingLattice(segmentId, volume)
+        self._allowEverything(segmentId)
+        for mask, mode in (
+            (remove, _EDITOR_LOGIC.ModificationModeRemove),
+            (add, _EDITOR_LOGIC.ModificationModeAdd),
+        ):
+            if mask is not None:
+                self._modify(segmentId, mask.array, np.array(mask.origin) + latticeOffset, lattice, mode)
+
+    def grid(self) -> Grid:
+        """Where the volume's voxels lie now."""
+        return gridFromNode(self.volumeNode)
+
+    def hasSegment(self, segmentId: str) -> bool:
+        """Whether the segmentation still has the segment."""
+        return self.segmentationNode.GetSegmentation().GetSegment(segmentId) is not None
+
+    def overwritable(self, segmentId: str) -> list[str]:
+        """IDs of the other segments that a write may take voxels from, by the user's overwrite mode."""
+        userNode = self.userEditorNode
+        if userNode is None or userNode.GetOverwriteMode() == _EDITOR_NODE.OverwriteNone:
+            return []
+        return [other for other in self.segmentationNode.GetSegmentation().GetSegmentIDs() if other != segmentId]
+
+    def readBox(self, segmentId: str, origin: tuple[int, int, int], shape: tuple[int, int, int]) -> np.ndarray:
+        """The segment's voxels in a box of the volume: first voxel (i, j, k), shape (k, j, i); bool (k, j, i).
+
+        :raises InputError: no such segment, or its voxels are on another grid than the volume.
+        """
+        return self._readSegment(segmentId, self.grid(), origin, shape)
+
+    def release(self) -> None:
+        """Take the writer's own editor node out of its scene; the writer is of no use then."""
+        scene = self._editorNode.GetScene()
+        if scene is not None:
+            scene.RemoveNode(self._editorNode)
+
     def saveStateForUndo(self) -> None:
         """Remember the segmentation as it is; call before a change. Unchanged states are kept once."""
         self._logic.SaveStateForUndo()
@@ -154,13 +202,8 @@ class SegmentWriter:
     def _applyRules(self, segmentId: str) -> None:
         """Take over masking and overwrite mode from the user's editor node, or the safe ones."""
         ownNode, userNode = self._editorNode, self.userEditorNode
-        ownNode.SetAndObserveSegmentationNode(self.segmentationNode)
-        ownNode.SetAndObserveSourceVolumeNode(self.volumeNode)
-        ownNode.SetSelectedSegmentID(segmentId)
+        self._allowEverything(segmentId)
         if userNode is None:
-            ownNode.SetOverwriteMode(_EDITOR_NODE.OverwriteNone)
-            ownNode.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
-            ownNode.SetSourceVolumeIntensityMask(False)
             return
         if userNode.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment:
             maskSegmentId = userNode.GetMaskSegmentID()
@@ -174,6 +217,15 @@ class SegmentWriter:
         ownNode.SetOverwriteMode(userNode.GetOverwriteMode())
         ownNode.SetSourceVolumeIntensityMask(userNode.GetSourceVolumeIntensityMask())
         ownNode.SetSourceVolumeIntensityMaskRange(userNode.GetSourceVolumeIntensityMaskRange())
+
+    def _allowEverything(self, segmentId: str) -> None:
+        ownNode = self._editorNode
+        ownNode.SetAndObserveSegmentationNode(self.segmentationNode)
+        ownNode.SetAndObserveSourceVolumeNode(self.volumeNode)
+        ownNode.SetSelectedSegmentID(segmentId)
+        ownNode.SetOverwriteMode(_EDITOR_NODE.OverwriteNone)
+        ownNode.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+        ownNode.SetSourceVolumeIntensityMask(False)
 
     def _checkBelongs(self, mask: Mask, volume: Grid) -> None:
         if mask.dimensions != volume.dimensions or not np.allclose(mask.ijk_to_ras, volume.ijk_to_ras, atol=1e-6):

@@ -1,0 +1,104 @@
+"""`ObjectWriter`: open objects into their segments, with their provenance, for every segmentation of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+
+import slicer
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.inference.segment import versions
+from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
+from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.segments import SegmentWriter, replaceProvenance
+from SAMLiverTumorLib.prompts import Prompts
+
+
+class ObjectWriter:
+    """Keeps one `SegmentWriter` for each segmentation.
+
+    :param scene: where the volumes are.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        self._scene = scene
+        self._writers: dict[slicer.vtkMRMLSegmentationNode, SegmentWriter] = {}
+        self._versions: dict[str, str] | None = None
+        #: The user's Segment Editor settings, or None.
+        self.segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None
+
+    def set(self, target: PromptedSegment, volumeKey: VolumeKey, key: Hashable, share: SliceShare | None) -> None:
+        """Replace one slice's share of the segment's object on a volume.
+
+        :raises InputError: the segment cannot be written; nothing has changed then.
+        """
+        writer = self._writer(target, volumeKey)
+        target.keep(setShare(writer, target.segmentId, target.objectOn(volumeKey), key, share))
+
+    def restore(self, target: PromptedSegment, objects: Mapping[VolumeKey, OpenObject], areVoxelsThere: bool) -> None:
+        """Bring the segment's voxels and provenance back to earlier objects.
+
+        :param areVoxelsThere: the voxels are so already.
+        :raises InputError: the segment cannot be written.
+        """
+        for volumeKey in dict.fromkeys([*target.objects, *objects]):
+            present, wanted = target.objectOn(volumeKey), objects.get(volumeKey) or OpenObject(volumeKey)
+            if not areVoxelsThere and (present.hasVoxels or wanted.hasVoxels):
+                restoreVoxels(self._writer(target, volumeKey), target.segmentId, present, wanted)
+            if present.provenance != wanted.provenance:
+                replaceProvenance(target.segmentationNode, target.segmentId, present.provenance, wanted.provenance)
+            target.keep(wanted)
+
+    def recordProvenance(
+        self, target: PromptedSegment, volumeKey: VolumeKey, prompts: Prompts | None, channels: str
+    ) -> None:
+        """Bring the object's entry in the segment's provenance up to date.
+
+        :raises InputError: the provenance tag was damaged.
+        """
+        part, entry = target.objectOn(volumeKey), None
+        if part.hasVoxels and prompts is not None:
+            self._versions = self._versions or versions()
+            models = [share.model for share in part.slices.values() if share.model is not None]
+            entry = {
+                "models": [model for n, model in enumerate(models) if model not in models[:n]],
+                "prompts": prompts.as_dict(),
+                "orientation": ", ".join(dict.fromkeys(str(key[0]) for key in part.slices)),
+                "channels": channels,
+                "versions": self._versions,
+            }
+        if entry != part.provenance:
+            replaceProvenance(target.segmentationNode, target.segmentId, part.provenance, entry)
+            target.keep(replace(part, provenance=entry))
+
+    def drop(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+        """Forget a segmentation that was deleted."""
+        writer = self._writers.pop(segmentationNode, None)
+        if writer is not None:
+            writer.release()
+
+    def close(self, inScene: bool = True) -> None:
+        """Forget all segmentations; `inScene` is False while the scene removes everything itself."""
+        for writer in self._writers.values():
+            if inScene:
+                writer.release()
+        self._writers.clear()
+
+    def _writer(self, target: PromptedSegment, volumeKey: VolumeKey) -> SegmentWriter:
+        """The segmentation's writer, set to a volume."""
+        volumeId, dimensions = volumeKey
+        volumeNode = self._scene.GetNodeByID(volumeId)
+        if volumeNode is None or volumeNode.GetImageData() is None:
+            raise InputError("The volume that this was segmented on is no longer in the scene.")
+        if tuple(volumeNode.GetImageData().GetDimensions()) != dimensions:
+            raise InputError(
+                f"Volume '{volumeNode.GetName()}' has another number of voxels than when it was segmented."
+            )
+        writer = self._writers.get(target.segmentationNode)
+        if writer is None:
+            writer = SegmentWriter(self._scene, target.segmentationNode, volumeNode)
+            self._writers[target.segmentationNode] = writer
+        writer.volumeNode = volumeNode
+        writer.userEditorNode = self.segmentEditorNode
+        return writer

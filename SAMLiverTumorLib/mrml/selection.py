@@ -1,0 +1,198 @@
+"""`Selection`: what a session works on, kept true to a scene in which anything may be deleted at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import slicer
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.prompt_nodes import promptNodesInScene, setShown
+from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.slice_plan import View, viewFromMatrix
+from SAMLiverTumorLib.plane import slice_count
+from SAMLiverTumorLib.volume import Volume
+
+_MARKUPS = slicer.vtkMRMLMarkupsNode
+_PROMPT_EVENTS = (
+    _MARKUPS.PointPositionDefinedEvent,
+    _MARKUPS.PointPositionUndefinedEvent,
+    _MARKUPS.PointRemovedEvent,
+    _MARKUPS.PointModifiedEvent,
+    "ModifiedEvent",
+)
+
+
+class Selection:
+    """Volume, segmentation, segment and slice that the user has chosen, and the segments prompted so far.
+
+    :param onPrompts: called with a `PromptedSegment` whose prompts may have changed.
+    :param onSegmentGone: called with a `PromptedSegment` that was deleted.
+    :param onVolumeGone: called when the volume was deleted.
+    :param onSceneClosed: called when the whole scene is being closed; the selection is empty then.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        onPrompts: Callable[[PromptedSegment], None],
+        onSegmentGone: Callable[[PromptedSegment], None],
+        onVolumeGone: Callable[[], None],
+        onSceneClosed: Callable[[], None],
+    ) -> None:
+        self.scene = scene
+        self.source: VolumeSource | None = None
+        self.segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
+        self.segmentId = ""
+        #: Where the user looks: (name, voxel index) or (4x4 SliceToRAS matrix, None).
+        self.look: tuple[str | np.ndarray, int | None] | None = None
+        self._onPrompts, self._onSegmentGone = onPrompts, onSegmentGone
+        self._onVolumeGone, self._onSceneClosed = onVolumeGone, onSceneClosed
+        self._targets: dict[tuple[str, str], PromptedSegment] = {}
+        self._observations = Observations()
+        for event, callback in (
+            (scene.NodeRemovedEvent, self._onNodeRemoved),
+            (scene.StartCloseEvent, self._onStartClose),
+            (scene.EndImportEvent, self._onImported),
+        ):
+            self._observations.add(scene, scene, event, callback)
+
+    @property
+    def current(self) -> PromptedSegment | None:
+        """The segment that is prompted; None until volume-independent parts are all chosen."""
+        if self.segmentationNode is None or not self.segmentId:
+            return None
+        return self._targets.get((self.segmentationNode.GetID(), self.segmentId))
+
+    def volume(self) -> Volume | None:
+        """The volume's voxels; None where there is no volume or it cannot be used as it is."""
+        try:
+            return self.source.volume() if self.source is not None else None
+        except SAMLiverTumorError:
+            return None
+
+    @property
+    def view(self) -> View | None:
+        """The slice of the volume that the user looks at; None where there is none."""
+        volume = self.volume()
+        if volume is None or self.look is None:
+            return None
+        plane, index = self.look
+        try:
+            if not isinstance(plane, str):
+                return viewFromMatrix(volume, plane)
+            return View(plane, index) if index is not None and 0 <= index < slice_count(volume, plane) else None
+        except SAMLiverTumorError:
+            return None
+
+    def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Choose the volume."""
+        self.source = VolumeSource(volumeNode) if volumeNode is not None else None
+
+    def setSegmentation(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Choose the segmentation; no segment of it is chosen then."""
+        self.segmentationNode, self.segmentId = segmentationNode, ""
+        if segmentationNode is not None:
+            self._observations.remove(segmentationNode)
+            removed = slicer.vtkSegmentation.SegmentRemoved
+            self._observations.add(segmentationNode, segmentationNode, removed, self._onSegmentRemoved)
+        self.showPrompts()
+
+    def setSegment(self, segmentId: str) -> None:
+        """Choose the segment."""
+        node = self.segmentationNode
+        if node is None or not segmentId or node.GetSegmentation().GetSegment(segmentId) is None:
+            segmentId = ""
+        self.segmentId = segmentId
+        if segmentId:
+            key = (node.GetID(), segmentId)
+            if key not in self._targets:
+                self._targets[key] = PromptedSegment(self.scene, node, segmentId)
+            self.observe(self._targets[key])
+        self.showPrompts()
+
+    def showPrompts(self) -> None:
+        """Show the chosen segment's prompts and hide those of all other segments."""
+        shown = list(self.current.nodes.byRole.values()) if self.current is not None else []
+        for node in promptNodesInScene(self.scene):
+            setShown(node, node in shown)
+
+    def observe(self, target: PromptedSegment) -> None:
+        """Listen to a segment's prompt nodes, whichever it has now."""
+        self._observations.remove(target)
+        for node in target.nodes.byRole.values():
+            for event in _PROMPT_EVENTS:
+                self._observations.add(target, node, event, self._heard, target)
+            for event, isDragged in (
+                (_MARKUPS.PointStartInteractionEvent, True),
+                (_MARKUPS.PointEndInteractionEvent, False),
+            ):
+                self._observations.add(target, node, event, self._dragged, target, isDragged)
+
+    def close(self) -> None:
+        """Stop listening and forget everything."""
+        self._observations.clear()
+        self._targets.clear()
+        self.source = self.segmentationNode = self.look = None
+        self.segmentId = ""
+
+    def _heard(self, target: PromptedSegment) -> None:
+        if not target.nodes.quiet and not target.isDragged and target.exists:
+            self._onPrompts(target)
+
+    def _dragged(self, target: PromptedSegment, isDragged: bool) -> None:
+        target.isDragged = isDragged
+        if not isDragged:
+            target.isLetGo = True
+            self._heard(target)
+            target.isLetGo = False
+
+    def _onSegmentRemoved(self) -> None:
+        if self.segmentationNode is not None and self.scene.IsNodePresent(self.segmentationNode):
+            self._forgetMissing()
+
+    def _onNodeRemoved(self) -> None:
+        if self.scene.IsClosing():
+            return
+        if self.source is not None and not self.scene.IsNodePresent(self.source.node):
+            self.source = None
+            self._onVolumeGone()
+        if self.segmentationNode is not None and not self.scene.IsNodePresent(self.segmentationNode):
+            self._observations.remove(self.segmentationNode)
+            self.segmentationNode, self.segmentId = None, ""
+        self._forgetMissing()
+        for target in list(self._targets.values()):
+            if not all(self.scene.IsNodePresent(node) for node in target.nodes.byRole.values()):
+                target.isDragged = False
+                target.nodes.find()
+                self.observe(target)
+                self._heard(target)
+
+    def _forgetMissing(self) -> None:
+        """Forget segments that are no longer there; their prompts go with them."""
+        for key, target in list(self._targets.items()):
+            if not target.exists and key in self._targets:
+                del self._targets[key]
+                self._observations.remove(target)
+                if key[1] == self.segmentId:
+                    self.segmentId = ""
+                self._onSegmentGone(target)
+                target.nodes.remove()
+
+    def _onImported(self) -> None:
+        if self.current is not None:
+            self.current.nodes.find()
+            self.observe(self.current)
+            self._heard(self.current)
+        self.showPrompts()
+
+    def _onStartClose(self) -> None:
+        for owner in [*self._targets.values(), self.segmentationNode]:
+            self._observations.remove(owner)
+        self._targets.clear()
+        self.source = self.segmentationNode = self.look = None
+        self.segmentId = ""
+        self._onSceneClosed()

@@ -1,0 +1,176 @@
+"""`PromptSession`: prompts in the scene in, voxels of the selected segment out, without ever waiting.
+
+Panel and Segment Editor effect both go through it. It listens to the prompt nodes of the segments it was told
+of, hands changed slices to the worker and, when polled, writes what has come back. Everything here runs in the
+thread that owns the scene; only the work given to the worker runs elsewhere, and that touches no MRML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
+from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session_choices import SessionChoices
+
+
+class PromptSession(SessionChoices):
+    """Interactive segmentation of a scene.
+
+    :param worker: runs the network; may be shared with other sessions, stopped by whoever made it.
+    :param pool: a `PredictorPool`, used in the worker's thread only. Models have to be on the disk already: the
+        pool's `confirm` would be asked in that thread.
+    :param history: the Segment Editor's undo, to go back through its edits and the session's in order.
+    :param segmentEditorNode: the user's Segment Editor settings (masking, overwrite mode); None allows editing
+        everywhere and changes no other segment. Assignable.
+
+    >>> session = PromptSession(slicer.mrmlScene, NetworkWorker(), PredictorPool())
+    >>> session.setVolume(volumeNode); session.setSegmentation(segmentationNode); session.setSegment(segmentId)
+    >>> includeNode, excludeNode, roiNode = session.promptNodes
+    >>> includeNode.AddControlPointWorld(10, -20, 35)
+    >>> while session.busy: session.poll()        # a timer does that in the panel
+    """
+
+    def segment(self) -> bool:
+        """Segment the present slice, or all slices of a box through slices, also where nothing has changed.
+
+        :return: whether anything is on its way; `message` says why not.
+        """
+        current, source, view = self._selection.current, self._selection.source, self.view
+        if current is None or source is None:
+            return self._refuse("Choose a volume, a segmentation and a segment first.")
+        try:
+            if view is not None and not self._through and current.addBoxSlice(view, source.volume()):
+                self._promptsChanged(current)
+            plan = self._runner.plan(current, source)
+            if not plan.slices:
+                return self._refuse(plan.notes[0] if plan.notes else "Place an include point or draw a box first.")
+            self._undo.recordUnlessFresh(current)
+            again = {
+                key
+                for key, planned in plan.slices.items()
+                if view is None or key == view.key or (self._through and planned.seen.box is not None)
+            }
+            self._runner.reconcile(current, source, plan, True, frozenset(again))
+        except SAMLiverTumorError as error:
+            return self._refuse(str(error))
+        self._tellBusy()
+        return self.busy
+
+    def poll(self) -> list[str]:
+        """Write what has come from the worker; lines for the user, which are in the log as well.
+
+        To be called from a timer while `busy`.
+
+        :raises Exception: what a job failed with that is no fault of the user's; the others are written first.
+        """
+        arrivals, dropped = self._runner.jobs.poll()
+        if not arrivals and not dropped:
+            return []
+        lines, failures = self._runner.write(arrivals)
+        self._undo.noteVoxels(self.segmentationNode)
+        if dropped:
+            lines.append("The volume was changed meanwhile, so the result was dropped; segment again.")
+        for line in lines:
+            self._say(line)
+        self._tellBusy()
+        if failures:
+            raise failures[0]
+        return lines
+
+    def cancel(self) -> None:
+        """Drop what is on its way. Prompts stay; their slices are segmented when they change or by `segment`."""
+        if self._runner.cancel():
+            self._say("Cancelled.")
+            self._changed()
+
+    def accept(self) -> bool:
+        """Make the object a lasting part of the segment and clear its prompts, as one step; whether it did."""
+        current = self._selection.current
+        if not self.canAccept:
+            return self._refuse("Still segmenting." if self.busy else "There is nothing to accept yet.")
+        self._undo.record(current, changesVoxels=False)
+        current.nodes.write(PromptState())
+        current.known = current.nodes.read()
+        current.objects = {}
+        self._adopt()
+        self._say("Accepted.")
+        self._changed()
+        return True
+
+    @property
+    def canAccept(self) -> bool:
+        """Whether the prompts have put something into the segment and nothing of it is on its way."""
+        current = self._selection.current
+        return current is not None and current.hasVoxels and not self._runner.jobs.slicesOf(current)
+
+    def clearSlice(self) -> None:
+        """Remove the prompts of the slice the user looks at, as one step."""
+        current, view = self._selection.current, self.view
+        if current is not None and view is not None:
+            current.clearSlice(view, self._selection.volume())
+            self._promptsChanged(current)
+
+    def clearAll(self) -> None:
+        """Remove all prompts of the segment and what they have added, as one step."""
+        current = self._selection.current
+        if current is not None:
+            current.nodes.write(PromptState())
+            self._promptsChanged(current)
+
+    def undo(self) -> bool:
+        """Take back the last step, prompts and voxels together; whether there was one."""
+        return self.canUndo and self._goBackOrForth(self._undo.undo)
+
+    def redo(self) -> bool:
+        """Do the last undone step again; whether there was one."""
+        return self.canRedo and self._goBackOrForth(self._undo.redo)
+
+    @property
+    def canUndo(self) -> bool:
+        """Whether there is a step to take back."""
+        return self._undo.canUndo
+
+    @property
+    def canRedo(self) -> bool:
+        """Whether there is an undone step."""
+        return self._undo.canRedo
+
+    @property
+    def busy(self) -> bool:
+        """Whether a slice that the user waits for is on its way; poll while it is so."""
+        return self._runner.jobs.busy
+
+    def promptsOnSlice(self) -> list[tuple[str, int, tuple[float, float, float]]]:
+        """The points on the slice the user looks at: (role, control point index, world RAS in mm)."""
+        current, view = self._selection.current, self.view
+        if current is None or view is None:
+            return []
+        return current.pointsOn(view.plane(self._selection.volume()))
+
+    def prefetch(self) -> None:
+        """Have the slices beside the present one encoded when the worker has nothing else to do."""
+        self._runner.prefetch(self.view, self._selection.volume(), self._selection.current)
+
+    def close(self) -> None:
+        """Take the session's hands off the scene; worker and pool go on, prompt nodes and segments stay."""
+        self._runner.dropIdle()
+        self._runner.jobs.cancel()
+        self._selection.close()
+        self._objects.close()
+        self._undo.history.clear()
+        self.onChanged.clear()
+
+    def _goBackOrForth(self, way: Callable[[], PromptedSegment | None]) -> bool:
+        try:
+            target = way()
+        except SAMLiverTumorError as error:
+            return self._refuse(str(error))
+        if target is not None:
+            self._selection.observe(target)
+            self._selection.showPrompts()
+            # what was on its way when the step was recorded or taken back
+            self._reconcile(target)
+        self._tellBusy()
+        return True

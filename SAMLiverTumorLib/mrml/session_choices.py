@@ -1,0 +1,222 @@
+"""`SessionChoices`: what a prompt session works on, and what it has to say. See `session.PromptSession`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import slicer
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
+from SAMLiverTumorLib.mrml.selection import Selection
+from SAMLiverTumorLib.mrml.slice_plan import View
+from SAMLiverTumorLib.mrml.slice_runner import SliceRunner
+from SAMLiverTumorLib.mrml.undo import SessionUndo
+
+_LOG_LINES = 500
+
+
+class SessionChoices:
+    """Volume, segmentation, segment, slice and settings; messages and who is told of changes."""
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        worker: Worker,
+        pool: object,
+        history: EditorHistory | None = None,
+        segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+    ) -> None:
+        #: Called, without arguments, when anything that the panel shows has changed.
+        self.onChanged: list[Callable[[], None]] = []
+        #: Whether each change of prompts is segmented by itself.
+        self.live = True
+        #: What the session has to say now, and what it had to say so far.
+        self.message = ""
+        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._through = False
+        self._objects = ObjectWriter(scene)
+        self._objects.segmentEditorNode = segmentEditorNode
+        self._runner = SliceRunner(worker, pool, self._objects)
+        self._undo = SessionUndo(self._objects, history)
+        self._selection = Selection(scene, self._promptsChanged, self._segmentGone, self._volumeGone, self._sceneClosed)
+
+    @property
+    def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The volume that is segmented."""
+        return self._selection.source.node if self._selection.source is not None else None
+
+    @property
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The segmentation that is written to."""
+        return self._selection.segmentationNode
+
+    @property
+    def segmentId(self) -> str:
+        """The segment that new prompts are for; empty if none."""
+        return self._selection.segmentId
+
+    @property
+    def segmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
+        """The Segment Editor settings that are kept to."""
+        return self._objects.segmentEditorNode
+
+    @segmentEditorNode.setter
+    def segmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
+        self._objects.segmentEditorNode = node
+
+    @property
+    def settings(self) -> Settings:
+        """Model, window, channels, and the orientation of prompts placed in no view."""
+        return self._runner.settings
+
+    @property
+    def view(self) -> View | None:
+        """The slice of the volume that the user looks at; None where it does not cut the volume."""
+        return self._selection.view
+
+    def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Work on a volume. What is on its way for another one still reaches its segment."""
+        if volumeNode is not self.volumeNode:
+            self._runner.dropIdle()
+            self._selection.setVolume(volumeNode)
+            self._adopt()
+            self._changed()
+
+    def setSegmentation(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Write to a segmentation; its segment is to be chosen next."""
+        if segmentationNode is not self.segmentationNode:
+            self._selection.setSegmentation(segmentationNode)
+            self._undo.noteVoxels(segmentationNode)
+            self._changed()
+
+    def setSegment(self, segmentId: str | None) -> None:
+        """Prompt for a segment; its prompts are shown and those of all others hidden."""
+        self._selection.setSegment(segmentId or "")
+        self._adopt()
+        self._changed()
+
+    def setSettings(self, settings: Settings) -> None:
+        """Segment with other settings from now on; what is there stays until its prompts change or `segment`."""
+        if settings != self.settings:
+            self._runner.settings = settings
+            self._runner.dropIdle()
+            self._changed()
+
+    def setPlane(self, plane: str | np.ndarray | None, index: int | None = None) -> None:
+        """Say where the user looks; points and boxes placed from now on count on slices of this view.
+
+        :param plane: "axial", "coronal" or "sagittal" with the slice's voxel `index`, or a slice view's 4x4
+            SliceToRAS matrix, which may be oblique.
+        """
+        if plane is not None and not isinstance(plane, str):
+            plane = np.array(plane, float)
+        self._selection.look = None if plane is None else (plane, index)
+
+    @property
+    def promptNodes(self) -> tuple[slicer.vtkMRMLMarkupsNode, ...] | None:
+        """(includeNode, excludeNode, roiNode) of the segment, made where missing; None without a segment."""
+        current = self._selection.current
+        if current is None:
+            return None
+        if not current.nodes.isComplete:
+            with current.nodes.changing():
+                current.nodes.create()
+            self._selection.observe(current)
+            self._selection.showPrompts()
+        return current.nodes.create()
+
+    @property
+    def boxThroughSlices(self) -> bool:
+        """Whether the box counts on every slice it crosses, or on the one it was drawn on."""
+        return self._through
+
+    @boxThroughSlices.setter
+    def boxThroughSlices(self, through: bool) -> None:
+        if through == self._through:
+            return
+        self._through = through
+        current = self._selection.current
+        if current is not None and current.known.roi is not None:
+            current.noteBox(self.view, self.settings.orientation, through)
+            self._promptsChanged(current)
+        self._changed()
+
+    def _promptsChanged(self, target: PromptedSegment) -> None:
+        """Take up what the user did to a segment's prompts, as one step; nothing if nothing changed."""
+        before = target.known
+        if target.nodes.read().isSameAs(before):
+            target.known = target.nodes.read()
+            return
+        target.note(before, self._selection.volume(), self.view, self.settings.orientation, self._through)
+        if not self._undo.isStillDrawing(target):
+            self._undo.record(target, before)
+        target.known = target.nodes.read()
+        self._reconcile(target)
+        self._tellBusy()
+
+    def _reconcile(self, target: PromptedSegment) -> None:
+        """Bring a segment to what its prompts say: gone slices at once, changed ones through the worker."""
+        source = self._selection.source
+        if source is None:
+            self._say("Choose a volume first.")
+            return
+        try:
+            plan = self._runner.plan(target, source)
+            for note in plan.notes:
+                self._say(note)
+            self._runner.reconcile(target, source, plan, self.live)
+        except SAMLiverTumorError as error:
+            self._runner.jobs.cancel(target)
+            self._say(str(error))
+        self._undo.noteVoxels(self.segmentationNode)
+
+    def _adopt(self) -> None:
+        current, source = self._selection.current, self._selection.source
+        if current is not None and source is not None:
+            self._runner.adopt(current, source)
+
+    def _segmentGone(self, target: PromptedSegment) -> None:
+        self._runner.jobs.cancel(target)
+        self._undo.history.forget(target)
+        if not target.isSegmentationThere:
+            self._objects.drop(target.segmentationNode)
+        self._undo.noteVoxels(self.segmentationNode)
+        self._changed()
+
+    def _volumeGone(self) -> None:
+        self._runner.dropIdle()
+        self._runner.jobs.cancel()
+        self._changed()
+
+    def _sceneClosed(self) -> None:
+        self._runner.dropIdle()
+        self._runner.jobs.cancel()
+        self._undo.history.clear()
+        self._undo.noteVoxels(None)
+        self._objects.close(inScene=False)
+        self._changed()
+
+    def _say(self, text: str) -> None:
+        self.message = text
+        self.log.append(text)
+
+    def _refuse(self, text: str) -> bool:
+        self._say(text)
+        self._changed()
+        return False
+
+    def _tellBusy(self) -> None:
+        count = len(self._runner.jobs.slicesOf())
+        if count:
+            self.message = f"Segmenting {count} slice{'s' if count > 1 else ''} ..."
+        self._changed()
+
+    def _changed(self) -> None:
+        for callback in list(self.onChanged):
+            callback()

@@ -1,0 +1,145 @@
+"""`SliceRunner`: brings segments to what their prompts say, slice by slice, through the worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.inference.segment import Settings, SliceMask, embed_slice, segment_slice
+from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare
+from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.protocols import Worker
+from SAMLiverTumorLib.mrml.slice_jobs import Arrival, SliceJobs, VolumeSource
+from SAMLiverTumorLib.mrml.slice_plan import Plan, PlannedSlice, SliceKey, View
+from SAMLiverTumorLib.plane import slice_count, slice_plane
+from SAMLiverTumorLib.volume import Volume
+
+_NEIGHBORS = (1, -1, 2, -2)
+
+
+class SliceRunner:
+    """Submits slices whose prompts have changed and writes what comes back, if it is still wanted.
+
+    :param pool: a `PredictorPool`, used in the worker's thread only.
+    """
+
+    def __init__(self, worker: Worker, pool: object, objects: ObjectWriter) -> None:
+        self.settings = Settings()
+        self.jobs = SliceJobs(worker, self)
+        self._worker, self._pool, self._objects = worker, pool, objects
+
+    def plan(self, target: PromptedSegment, source: VolumeSource) -> Plan:
+        """The slices to segment.
+
+        :raises SAMLiverTumorError: the prompts, or the volume, cannot be used.
+        """
+        return target.plan(source.volume(), self.settings.orientation)
+
+    def adopt(self, target: PromptedSegment, source: VolumeSource) -> None:
+        """Take the prompts of a segment as settled when it meets a volume: a loaded scene has their voxels already."""
+        try:
+            if source.key not in target.objects:
+                target.keep(OpenObject(source.key))
+                slices = {key: SliceShare(p.promptKey) for key, p in self.plan(target, source).slices.items()}
+                target.keep(OpenObject(source.key, slices))
+        except SAMLiverTumorError:
+            pass  # told when the prompts are used
+
+    def reconcile(
+        self,
+        target: PromptedSegment,
+        source: VolumeSource,
+        plan: Plan,
+        submit: bool = True,
+        again: frozenset[SliceKey] = frozenset(),
+    ) -> None:
+        """Take back the slices that have no prompts any more, and submit those that have others than before.
+
+        :param submit: False only takes back.
+        :param again: slices to submit though nothing changed.
+        :raises SAMLiverTumorError: the segment cannot be written.
+        """
+        for key in target.objectOn(source.key).slices:
+            if key not in plan.slices:
+                self._objects.set(target, source.key, key, None)
+        for key in self.jobs.slicesOf(target):
+            if key not in plan.slices:
+                self.jobs.cancelSlice(target, key)
+        for key, planned in plan.slices.items():
+            share = target.objectOn(source.key).slices.get(key)
+            if share is not None and share.promptKey == planned.promptKey and key not in again:
+                self.jobs.cancelSlice(target, key)
+            elif not self.jobs.waitsFor(target, key, planned.promptKey):
+                self.jobs.cancelSlice(target, key)
+                if submit:
+                    self._submit(target, key, planned, source)
+        self._objects.recordProvenance(target, source.key, plan.prompts, self.settings.channels)
+
+    def write(self, arrivals: list[Arrival]) -> tuple[list[str], list[BaseException]]:
+        """Put results into their segments: lines for the user, and errors that are not the user's to mend."""
+        lines, failures, touched = [], [], []
+        for arrival in arrivals:
+            if isinstance(arrival.error, SAMLiverTumorError):
+                lines.append(str(arrival.error))
+            elif arrival.error is not None:
+                failures.append(arrival.error)
+            else:
+                value: SliceMask = arrival.value
+                try:
+                    share = SliceShare(arrival.promptKey, value.mask, value.model)
+                    self._objects.set(arrival.target, arrival.volumeKey, arrival.key, share)
+                    touched.append(arrival)
+                    lines.append(_told(arrival.key, value))
+                except SAMLiverTumorError as error:
+                    lines.append(str(error))
+        for arrival in {arrival.target: arrival for arrival in touched}.values():
+            try:
+                prompts = arrival.target.nodes.prompts()
+                self._objects.recordProvenance(arrival.target, arrival.volumeKey, prompts, self.settings.channels)
+            except SAMLiverTumorError as error:
+                lines.append(str(error))
+        return lines, failures
+
+    def cancel(self) -> bool:
+        """Drop what is on its way; whether there was anything.
+
+        The slices count as settled with what they have: a click elsewhere must not start them again.
+        """
+        self._worker.drop_idle()
+        dropped = self.jobs.cancel()
+        for lost in dropped:
+            part = lost.target.objectOn(lost.volumeKey)
+            share = replace(part.slices.get(lost.key, SliceShare(None)), promptKey=lost.promptKey)
+            lost.target.keep(part.withShare(lost.key, share))
+        return bool(dropped)
+
+    def prefetch(self, view: View | None, volume: Volume | None, target: PromptedSegment | None) -> None:
+        """Have the slices beside the present one encoded when the worker has nothing else to do."""
+        self._worker.drop_idle()
+        if view is None or volume is None or view.index is None:
+            return
+        hasPoints = target is None or target.known.include or not target.known.roi
+        kinds = frozenset({"points"} if hasPoints else {"box"})
+        for step in _NEIGHBORS:
+            if 0 <= view.index + step < slice_count(volume, view.name):
+                plane = slice_plane(volume, view.name, view.index + step)
+                work = partial(embed_slice, volume, plane, kinds, self._pool, self.settings)
+                self._worker.submit_idle((id(self), "prefetch", view.name, plane.index), work)
+
+    def dropIdle(self) -> None:
+        """Forget the slices that were to be encoded ahead."""
+        self._worker.drop_idle()
+
+    def _submit(self, target: PromptedSegment, key: SliceKey, planned: PlannedSlice, source: VolumeSource) -> None:
+        work = partial(segment_slice, source.volume(), planned.plane, planned.seen, self._pool, self.settings)
+        self.jobs.submit(target, key, planned.promptKey, source, work)
+
+
+def _told(key: SliceKey, value: SliceMask) -> str:
+    name, where = key
+    place = f"{name} slice {where}" if isinstance(where, int) else f"{name} slice"
+    if not value.mask.count:
+        return f"On the {place} the network marked nothing; add a point or move the box."
+    return f"{place.capitalize()}: {value.mask.count} voxels ({value.result.model})."
