@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated
 
 import slicer
-import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -28,13 +27,11 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("SAMLiverTumorLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from SAMLiverTumorLib.image.window import PRESETS
+from SAMLiverTumorLib.image.window import CHANNEL_MODES, PRESETS
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.resources import sample_case
 
 HOMEPAGE = "https://github.com/slicer-sam-liver-tumor/SlicerSAMLiverTumor"
-INCLUDE_COLOR = (0.2, 0.8, 0.2)
-EXCLUDE_COLOR = (0.9, 0.2, 0.2)
 
 
 class SAMLiverTumor(ScriptedLoadableModule):
@@ -85,59 +82,75 @@ class SAMLiverTumorParameterNode:
     """The user's choices, saved with the scene.
 
     volume - the CT to segment
-    include, exclude - points inside and outside the tumor
-    roi - a box around the tumor
-    segmentation - gets the result; a new one when empty
-    segmentName - the segment that is written
-    plane, window, model - how the slices are cut, shown to the network and segmented
+    segmentation, segmentId - what prompts fill; made with the first prompt when empty
+    include, exclude, roi - the segment's prompts, made by the panel
+    model, device - the network and where it runs
+    window, windowLow, windowHigh, channels - how slices are shown to the network
+    plane - the slice view that prompts apply to; "view" is the one the user works in, oblique ones included
+    live - segment after each change of the prompts
+    boxThroughSlices - the box counts on each slice it crosses
+    reference, referenceSegmentId, evaluation - what to compare with, and the table of the comparison
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
+    segmentation: slicer.vtkMRMLSegmentationNode
+    segmentId: str = ""
     include: slicer.vtkMRMLMarkupsFiducialNode
     exclude: slicer.vtkMRMLMarkupsFiducialNode
     roi: slicer.vtkMRMLMarkupsROINode
-    segmentation: slicer.vtkMRMLSegmentationNode
-    segmentName: str = "Liver tumor"
-    plane: Annotated[str, Choice(["axial", "coronal", "sagittal"])] = "axial"
-    window: Annotated[str, Choice(["auto", *PRESETS])] = "auto"
     model: Annotated[str, Choice(["auto", *load_registry()])] = "auto"
+    device: Annotated[str, Choice(["auto", "cuda", "mps", "cpu"])] = "auto"
+    window: Annotated[str, Choice(["auto", *PRESETS, "custom"])] = "auto"
+    windowLow: Annotated[float, WithinRange(-32768, 65535)] = -45.0
+    windowHigh: Annotated[float, WithinRange(-32768, 65535)] = 105.0
+    channels: Annotated[str, Choice(list(CHANNEL_MODES))] = CHANNEL_MODES[0]
+    plane: Annotated[str, Choice(["view", "axial", "coronal", "sagittal"])] = "view"
+    live: bool = True
+    boxThroughSlices: bool = True
+    reference: slicer.vtkMRMLSegmentationNode
+    referenceSegmentId: str = ""
+    evaluation: slicer.vtkMRMLTableNode
 
 
 class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel."""
+    """The module's widget; what it does is in SAMLiverTumorLib.panel."""
 
     def __init__(self, parent=None) -> None:
         """Called when the user opens the module the first time and the widget is initialized."""
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._isSegmenting = False
 
     def setup(self) -> None:
         """Called when the user opens the module the first time and the widget is initialized."""
+        from SAMLiverTumorLib.panel.panel import Panel
+
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/SAMLiverTumor.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = SAMLiverTumorLogic()
+        self.panel = Panel(self.ui, uiWidget, self.resourcePath("requirements.txt"))
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.includeSelector.connect("nodeAddedByUser(vtkMRMLNode*)", lambda node: setColor(node, INCLUDE_COLOR))
-        self.ui.excludeSelector.connect("nodeAddedByUser(vtkMRMLNode*)", lambda node: setColor(node, EXCLUDE_COLOR))
-        self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
         """Called when the application closes, the module is reloaded and the module widget is destroyed."""
         self.setParameterNode(None)
+        if self.panel:
+            self.panel.close()
         self.removeObservers()
 
     def onReload(self) -> None:
         """Reload the library along with this file, which is all that the base class reloads."""
+        self.cleanup()
         for name in [name for name in sys.modules if name.split(".")[0] == "SAMLiverTumorLib"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
@@ -145,88 +158,42 @@ class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """Called each time the user opens this module."""
         self.initializeParameterNode()
+        self.panel.enter()
 
     def exit(self) -> None:
         """Called each time the user opens a different module."""
-        self.setParameterNode(None)
+        self.panel.exit()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """Called just before the scene is closed."""
         self.setParameterNode(None)
-        self._updateSegmentButton()
+        self.panel.sceneClosing()
 
     def onSceneEndClose(self, caller=None, event=None) -> None:
-        """Called just after the scene is closed."""
+        """Called just after the scene was closed or another one was loaded."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
-        """Ensure the parameter node exists, is observed, and names a volume if the scene has one."""
+        """Ensure the parameter node exists and is observed; the volume is the one shown in the application, if any."""
         self.setParameterNode(self.logic.getParameterNode())
         if not self._parameterNode.volume:
-            self._parameterNode.volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            selectionNode = slicer.app.applicationLogic().GetSelectionNode()
+            volumeNode = slicer.mrmlScene.GetNodeByID(selectionNode.GetActiveVolumeID() or "")
+            if volumeNode and volumeNode.GetClassName() == "vtkMRMLScalarVolumeNode":
+                self._parameterNode.volume = volumeNode
 
     def setParameterNode(self, parameterNode: SAMLiverTumorParameterNode | None) -> None:
         """Bind the panel to a parameter node, or to none."""
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateSegmentButton)
         self._parameterNode = parameterNode
         if self._parameterNode:
             # Widgets name their parameter by the dynamic property SlicerParameterName in the .ui file.
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateSegmentButton)
-            self._updateSegmentButton()
-
-    def _updateSegmentButton(self, caller=None, event=None) -> None:
-        missing = self.logic.missingInput(self._parameterNode) if self._parameterNode else _("The scene is closed.")
-        self.ui.segmentButton.enabled = not missing and not self._isSegmenting
-        self.ui.segmentButton.toolTip = missing or _("Segment the tumor that the points and the box show.")
-
-    def onSegmentButton(self, checked: bool = False) -> None:
-        """Run the segmentation when the user clicks "Segment"."""
-        from SAMLiverTumorLib.errors import SAMLiverTumorError
-        from SAMLiverTumorLib.mrml.packages import ensurePackages
-
-        # Showing progress runs the event loop, where a second click must find the button disabled.
-        self._isSegmenting = True
-        self._updateSegmentButton()
-        try:
-            with slicer.util.tryWithErrorDisplay(_("Failed to segment."), waitCursor=True):
-                try:
-                    ensurePackages(self.resourcePath("requirements.txt"))
-                    segmentationNode, segmentId = self.logic.segment(
-                        self._parameterNode, confirm=self._confirm, progress=self._showProgress
-                    )
-                except SAMLiverTumorError as error:
-                    self._showStatus(str(error))
-                    return
-            segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-            if self._parameterNode:
-                self._parameterNode.segmentation = segmentationNode
-            self._showStatus(_("Done: segment {name}.").format(name=segment.GetName()))
-        finally:
-            self._isSegmenting = False
-            self._updateSegmentButton()
-
-    def _confirm(self, question: str) -> bool:
-        # In testing mode Slicer answers every question with yes; a test must not start a download.
-        return not slicer.app.testingEnabled() and slicer.util.confirmYesNoDisplay(question)
-
-    def _showProgress(self, done: int, total: int | None) -> None:
-        self._showStatus(_("Working: {done} of {total}").format(done=done, total=total or "?"))
-
-    def _showStatus(self, text: str) -> None:
-        self.ui.statusLabel.text = text
-        slicer.app.processEvents()
-
-
-def setColor(markupsNode: slicer.vtkMRMLMarkupsNode, color: tuple[float, float, float]) -> None:
-    """Show a new node's points in one color, selected or not."""
-    markupsNode.CreateDefaultDisplayNodes()
-    markupsNode.GetDisplayNode().SetColor(color)
-    markupsNode.GetDisplayNode().SetSelectedColor(color)
+        if self.panel:
+            self.panel.setParameterNode(parameterNode)
 
 
 class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
@@ -242,40 +209,34 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         """The parameter node of the scene."""
         return SAMLiverTumorParameterNode(super().getParameterNode())
 
-    def missingInput(self, parameters: SAMLiverTumorParameterNode) -> str:
-        """What the user has to choose before segmenting; empty when nothing is missing."""
-        if not parameters.volume:
-            return _("Choose a volume.")
-        if not parameters.include and not parameters.roi:
-            return _("Choose include points or a box.")
-        if not parameters.segmentName.strip():
-            return _("Give the segment a name.")
-        return ""
-
     def segment(
         self,
         parameters: SAMLiverTumorParameterNode,
         confirm: Callable[[str], bool] | None = None,
         progress: Callable[[int, int | None], None] | None = None,
+        segmentName: str = "Liver tumor",
     ) -> tuple[slicer.vtkMRMLSegmentationNode, str]:
-        """Segment as the parameters say; the same function as in the console program.
+        """Segment as the parameters say, waiting for it; the same function as in the console program.
 
         :param confirm: asked before a model is downloaded; None never downloads.
         :param progress: called with the number of slices done and their total.
+        :param segmentName: the segment to add to; made if there is none of that name.
         :raises SAMLiverTumorError: for what the user can mend.
         """
         from SAMLiverTumorLib.mrml.api import segmentNodes
 
+        isCustom = parameters.window == "custom"
         segmented = segmentNodes(
             parameters.volume,
             includeNode=parameters.include,
             excludeNode=parameters.exclude,
             roiNode=parameters.roi,
             segmentationNode=parameters.segmentation,
-            segmentName=parameters.segmentName.strip(),
-            plane=parameters.plane,
-            window=parameters.window,
+            segmentName=segmentName,
+            plane="axial" if parameters.plane == "view" else parameters.plane,
+            window=f"{parameters.windowLow},{parameters.windowHigh}" if isCustom else parameters.window,
             model=parameters.model,
+            channels=parameters.channels,
             confirm=confirm or (lambda question: False),
             progress=progress,
         )

@@ -31,7 +31,8 @@ ui = widget.ui
 assert type(ui.segmentButton) == qt.QPushButton and type(ui.planeCombo) == qt.QComboBox
 assert type(ui.volumeSelector) == slicer.qMRMLNodeComboBox
 assert isinstance(ui.volumeSelector, qt.QWidget) and not isinstance(ui.volumeSelector, qt.QLabel)
-assert widget.parent.findChildren(qt.QPushButton) == [ui.segmentButton]
+assert ui.segmentButton in widget.parent.findChildren(qt.QPushButton)
+assert widget.parent.findChildren(qt.QCheckBox) == [ui.liveCheckBox, ui.boxThroughCheckBox]
 assert ui.segmentButton.name == ui.segmentButton.objectName == "segmentButton"
 assert ui.segmentButton.className() == "QPushButton"
 """

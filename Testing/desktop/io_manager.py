@@ -43,4 +43,8 @@ class CoreIOManager:
             raise AttributeError(f"Testing/desktop: no file type {fileType}; add it to io_manager.py")
         name = properties.get("name") or Path(path).name.split(".")[0]
         options = 1 if properties.get("labelmap") else 0
-        return slicer.modules.volumes.logic().AddArchetypeVolume(path, name, options)
+        node = slicer.modules.volumes.logic().AddArchetypeVolume(path, name, options)
+        if node is not None and not options:
+            # the application's Colors logic, which is not here, would have given it the grey table
+            node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+        return node

@@ -1,0 +1,85 @@
+"""An evaluation as MRML nodes: a table, and a plot of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import slicer
+import vtk
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.evaluation.metrics import Overlap
+    from SAMLiverTumorLib.evaluation.report import Evaluation
+
+TABLE_ATTRIBUTE = "SAMLiverTumor.Evaluation"
+_COLUMNS = (
+    ("Dice", "dice", 4),
+    ("IoU", "iou", 4),
+    ("Accuracy", "accuracy", 4),
+    ("Sensitivity", "sensitivity", 4),
+    ("Precision", "precision", 4),
+    ("Volume error (ml)", "volume_error_ml", 3),
+    ("Volume error (%)", "volume_error_percent", 1),
+)
+_MISSED_ROWS = 5
+
+
+def tableFromEvaluation(
+    scene: slicer.vtkMRMLScene, evaluation: Evaluation, name: str, tableNode: slicer.vtkMRMLTableNode | None = None
+) -> slicer.vtkMRMLTableNode:
+    """Overall, means and one row per lesion found, and for the largest of those missed; undefined figures are NaN.
+
+    :param tableNode: filled anew; None makes one.
+    """
+    if tableNode is None:
+        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+        tableNode.SetAttribute(TABLE_ATTRIBUTE, "1")
+    rows: list[tuple[str, Overlap | dict]] = [("overall", evaluation.overall)]
+    if evaluation.lesions:
+        rows.append((f"mean of {len(evaluation.found)} found", evaluation.mean_found))
+        rows.append((f"mean of all {len(evaluation.lesions)}", evaluation.mean_all))
+    rows += [(f"lesion {lesion.number}", lesion.overlap) for lesion in evaluation.found]
+    rows += [(f"missed {lesion.number}", lesion.overlap) for lesion in evaluation.missed[:_MISSED_ROWS]]
+    names = vtk.vtkStringArray()
+    names.SetName("Lesion")
+    for label, _figures in rows:
+        names.InsertNextValue(label)
+    columns = [names]
+    for title, key, decimals in _COLUMNS:
+        column = vtk.vtkDoubleArray()
+        column.SetName(title)
+        for _label, figures in rows:
+            value = figures.get(key) if isinstance(figures, dict) else getattr(figures, key)
+            column.InsertNextValue(float("nan") if value is None else round(float(value), decimals))
+        columns.append(column)
+    wasModified = tableNode.StartModify()
+    tableNode.SetName(name)
+    tableNode.RemoveAllColumns()
+    for column in columns:
+        tableNode.AddColumn(column)
+    tableNode.SetUseColumnNameAsColumnHeader(True)
+    tableNode.EndModify(wasModified)
+    return tableNode
+
+
+def plotFromTable(
+    scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode, key: str = "Dice"
+) -> slicer.vtkMRMLPlotChartNode:
+    """A bar chart of one column, the same chart for the same table."""
+    chartNode = tableNode.GetNodeReference("SAMLiverTumor.Plot")
+    if chartNode is None:
+        seriesNode = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", key)
+        seriesNode.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
+        seriesNode.SetColor(0.0, 0.45, 0.70)
+        seriesNode.SetAndObserveTableNodeID(tableNode.GetID())
+        seriesNode.SetLabelColumnName("Lesion")
+        seriesNode.SetYColumnName(key)
+        chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{tableNode.GetName()} plot")
+        chartNode.AddAndObservePlotSeriesNodeID(seriesNode.GetID())
+        chartNode.SetYAxisTitle(key)
+        chartNode.SetYAxisRangeAuto(False)
+        chartNode.SetYAxisRange(0.0, 1.0)
+        chartNode.SetLegendVisibility(False)
+        tableNode.SetNodeReferenceID("SAMLiverTumor.Plot", chartNode.GetID())
+    chartNode.SetTitle(tableNode.GetName())
+    return chartNode

@@ -1,0 +1,47 @@
+"""The section Help and log, and the status line."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from SAMLiverTumorLib.panel.shared import Shared
+
+HOMEPAGE = "https://github.com/slicer-sam-liver-tumor/SlicerSAMLiverTumor"
+
+
+class Log:
+    """Shows the session's message and log."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared, self._ui = shared, shared.ui
+        self._shown: tuple[str, ...] = ()
+        self._ui.logText.setFixedHeight(8 * self._ui.logText.fontMetrics().height() + 10)
+        tutorial = f"{HOMEPAGE}/blob/main/docs/tutorial.md"
+        self._ui.helpLabel.text = _(
+            '<a href="{tutorial}">Tutorial</a> · <a href="{home}#readme">Documentation</a> · '
+            '<a href="{home}/issues">Report a problem</a><br>'
+            "Everything is computed on this computer. For research; not a medical device."
+        ).format(tutorial=tutorial, home=HOMEPAGE)
+
+    def update(self, missing: str) -> None:
+        """Show the message, or what is missing where there is none."""
+        session, tasks = self._shared.session, self._shared.tasks
+        text = session.message or missing or _("Ready.")
+        if tasks.busy:
+            text = _progressText(tasks.title, *tasks.progress)
+        if self._ui.statusLabel.text != text:
+            self._ui.statusLabel.text = text
+        log = tuple(session.log)
+        if log != self._shown:
+            self._shown = log
+            self._ui.logText.setPlainText("\n".join(log))
+            bar = self._ui.logText.verticalScrollBar()
+            bar.setValue(bar.maximum)
+
+
+def _progressText(title: str, done: int, total: int | None) -> str:
+    if not total:
+        return f"{title} ..."
+    if total > 1_000_000:
+        return f"{title}: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    return f"{title}: {done} of {total}"

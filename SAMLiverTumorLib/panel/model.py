@@ -1,0 +1,162 @@
+"""The section Model: which network, where it runs, how it sees the slice, and whether it is on this computer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.image.window import PRESETS, Window
+from SAMLiverTumorLib.inference.pool import AUTO
+from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.models.digest import human_size
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.panel.network import modelsFor
+from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.slices import VIEW
+
+CUSTOM = "custom"
+
+
+class Model:
+    """Binds the choices to the session's settings, and the buttons to the model store."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared, self._ui = shared, shared.ui
+        self._ui.downloadButton.connect("clicked(bool)", self._onDownload)
+        self._ui.localFileButton.connect("clicked(bool)", self._onLocalFile)
+        self._ui.removeModelButton.connect("clicked(bool)", self._onRemove)
+
+    def apply(self) -> None:
+        """Take the settings from the parameter node."""
+        parameters, session = self._shared.parameters, self._shared.session
+        if parameters is None:
+            return
+        self._shared.pool.setDevice(parameters.device)
+        window = PRESETS.get(parameters.window)
+        if parameters.window == CUSTOM:
+            try:
+                window = Window(parameters.windowLow, parameters.windowHigh)
+            except SAMLiverTumorError as error:
+                session.message = str(error)
+                return
+        orientation = "axial" if parameters.plane == VIEW else parameters.plane
+        session.setSettings(Settings(parameters.model, orientation, window, parameters.channels))
+
+    def update(self) -> None:
+        """Show what the chosen models are and what can be done with them."""
+        parameters, ui = self._shared.parameters, self._ui
+        infos, store = self._infos(), self._shared.pool.store
+        ui.modelInfoLabel.text = "<br>".join(self._described(info) for info in infos)
+        absent = [info for info in infos if not store.is_present(info)]
+        busy = _("Wait until the present job is done.") if self._shared.tasks.busy else ""
+        done = "" if absent else _("The model is on this computer already.")
+        enable(ui.downloadButton, busy or done, _("Download the weights, after asking; size and SHA-256 are checked."))
+        enable(ui.localFileButton, busy, _("Take the weights from a file on this computer; they are checked."))
+        downloaded = [info for info in infos if (store.root / info.file_name).is_file()]
+        nothing = "" if downloaded else _("There is nothing downloaded to remove.")
+        enable(ui.removeModelButton, busy or nothing, _("Delete the downloaded weights from this computer."))
+        isCustom = parameters is not None and parameters.window == CUSTOM
+        notCustom = "" if isCustom else _('For window "custom".')
+        enable(ui.windowLowSpinBox, notCustom, _("Shown black, in Hounsfield units."))
+        enable(ui.windowHighSpinBox, notCustom, _("Shown white, in Hounsfield units."))
+
+    def prepare(self, go: Callable[[], None]) -> None:
+        """See to packages and models that the present prompts need, asking the user, and then call `go`."""
+        pool, session = self._shared.pool, self._shared.session
+        try:
+            if pool.missingPackages():
+                from SAMLiverTumorLib.mrml.packages import ensurePackages
+
+                ensurePackages(self._shared.requirements)
+        except SAMLiverTumorError as error:
+            session.say(str(error))
+            return
+        missing = pool.missingModels(session.settings.model, session.promptKinds)
+        if missing:
+            self._download(missing, go)
+        else:
+            go()
+
+    def _infos(self) -> list[ModelInfo]:
+        parameters = self._shared.parameters
+        return modelsFor(parameters.model if parameters is not None else AUTO, ("points", "box"))
+
+    def _described(self, info: ModelInfo) -> str:
+        isHere = self._shared.pool.store.is_present(info)
+        state = _("on this computer") if isHere else _("not downloaded")
+        prompts = _(" and ").join(sorted(info.prompts - {"mask"}))
+        return f"<b>{info.title}</b>: {prompts}; {human_size(info.size)}, {info.licence}; {state}"
+
+    def _onDownload(self) -> None:
+        self._download([info for info in self._infos() if not self._shared.pool.store.is_present(info)])
+
+    def _download(self, infos: list[ModelInfo], done: Callable[[], None] | None = None) -> None:
+        """Fetch models in the worker's thread after a yes."""
+        store, session = self._shared.pool.store, self._shared.session
+        listed = "\n".join(
+            f"{info.title}, {human_size(info.size)}, {info.licence}, {_('from')} {info.sources[-1]}" for info in infos
+        )
+        question = _("Download these weights? They are checked and stored in {folder}.").format(folder=store.root)
+        if not self._confirm(f"{question}\n\n{listed}"):
+            session.say(_("Nothing was downloaded."))
+            return
+
+        def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> None:
+            for info in infos:
+                store.fetch(info, lambda question: True, progress, cancelled)
+
+        def finished(value: object) -> None:
+            session.say(_("Downloaded: {models}.").format(models=", ".join(info.title for info in infos)))
+            if done is not None:
+                done()
+
+        self._shared.tasks.start("download", _("Downloading"), work, finished)
+        self._shared.follow()
+
+    def _onLocalFile(self) -> None:
+        name = qt.QFileDialog.getOpenFileName(
+            self._ui.localFileButton, _("Weights"), "", _("Weights (*.pth *.pt *.safetensors);;All files (*)")
+        )
+        if not name:
+            return
+        path, store, session = Path(name), self._shared.pool.store, self._shared.session
+        parameters = self._shared.parameters
+        chosen = load_registry().values() if parameters.model == AUTO else self._infos()
+        size = path.stat().st_size if path.is_file() else -1
+        info = next((info for info in chosen if info.size == size), None)
+        if info is None:
+            titles = ", ".join(info.title for info in chosen)
+            session.say(_("{name} is not the published weight file of {titles}.").format(name=path.name, titles=titles))
+            return
+
+        def finished(value: object) -> None:
+            session.say(_("{title} was taken from {name}.").format(title=info.title, name=path.name))
+
+        work = lambda cancelled, progress: store.adopt(path, info, cancelled)  # noqa: E731
+        self._shared.tasks.start("adopt", _("Checking the file"), work, finished)
+        self._shared.follow()
+
+    def _onRemove(self) -> None:
+        store, session = self._shared.pool.store, self._shared.session
+        infos = [info for info in self._infos() if (store.root / info.file_name).is_file()]
+        titles = ", ".join(info.title for info in infos)
+        if not self._confirm(_("Delete the weights of {titles} from this computer?").format(titles=titles)):
+            return
+        try:
+            for info in infos:
+                store.remove(info)
+        except SAMLiverTumorError as error:
+            session.say(str(error))
+            return
+        session.say(_("Removed: {titles}.").format(titles=titles))
+
+    @staticmethod
+    def _confirm(question: str) -> bool:
+        # In testing mode Slicer answers every question with yes; a test must not start a download.
+        return not slicer.app.testingEnabled() and slicer.util.confirmYesNoDisplay(question)

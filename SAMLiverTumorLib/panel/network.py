@@ -1,0 +1,73 @@
+"""`PanelPool`: the networks as the panel hands them to its session; what is missing is told, never fetched."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+
+from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, choose_model
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.store import ModelStore
+
+PACKAGES = ("torch", "torchvision", "segment_anything")
+
+
+class PanelPool:
+    """Stands for a `PredictorPool` whose weights have to be on the disk already.
+
+    :param store: where the weights lie; the user's own if not given.
+    """
+
+    def __init__(self, store: ModelStore | None = None) -> None:
+        self.store = store or ModelStore()
+        self._device = "auto"
+        self._pool: object | None = None
+        self._isComplete = False
+
+    def use(self, pool: object) -> None:
+        """Take another pool, which needs neither weight files nor packages."""
+        self._pool, self._isComplete = pool, True
+
+    def setDevice(self, device: str) -> None:
+        """Load networks to another device from now on."""
+        if device != self._device:
+            self._device = device
+            if not self._isComplete:
+                self._pool = None
+
+    def missingPackages(self) -> list[str]:
+        """The Python packages that have to be installed first."""
+        if self._isComplete:
+            return []
+        return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+
+    def missingModels(self, model: str, kinds: Iterable[str]) -> list[ModelInfo]:
+        """The models that prompts of these kinds need and that are not on this computer."""
+        if self._isComplete:
+            return []
+        return [info for info in modelsFor(model, kinds) if not self.store.is_present(info)]
+
+    def predictor(self, model: str) -> object:
+        """The predictor for a model; called in the worker's thread.
+
+        :raises ModelError: the weights or a package are missing; the text names the button to press.
+        """
+        info = load_registry().get(model)
+        if info is not None and not self._isComplete and not self.store.is_present(info):
+            raise ModelError(f"{info.title} is not on this computer yet: press Segment, or Download in section Model.")
+        if missing := self.missingPackages():
+            raise ModelError(f"Missing: {', '.join(missing)}. Press Segment to have the Python packages installed.")
+        if self._pool is None:
+            self._pool = PredictorPool(store=self.store, device=self._device)
+        try:
+            return self._pool.predictor(model)
+        except (ImportError, OSError) as error:
+            raise ModelError(f"PyTorch or segment-anything cannot be loaded, reinstall them: {error}") from error
+
+
+def modelsFor(model: str, kinds: Iterable[str]) -> list[ModelInfo]:
+    """The models that a choice stands for; "auto" takes one for each kind of prompt ("points", "box")."""
+    registry = load_registry()
+    chosen = {choose_model(model, {kind}) for kind in sorted(kinds)} if model == AUTO else {model}
+    return [info for model_id, info in registry.items() if model_id in chosen]

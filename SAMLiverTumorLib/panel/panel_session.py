@@ -1,0 +1,60 @@
+"""`PanelSession`: a prompt session that also answers what the panel shows."""
+
+from __future__ import annotations
+
+import slicer
+
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.mrml.nodes import BOX, boxFromNode, isDrawn
+from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.prompts import Prompts, on_plane
+from SAMLiverTumorLib.volume import Volume
+
+
+class PanelSession(PromptSession):
+    """A `PromptSession` with a few read-only answers more."""
+
+    @property
+    def volume(self) -> Volume | None:
+        """The chosen volume's voxels; None where there are none."""
+        return self._selection.volume()
+
+    @property
+    def waiting(self) -> int:
+        """The number of slices on their way."""
+        return len(self._runner.jobs.slicesOf())
+
+    @property
+    def existingPromptNodes(self) -> dict[str, slicer.vtkMRMLMarkupsNode]:
+        """The segment's prompt nodes by role, without making any."""
+        current = self._selection.current
+        return dict(current.nodes.byRole) if current is not None else {}
+
+    @property
+    def promptKinds(self) -> frozenset[str]:
+        """Of "points" and "box", what the segment has."""
+        current = self._selection.current
+        try:
+            return current.nodes.prompts().kinds if current is not None else frozenset()
+        except SAMLiverTumorError:
+            return frozenset()
+
+    def boxSizeOnSlice(self) -> tuple[float, float, float] | None:
+        """The box's edges in mm, where it crosses the slice that the user looks at."""
+        roiNode, view, volume = self.existingPromptNodes.get(BOX), self.view, self.volume
+        if roiNode is None or view is None or volume is None or not isDrawn(roiNode):
+            return None
+        try:
+            box = boxFromNode(roiNode)
+            if box is None or on_plane(Prompts(box=box), view.plane(volume)).box is None:
+                return None
+        except SAMLiverTumorError:
+            return None
+        size = [0.0, 0.0, 0.0]
+        roiNode.GetSizeWorld(size)
+        return tuple(size)
+
+    def say(self, text: str) -> None:
+        """Put a line of the panel's own into message and log."""
+        self._say(text)
+        self._changed()

@@ -1,0 +1,39 @@
+"""`Shared`: what every section of the panel works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from SAMLiverTumorLib.panel.network import PanelPool
+from SAMLiverTumorLib.panel.panel_session import PanelSession
+from SAMLiverTumorLib.panel.tasks import Tasks
+
+
+@dataclass(eq=False)
+class Shared:
+    """Handed to each section.
+
+    :param ui: the widgets of the .ui file by name.
+    :param session: what prompts do.
+    :param tasks: downloads and evaluations.
+    :param pool: the networks.
+    :param follow: starts polling if anything is on its way, and shows it.
+    :param requirements: path of the list of Python packages.
+    """
+
+    ui: Any
+    session: PanelSession
+    tasks: Tasks
+    pool: PanelPool
+    follow: Callable[[], None]
+    requirements: str = ""
+    #: The parameter node; None while the panel is not bound to a scene.
+    parameters: Any = None
+
+
+def enable(widget: Any, missing: str, toolTip: str) -> None:
+    """Enable a button, or disable it and let its tooltip say what is missing."""
+    widget.enabled = not missing
+    widget.toolTip = missing or toolTip
