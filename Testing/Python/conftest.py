@@ -115,3 +115,30 @@ def phantom_file(phantom, tmp_path) -> Path:
 def warm(pool, monkeypatch):
     """The console program with the session's networks and embeddings instead of loading its own each time."""
     monkeypatch.setattr("SAMLiverTumorLib.inference.pool.PredictorPool", lambda *args, **options: pool)
+
+
+@pytest.fixture(params=["ours", "slicer"])
+def run_layers(request, tmp_path):
+    """Run a program on a desktop of its own, over our Python layer and over Slicer's own; its standard output."""
+    from desktop.process import run_on_desktop
+
+    variables = {}
+    if request.param == "slicer":
+        if "SLICER_BASE_PYTHON" not in os.environ:
+            pytest.skip("set SLICER_BASE_PYTHON to Base/Python of a Slicer 5.12 checkout")
+        variables["SLICER_BASE_PYTHON"] = os.environ["SLICER_BASE_PYTHON"]
+    return lambda program, **options: run_on_desktop(program, tmp_path, **variables, **options)
+
+
+@pytest.fixture
+def at_panel(tmp_path):
+    """Run a program with `user` (see panel_case) at the open panel."""
+    from desktop.process import run_on_desktop
+
+    start = f"""
+sys.path.insert(0, {str(ROOT / "Testing" / "Python")!r})
+from panel_case import SPECK, User
+user = User(desktop, widget)
+ui, panel, session = user.ui, user.panel, user.session
+"""
+    return lambda program, **options: run_on_desktop(start + program, tmp_path, **options)

@@ -1,6 +1,5 @@
 """The panel opens on the desktop, over our Python layer and, where SLICER_BASE_PYTHON names it, over Slicer's own."""
 
-import os
 import struct
 
 import pytest
@@ -11,17 +10,6 @@ from desktop.process import run_on_desktop
 def run(tmp_path):
     """Run a program on a desktop of its own, over our Python layer."""
     return lambda program, **options: run_on_desktop(program, tmp_path, **options)
-
-
-@pytest.fixture(params=["ours", "slicer"])
-def run_layers(request, tmp_path):
-    """Run a program over our Python layer, and over Slicer's own."""
-    variables = {}
-    if request.param == "slicer":
-        if "SLICER_BASE_PYTHON" not in os.environ:
-            pytest.skip("set SLICER_BASE_PYTHON to Base/Python of a Slicer 5.12 checkout")
-        variables["SLICER_BASE_PYTHON"] = os.environ["SLICER_BASE_PYTHON"]
-    return lambda program, **options: run_on_desktop(program, tmp_path, **variables, **options)
 
 
 def test_classes_compare_as_in_slicer(run):

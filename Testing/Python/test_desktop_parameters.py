@@ -1,10 +1,6 @@
 """Parameters on the desktop, over our parameterNodeWrapper and, where SLICER_BASE_PYTHON names it, Slicer's own."""
 
-import os
 import zipfile
-
-import pytest
-from desktop.process import run_on_desktop
 
 PARAMETERS = """
 import enum
@@ -47,17 +43,6 @@ def ui():
         setattr(made, name, widget)
     return made
 """
-
-
-@pytest.fixture(params=["ours", "slicer"])
-def run_layers(request, tmp_path):
-    """Run a program over our Python layer, and over Slicer's own."""
-    variables = {}
-    if request.param == "slicer":
-        if "SLICER_BASE_PYTHON" not in os.environ:
-            pytest.skip("set SLICER_BASE_PYTHON to Base/Python of a Slicer 5.12 checkout")
-        variables["SLICER_BASE_PYTHON"] = os.environ["SLICER_BASE_PYTHON"]
-    return lambda program, **options: run_on_desktop(program, tmp_path, **variables, **options)
 
 
 def test_parameters_are_stored_under_slicer_s_names(run_layers):

@@ -1,10 +1,8 @@
 """The real SAMLiverTumor.py, loaded by the desktop stand-in: what Slicer is told, and what loading costs."""
 
-import os
 import re
 
-import pytest
-from desktop.process import MODULE, ROOT, run_on_desktop
+from desktop.process import MODULE, ROOT
 
 UI = MODULE.parent / "Resources" / "UI" / "SAMLiverTumor.ui"
 PANEL = ROOT / "SAMLiverTumorLib" / "panel"
@@ -16,19 +14,8 @@ module = sys.modules["SAMLiverTumor"]
 """
 
 
-@pytest.fixture(params=["ours", "slicer"])
-def run(request, tmp_path):
-    """Run a program at the open panel, over our Python layer and over Slicer's own; its standard output."""
-    variables = {}
-    if request.param == "slicer":
-        if "SLICER_BASE_PYTHON" not in os.environ:
-            pytest.skip("set SLICER_BASE_PYTHON to Base/Python of a Slicer 5.12 checkout")
-        variables["SLICER_BASE_PYTHON"] = os.environ["SLICER_BASE_PYTHON"]
-    return lambda program, **options: run_on_desktop(program, tmp_path, **variables, **options)
-
-
-def test_opening_the_panel_imports_no_network_and_changes_no_scene(run):
-    run(
+def test_opening_the_panel_imports_no_network_and_changes_no_scene(run_layers):
+    run_layers(
         """
 before = slicer.mrmlScene.GetNumberOfNodes()
 widget = desktop.openModule(desktop.ROOT / "SAMLiverTumor" / "SAMLiverTumor.py")
@@ -43,8 +30,8 @@ assert not widget.panel.timer.active and widget.panel.worker._thread is None
     )
 
 
-def test_the_panel_opens_where_torch_cannot_be_imported(run):
-    run(
+def test_the_panel_opens_where_torch_cannot_be_imported(run_layers):
+    run_layers(
         """
 class Broken:
     def find_spec(self, name, path=None, target=None):
@@ -58,12 +45,12 @@ assert widget.ui.statusLabel.text == "Choose a volume."
     )
 
 
-def test_a_library_that_is_importable_already_is_not_shadowed(run, tmp_path):
+def test_a_library_that_is_importable_already_is_not_shadowed(run_layers, tmp_path):
     # Installed, the module file and the library lie in one folder, which Slicer has put on the path.
     installed = tmp_path / "installed"
     installed.mkdir()
     (installed / "SAMLiverTumorLib").symlink_to(ROOT / "SAMLiverTumorLib", target_is_directory=True)
-    run(
+    run_layers(
         f"""
 sys.path.insert(0, {str(installed)!r})
 desktop.openModule(desktop.ROOT / "SAMLiverTumor" / "SAMLiverTumor.py")
@@ -73,8 +60,8 @@ assert {str(ROOT)!r} not in sys.path
     )
 
 
-def test_the_module_tells_slicer_its_title_place_and_dependencies(run):
-    run("""
+def test_the_module_tells_slicer_its_title_place_and_dependencies(run_layers):
+    run_layers("""
 parent = slicer.modules.SAMLiverTumorInstance.parent
 assert parent.title == "SAM Liver Tumor"
 assert parent.categories == ["Segmentation"]
@@ -83,8 +70,8 @@ assert parent.contributors and "not a medical device" in parent.helpText and "Li
 """)
 
 
-def test_the_registered_sample_case_exists_and_has_the_stated_checksums(run):
-    run("""
+def test_the_registered_sample_case_exists_and_has_the_stated_checksums(run_layers):
+    run_layers("""
 import hashlib, os, urllib.request
 import SampleData
 (options,) = SampleData.SampleDataLogic.sources
@@ -99,14 +86,14 @@ for uri, checksum in zip(options["uris"], options["checksums"]):
 """)
 
 
-def test_every_widget_that_the_code_names_is_in_the_ui_file(run):
+def test_every_widget_that_the_code_names_is_in_the_ui_file(run_layers):
     used = {name for path in PANEL.glob("*.py") for name in re.findall(r"\b_?ui\.(\w+)", path.read_text("utf-8"))}
     assert {"segmentButton", "statusLabel"} <= used
-    run(ELEMENTS + f"assert {used!r} <= set(widgets), {used!r} - set(widgets)")
+    run_layers(ELEMENTS + f"assert {used!r} <= set(widgets), {used!r} - set(widgets)")
 
 
-def test_every_choice_with_a_widget_names_its_parameter_there(run):
-    run(
+def test_every_choice_with_a_widget_names_its_parameter_there(run_layers):
+    run_layers(
         ELEMENTS
         + """
 named = [e.findtext("string") for e in tree.iter("property") if e.get("name") == "SlicerParameterName"]
@@ -120,8 +107,8 @@ assert fields - set(named) == {"segmentId", "referenceSegmentId", "include", "ex
     )
 
 
-def test_every_mrml_widget_is_connected_to_the_scene_and_everything_has_a_tooltip(run):
-    run(
+def test_every_mrml_widget_is_connected_to_the_scene_and_everything_has_a_tooltip(run_layers):
+    run_layers(
         ELEMENTS
         + """
 assert next(iter(widgets.values())).get("class") == "qMRMLWidget"
@@ -142,8 +129,8 @@ assert titles == ["Inputs", "Model", "Prompts", "Segment", "Evaluate", "Help and
     )
 
 
-def test_the_panel_begins_with_the_volume_that_the_views_show(run):
-    run("""
+def test_the_panel_begins_with_the_volume_that_the_views_show(run_layers):
+    run_layers("""
 first = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "first")
 shown = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "shown")
 desktop.leave(widget)
@@ -156,8 +143,8 @@ assert widget._parameterNode.volume is shown
 """)
 
 
-def test_the_logic_segments_as_the_parameters_say_and_never_downloads_unasked(run):
-    run("""
+def test_the_logic_segments_as_the_parameters_say_and_never_downloads_unasked(run_layers):
+    run_layers("""
 from types import SimpleNamespace
 import SAMLiverTumorLib.mrml.api as api
 calls = []
@@ -182,8 +169,8 @@ else:
 """)
 
 
-def test_closing_the_scene_and_cleaning_up_let_go(run):
-    run("""
+def test_closing_the_scene_and_cleaning_up_let_go(run_layers):
+    run_layers("""
 node = widget._parameterNode.parameterNode
 assert node.HasObserver("ModifiedEvent")
 desktop.closeScene()
@@ -199,8 +186,8 @@ widget.cleanup()
 """)
 
 
-def test_reload_brings_the_library_anew(run):
-    run("""
+def test_reload_brings_the_library_anew(run_layers):
+    run_layers("""
 old = sys.modules["SAMLiverTumorLib"]
 widget.onReload()
 assert sys.modules["SAMLiverTumorLib"] is not old

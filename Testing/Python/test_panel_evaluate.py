@@ -1,21 +1,16 @@
 """The section Evaluate: a segment against a reference, as a table node and a plot."""
 
 import pytest
-from desktop.process import ROOT, run_on_desktop
 
-START = f"""
-sys.path.insert(0, {str(ROOT / "Testing" / "Python")!r})
-from panel_case import SPECK, User
+IMPORTS = """
 from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
-user = User(desktop, widget)
-ui, panel, session = user.ui, user.panel, user.session
 """
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(at_panel):
     """Run a program with `user` at the open panel."""
-    return lambda program, **options: run_on_desktop(START + program, tmp_path, **options)
+    return lambda program, **options: at_panel(IMPORTS + program, **options)
 
 
 def test_the_table_has_the_figures_of_the_chosen_segment(run):

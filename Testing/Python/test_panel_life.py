@@ -1,24 +1,10 @@
 """The panel outlives what happens to the scene and the application, also in the middle of a job."""
 
 import pytest
-from desktop.process import ROOT, run_on_desktop
-
-START = f"""
-sys.path.insert(0, {str(ROOT / "Testing" / "Python")!r})
-from panel_case import SPECK, User
-user = User(desktop, widget)
-ui, panel, session = user.ui, user.panel, user.session
-"""
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run a program with `user` at the open panel."""
-    return lambda program, **options: run_on_desktop(START + program, tmp_path, **options)
-
-
-def test_cancel_drops_what_is_on_its_way_and_the_panel_goes_on(run):
-    run(
+def test_cancel_drops_what_is_on_its_way_and_the_panel_goes_on(at_panel):
+    at_panel(
         """
 user.begin()
 user.click(5, 6, 4)
@@ -36,8 +22,8 @@ assert user.count() == 2 * SPECK
     )
 
 
-def test_a_result_reaches_the_segment_it_was_asked_for(run):
-    run(
+def test_a_result_reaches_the_segment_it_was_asked_for(at_panel):
+    at_panel(
         """
 user.begin()
 user.click(5, 6, 4)
@@ -51,8 +37,8 @@ assert user.count(first) == SPECK and user.count() == 0
     )
 
 
-def test_another_volume_in_the_middle_of_a_job(run):
-    run(
+def test_another_volume_in_the_middle_of_a_job(at_panel):
+    at_panel(
         """
 from session_case import small_volume
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode
@@ -69,8 +55,8 @@ assert user.count() == SPECK, "it was asked for on the volume chosen before"
 
 
 @pytest.mark.parametrize("what", ["volumeNode", "session.segmentationNode", "session.promptNodes[0]"])
-def test_deleting_an_input_in_the_middle_of_a_job(run, what):
-    run(
+def test_deleting_an_input_in_the_middle_of_a_job(at_panel, what):
+    at_panel(
         f"""
 user.begin()
 user.click(5, 6, 4)
@@ -89,8 +75,8 @@ else:
     )
 
 
-def test_closing_the_scene_in_the_middle_of_a_job(run):
-    run(
+def test_closing_the_scene_in_the_middle_of_a_job(at_panel):
+    at_panel(
         """
 user.begin()
 user.click(5, 6, 4)
@@ -109,8 +95,8 @@ assert again.count() == SPECK
     )
 
 
-def test_a_saved_scene_comes_back_with_its_prompts_and_goes_on(run):
-    run(
+def test_a_saved_scene_comes_back_with_its_prompts_and_goes_on(at_panel):
+    at_panel(
         """
 user.click(5, 6, 4)
 user.finish()
@@ -135,8 +121,8 @@ assert user.count() == SPECK and user.array()[4, 6, 5]
     )
 
 
-def test_leaving_the_panel_lets_a_job_finish(run):
-    run(
+def test_leaving_the_panel_lets_a_job_finish(at_panel):
+    at_panel(
         """
 user.begin()
 user.click(5, 6, 4)
@@ -148,8 +134,8 @@ assert user.count() == SPECK
     )
 
 
-def test_reloading_the_module_stops_the_old_worker_and_keeps_the_work(run):
-    run(
+def test_reloading_the_module_stops_the_old_worker_and_keeps_the_work(at_panel):
+    at_panel(
         """
 user.click(5, 6, 4)
 user.finish()
@@ -169,8 +155,8 @@ assert user.array()[2].any()
     )
 
 
-def test_quitting_in_the_middle_of_a_job_ends_the_thread(run):
-    run(
+def test_quitting_in_the_middle_of_a_job_ends_the_thread(at_panel):
+    at_panel(
         """
 import threading
 user.begin()
@@ -183,8 +169,8 @@ assert not panel.timer.active
     )
 
 
-def test_the_panel_works_without_any_view(run):
-    run(
+def test_the_panel_works_without_any_view(at_panel):
+    at_panel(
         """
 assert slicer.app.layoutManager() is None
 ui.includeButton.click()
@@ -196,8 +182,8 @@ assert user.count() == SPECK
     )
 
 
-def test_the_neighbors_of_a_slice_the_user_stays_on_are_encoded_ahead(run):
-    run(
+def test_the_neighbors_of_a_slice_the_user_stays_on_are_encoded_ahead(at_panel):
+    at_panel(
         """
 user.click(5, 6, 4)
 user.finish()
@@ -209,8 +195,8 @@ assert not session.busy and not panel.timer.active, "nobody waits for that"
     )
 
 
-def test_a_bug_is_told_and_not_swallowed(run):
-    run(
+def test_a_bug_is_told_and_not_swallowed(at_panel):
+    at_panel(
         """
 user.network.error = ZeroDivisionError("a bug")
 user.click(5, 6, 4)

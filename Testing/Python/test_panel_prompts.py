@@ -1,20 +1,6 @@
 """The panel as a user drives it, on the desktop stand-in: prompts in, voxels of the chosen segment out."""
 
-import pytest
-from desktop.process import ROOT, run_on_desktop
-
-START = f"""
-sys.path.insert(0, {str(ROOT / "Testing" / "Python")!r})
-from panel_case import SPECK, User
-user = User(desktop, widget)
-ui, panel, session = user.ui, user.panel, user.session
-"""
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Run a program with `user` at the open panel."""
-    return lambda program, **options: run_on_desktop(START + program, tmp_path, **options)
+from desktop.process import run_on_desktop
 
 
 def test_buttons_say_what_is_missing_until_it_is_there(tmp_path):
@@ -35,8 +21,8 @@ assert ui.segmentButton.toolTip == ui.statusLabel.text == "Place an include poin
     )
 
 
-def test_the_first_click_makes_a_segmentation_and_a_segment_and_fills_it(run):
-    run(
+def test_the_first_click_makes_a_segmentation_and_a_segment_and_fills_it(at_panel):
+    at_panel(
         """
 interactionNode = slicer.app.applicationLogic().GetInteractionNode()
 ui.includeButton.click()
@@ -57,8 +43,8 @@ assert session.promptNodes == (widget._parameterNode.include, widget._parameterN
     )
 
 
-def test_exclude_undo_redo_and_accept(run):
-    run(
+def test_exclude_undo_redo_and_accept(at_panel):
+    at_panel(
         """
 user.click(5, 6, 4)
 user.finish()
@@ -79,8 +65,8 @@ assert user.count() == left and user.listed() == ["Include 1", "Exclude 1"]
     )
 
 
-def test_a_box_through_slices_follows_its_drag_on_release(run):
-    run(
+def test_a_box_through_slices_follows_its_drag_on_release(at_panel):
+    at_panel(
         """
 roi = user.drawBox((4, 4, 3), (9, 8, 5))
 user.finish()
@@ -101,8 +87,8 @@ assert user.listed() == [] and ui.sliceLabel.text == "axial 7" and not ui.clearS
     )
 
 
-def test_on_demand_nothing_happens_before_segment_is_pressed(run):
-    run(
+def test_on_demand_nothing_happens_before_segment_is_pressed(at_panel):
+    at_panel(
         """
 ui.liveCheckBox.checked = False
 user.click(5, 6, 4)
@@ -114,8 +100,8 @@ assert user.count() == SPECK
     )
 
 
-def test_the_list_follows_the_slice_and_its_buttons_clear(run):
-    run(
+def test_the_list_follows_the_slice_and_its_buttons_clear(at_panel):
+    at_panel(
         """
 user.click(5, 6, 4)
 user.click(12, 12, 4)
@@ -142,8 +128,8 @@ assert user.count() == 2 * SPECK
     )
 
 
-def test_each_view_prompts_its_own_slice_and_an_oblique_one_too(run):
-    run(
+def test_each_view_prompts_its_own_slice_and_an_oblique_one_too(at_panel):
+    at_panel(
         """
 green = user.sliceNode("Green")
 green.JumpSliceByOffsetting(*user.ras(10, 7, 4))
@@ -182,8 +168,8 @@ assert len(user.array().any((1, 2)).nonzero()[0]) > 1, "an oblique slice crosses
     )
 
 
-def test_another_segment_has_its_own_prompts_name_and_color(run):
-    run(
+def test_another_segment_has_its_own_prompts_name_and_color(at_panel):
+    at_panel(
         """
 user.click(5, 6, 4)
 user.finish()
@@ -210,8 +196,8 @@ assert session.segmentId == second and ui.segmentCombo.count == 1
     )
 
 
-def test_the_users_own_markups_are_left_alone(run):
-    run(
+def test_the_users_own_markups_are_left_alone(at_panel):
+    at_panel(
         """
 mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "mine")
 mine.AddControlPointWorld(*user.ras(9, 9, 4))
@@ -224,8 +210,8 @@ assert mine.GetNumberOfControlPoints() == 1
     )
 
 
-def test_keys_work_while_the_panel_is_open_only(run):
-    run(
+def test_keys_work_while_the_panel_is_open_only(at_panel):
+    at_panel(
         """
 desktop.pressKeys("E")
 assert ui.excludeButton.checked
