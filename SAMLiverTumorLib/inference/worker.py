@@ -100,16 +100,6 @@ class NetworkWorker:
             if self._running is not None and self._running.idle:
                 self._running.cancel()
 
-    def cancel_all(self) -> None:
-        """Cancel everything queued or running; what had finished unnoticed is dropped as well."""
-        with self._changed:
-            for job in (*self._waiting, *self._idle, self._running):
-                if job is not None:
-                    job.cancel()
-            for outcome in self._outcomes:
-                outcome.job.cancel()
-            self._idle.clear()
-
     def poll(self, owner: Hashable = None) -> list[Outcome]:
         """The owner's outcomes since the last call, oldest first, without those of cancelled jobs."""
         with self._changed:

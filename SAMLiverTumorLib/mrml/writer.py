@@ -57,13 +57,8 @@ class SegmentWriter:
         self._editorNode = self._ownEditorNode(scene)
         self._logic = _EDITOR_LOGIC()
         self._logic.SetMRMLScene(scene)
-        # made here because the logic does not hand out its own, whose time stamp tells about changes
-        self._history = slicer.vtkSegmentationHistory()
-        self._history.SetMaximumNumberOfStates(maximumUndoStates)
-        self._logic.SetSegmentationHistory(self._history)
+        self._logic.SetMaximumNumberOfUndoStates(maximumUndoStates)
         self._logic.SetSegmentEditorNode(self._editorNode)
-        self._history.SetSegmentation(segmentationNode.GetSegmentation())
-        self._savedAt = self._history.GetMTime()
 
     def write(self, segmentId: str, mask: Mask, previous: Mask | None = None) -> Mask:
         """Make `mask` part of the segment; take back what `previous` had added and `mask` lacks.
@@ -150,14 +145,12 @@ class SegmentWriter:
     def saveStateForUndo(self) -> None:
         """Remember the segmentation as it is; call before a change. Unchanged states are kept once."""
         self._logic.SaveStateForUndo()
-        self._savedAt = self._history.GetMTime()
 
     def undo(self) -> bool:
         """Restore the segmentation as it was at the last saved state before this; whether it could."""
         if not self.canUndo:
             return False
         self._logic.Undo()
-        self._savedAt = self._history.GetMTime()
         return True
 
     def redo(self) -> bool:
@@ -165,7 +158,6 @@ class SegmentWriter:
         if not self.canRedo:
             return False
         self._logic.Redo()
-        self._savedAt = self._history.GetMTime()
         return True
 
     @property
@@ -177,11 +169,6 @@ class SegmentWriter:
     def canRedo(self) -> bool:
         """Whether there is an undone state to come back to."""
         return bool(self._logic.CanRedo())
-
-    @property
-    def changedSinceSave(self) -> bool:
-        """Whether anything in the segmentation changed since it was last saved, undone or redone."""
-        return self._history.GetMTime() != self._savedAt
 
     def _ownEditorNode(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
         """A hidden editor node: selecting segments in the user's one would change their screen.

@@ -142,3 +142,15 @@ user = User(desktop, widget)
 ui, panel, session = user.ui, user.panel, user.session
 """
     return lambda program, **options: run_on_desktop(start + program, tmp_path, **options)
+
+
+@pytest.fixture
+def ct(phantom_file) -> Path:
+    """The CT that the console program is called with."""
+    return phantom_file
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """The segmentation it is to write."""
+    return tmp_path / "out.seg.nrrd"

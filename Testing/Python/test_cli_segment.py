@@ -30,16 +30,6 @@ from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 
-@pytest.fixture
-def ct(phantom_file):
-    return phantom_file
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out.seg.nrrd"
-
-
 def test_program_scene_and_library_give_bit_identical_masks(ct, pool, tmp_path, out, phantom, capsys):
     roi = write_roi(tmp_path / "Box.mrk.json", CENTER, (30, 32, 8))
     include = write_points(tmp_path / "In.mrk.json", [CENTER])

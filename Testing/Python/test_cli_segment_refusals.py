@@ -11,17 +11,6 @@ import SimpleITK as sitk
 import slicer
 from cli_case import CENTER, ONE_SLICE, files, read_segment, refused, run, write_points, write_roi
 
-
-@pytest.fixture
-def ct(phantom_file):
-    return phantom_file
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out.seg.nrrd"
-
-
 REFUSALS = [
     ([], "no prompts"),
     (["--point", "500,0,-272"], r"mm outside 'ct.nrrd'"),

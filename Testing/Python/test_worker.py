@@ -88,17 +88,6 @@ def test_a_cancelled_job_is_not_run_and_a_late_result_is_not_reported(worker):
     assert not worker.busy and worker.poll() == []
 
 
-def test_cancelling_all_ends_what_runs_and_drops_what_waits(worker):
-    gate, _ = occupy(worker)
-    worker.submit("other", lambda is_cancelled: "other")
-    worker.submit_idle("idle", lambda is_cancelled: "idle")
-    worker.cancel_all()
-    assert not worker.busy
-    assert values(worker) == [] and gate.was_cancelled
-    worker.submit("next", lambda is_cancelled: "next")
-    assert values(worker) == ["next"]
-
-
 def test_idle_jobs_wait_for_all_others_and_give_way_to_them(worker):
     done = []
     gate, _ = occupy(worker)
