@@ -89,6 +89,8 @@ class SAMLiverTumorParameterNode:
     plane - the slice view that prompts apply to; "view" is the one the user works in, oblique ones included
     live - segment after each change of the prompts
     boxThroughSlices - the box counts on each slice it crosses
+    editorMasking - Segment Editor's editable area and intensity range hold here too
+    editorOverwrite - Segment Editor's overwrite mode holds here too; otherwise other segments are never changed
     reference, referenceSegmentId, evaluation - what to compare with, and the table of the comparison
     """
 
@@ -107,6 +109,8 @@ class SAMLiverTumorParameterNode:
     plane: Annotated[str, Choice(["view", "axial", "coronal", "sagittal"])] = "view"
     live: bool = True
     boxThroughSlices: bool = True
+    editorMasking: bool = True
+    editorOverwrite: bool = False
     reference: slicer.vtkMRMLSegmentationNode
     referenceSegmentId: str = ""
     evaluation: slicer.vtkMRMLTableNode

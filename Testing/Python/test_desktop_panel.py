@@ -20,7 +20,9 @@ assert type(ui.segmentButton) == qt.QPushButton and type(ui.planeCombo) == qt.QC
 assert type(ui.volumeSelector) == slicer.qMRMLNodeComboBox
 assert isinstance(ui.volumeSelector, qt.QWidget) and not isinstance(ui.volumeSelector, qt.QLabel)
 assert ui.segmentButton in widget.parent.findChildren(qt.QPushButton)
-assert widget.parent.findChildren(qt.QCheckBox) == [ui.liveCheckBox, ui.boxThroughCheckBox]
+assert widget.parent.findChildren(qt.QCheckBox) == [
+    ui.liveCheckBox, ui.boxThroughCheckBox, ui.editorMaskingCheckBox, ui.editorOverwriteCheckBox
+]
 assert ui.segmentButton.name == ui.segmentButton.objectName == "segmentButton"
 assert ui.segmentButton.className() == "QPushButton"
 """

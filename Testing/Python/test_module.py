@@ -100,7 +100,7 @@ named = [e.findtext("string") for e in tree.iter("property") if e.get("name") ==
 assert len(set(named)) == len(named)
 fields = set(module.SAMLiverTumorParameterNode.__doc__ and widget._parameterNode.allParameters)
 bound = {"volume", "segmentation", "model", "device", "window", "windowLow", "windowHigh", "channels", "plane"}
-assert set(named) == bound | {"live", "boxThroughSlices", "reference"}
+assert set(named) == bound | {"live", "boxThroughSlices", "editorMasking", "editorOverwrite", "reference"}
 # chosen in lists that the scene fills, or made by the panel
 assert fields - set(named) == {"segmentId", "referenceSegmentId", "include", "exclude", "roi", "evaluation"}
 """
