@@ -14,12 +14,10 @@ import SimpleITK as sitk
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.io.images import image_affine
+from SAMLiverTumorLib.io.label_values import label_values
 from SAMLiverTumorLib.volume import Volume
 
 _READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO")
-
-# Whole-body label maps have some 120 values; a CT read by mistake has thousands.
-_MOST_LABELS = 1000
 
 
 class _Masks(Mapping):
@@ -120,7 +118,7 @@ def read_labels(path: str | Path) -> LabelFile:
     if from_slicer:
         entries = _slicer_entries(image, keys, components, path)
     else:
-        entries = {str(value): (0, value) for value in _values(array, path)}
+        entries = {str(value): (0, value) for value in label_values(array, str(path))}
     return LabelFile(path.name, layers, entries, affine, from_slicer)
 
 
@@ -161,24 +159,6 @@ def _as_integers(array: np.ndarray, path: Path) -> np.ndarray:
     if not whole:
         raise InputError(f"'{path}' has voxels that are not integers; a label map is needed, not an image.")
     return array.astype(np.int32)
-
-
-def _values(array: np.ndarray, path: Path) -> list[int]:
-    """Nonzero values in ascending order, slice by slice as most of a label map is one value."""
-    found: set[int] = set()
-    for part in array:
-        low, high = int(part.min()), int(part.max())
-        if low == high:
-            found.add(low)
-        elif high - low < 1 << 16:
-            found.update((np.flatnonzero(np.bincount((part.astype(np.int64) - low).ravel())) + low).tolist())
-        else:
-            found.update(np.unique(part).tolist())
-        if len(found) > _MOST_LABELS:
-            raise InputError(
-                f"'{path}' has more than {_MOST_LABELS} different values; it looks like an image. Name the label map."
-            )
-    return sorted(found - {0})
 
 
 def _slicer_entries(image: sitk.Image, keys: set[str], components: int, path: Path) -> dict[str, tuple[int, int]]:

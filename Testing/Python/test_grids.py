@@ -89,6 +89,25 @@ def test_other_grid_is_resampled_by_nearest_neighbor_as_simpleitk_does():
     assert np.array_equal(moved.layers[0], sitk.GetArrayFromImage(expected))
 
 
+def test_resampling_reaches_the_last_labeled_voxel_and_nothing_beyond():
+    # a grid of 1 mm, turned by 30 degrees, around the one labeled voxel of 2 mm, near its label map's corner
+    array = np.zeros((9, 10, 11), np.uint8)
+    array[7, 8, 9] = 3
+    grid = np.eye(4)
+    grid[:2, :2] = [[np.cos(np.pi / 6), -0.5], [0.5, np.cos(np.pi / 6)]]
+    source = np.diag([2.0, 2.0, 2.0, 1.0])
+    grid[:3, 3] = (18, 16, 14.3) - grid[:3, :3] @ (11, 11, 11)
+    moved, _ = onto_grid(labels_of(array, source), grid, (24, 24, 24))
+    index = np.argwhere(np.ones((24, 24, 24), bool))
+    ras = np.c_[index[:, ::-1], np.ones(len(index))] @ grid.T
+    expected = (np.abs(ras[:, :3] - (18, 16, 14)) < 1).all(axis=1)  # within half of the voxel's 2 mm
+    assert expected.sum() >= 6
+    assert np.array_equal(moved.layers[0].ravel() == 3, expected)
+    far = grid.copy()
+    far[0, 3] += 500
+    assert not onto_grid(labels_of(array, source), far, (24, 24, 24))[0].layers[0].any()
+
+
 def test_common_grid_is_the_references_where_the_prediction_fits_in():
     reference = labels_of(np.ones((5, 6, 7), np.uint8))
     shifted = AFFINE.copy()
