@@ -11,6 +11,7 @@ from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
 from SAMLiverTumorLib.inference.segment import Result, Settings, segment
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
 from SAMLiverTumorLib.mrml.segments import (
     SegmentWriter,
@@ -109,7 +110,8 @@ def segmentPrompts(
             segmentId = addTumorSegment(segmentationNode, segmentName)
         # read before voxels change: a damaged record could not be added to afterwards
         provenance(segmentationNode, segmentId)
-        SegmentWriter(scene, segmentationNode, volumeNode, segmentEditorNode).write(segmentId, result.mask)
+        rules = EditorRules(segmentEditorNode)
+        SegmentWriter(scene, segmentationNode, volumeNode, rules).write(segmentId, result.mask)
         setProvenance(segmentationNode, segmentId, result.provenance)
     except BaseException:
         if added:

@@ -36,7 +36,7 @@ class Step:
 class EditorStep:
     """Edits that the Segment Editor made between two steps, to be taken back through its own history.
 
-    :param digest: the voxels before them, see `voxelDigest`.
+    :param digest: the voxels on this side of them, see `voxelDigest`.
     """
 
     digest: int
@@ -79,8 +79,20 @@ class StepHistory:
     def redone(self, present: Step | EditorStep) -> None:
         """Note that `nextRedo` was restored; `present` is what undo has to go back to."""
         self._undone.pop()
-        if not self._done or self._done[-1] is not present:
-            self._done.append(present)
+        self._done.append(present)
+
+    def stepsBack(self, digest: int) -> int:
+        """How many steps to take back to come to the voxels of a digest; 0 where no step began with them."""
+        return self._distance(self._done, digest)
+
+    def stepsForth(self, digest: int) -> int:
+        """How many undone steps to do again to come to the voxels of a digest; 0 where none ended with them."""
+        return self._distance(self._undone, digest)
+
+    def forgetEditor(self) -> None:
+        """Drop the Segment Editor's steps, because its history cannot be gone through any more."""
+        for stack in (self._done, self._undone):
+            stack[:] = [step for step in stack if not isinstance(step, EditorStep)]
 
     def forget(self, target: PromptedSegment) -> None:
         """Drop the steps of a segment that is gone for good."""
@@ -91,6 +103,11 @@ class StepHistory:
         """Forget everything."""
         self._done.clear()
         self._undone.clear()
+
+    @staticmethod
+    def _distance(stack: list[Step | EditorStep], digest: int) -> int:
+        there = [step for step in reversed(stack) if isinstance(step, EditorStep) or step.target.exists]
+        return next((n for n, step in enumerate(there, 1) if step.digest == digest), 0)
 
     @staticmethod
     def _last(stack: list[Step | EditorStep]) -> Step | EditorStep | None:

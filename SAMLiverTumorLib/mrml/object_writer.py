@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import slicer
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.segment import versions
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.segments import SegmentWriter, replaceProvenance
@@ -25,8 +27,10 @@ class ObjectWriter:
         self._scene = scene
         self._writers: dict[slicer.vtkMRMLSegmentationNode, SegmentWriter] = {}
         self._versions: dict[str, str] | None = None
-        #: The user's Segment Editor settings, or None.
-        self.segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None
+        #: What of the user's Segment Editor settings to keep to.
+        self.rules = EditorRules()
+        #: Whether voxels are being written just now: what is heard of them meanwhile is no edit of the user's.
+        self.isWriting = False
 
     def set(self, target: PromptedSegment, volumeKey: VolumeKey, key: Hashable, share: SliceShare | None) -> None:
         """Replace one slice's share of the segment's object on a volume.
@@ -34,7 +38,8 @@ class ObjectWriter:
         :raises InputError: the segment cannot be written; nothing has changed then.
         """
         writer = self._writer(target, volumeKey)
-        target.keep(setShare(writer, target.segmentId, target.objectOn(volumeKey), key, share))
+        with self._writing():
+            target.keep(setShare(writer, target.segmentId, target.objectOn(volumeKey), key, share))
 
     def restore(self, target: PromptedSegment, objects: Mapping[VolumeKey, OpenObject], areVoxelsThere: bool) -> None:
         """Bring the segment's voxels and provenance back to earlier objects.
@@ -45,7 +50,8 @@ class ObjectWriter:
         for volumeKey in dict.fromkeys([*target.objects, *objects]):
             present, wanted = target.objectOn(volumeKey), objects.get(volumeKey) or OpenObject(volumeKey)
             if not areVoxelsThere and (present.hasVoxels or wanted.hasVoxels):
-                restoreVoxels(self._writer(target, volumeKey), target.segmentId, present, wanted)
+                with self._writing():
+                    restoreVoxels(self._writer(target, volumeKey), target.segmentId, present, wanted)
             if present.provenance != wanted.provenance:
                 replaceProvenance(target.segmentationNode, target.segmentId, present.provenance, wanted.provenance)
             target.keep(wanted)
@@ -85,6 +91,14 @@ class ObjectWriter:
                 writer.release()
         self._writers.clear()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.isWriting = True
+        try:
+            yield
+        finally:
+            self.isWriting = False
+
     def _writer(self, target: PromptedSegment, volumeKey: VolumeKey) -> SegmentWriter:
         """The segmentation's writer, set to a volume."""
         volumeId, dimensions = volumeKey
@@ -100,5 +114,5 @@ class ObjectWriter:
             writer = SegmentWriter(self._scene, target.segmentationNode, volumeNode)
             self._writers[target.segmentationNode] = writer
         writer.volumeNode = volumeNode
-        writer.userEditorNode = self.segmentEditorNode
+        writer.rules = self.rules
         return writer

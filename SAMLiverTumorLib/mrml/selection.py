@@ -30,6 +30,7 @@ class Selection:
     """Volume, segmentation, segment and slice that the user has chosen, and the segments prompted so far.
 
     :param onPrompts: called with a `PromptedSegment` whose prompts may have changed.
+    :param onVoxels: called when a segment of the chosen segmentation may have changed.
     :param onSegmentGone: called with a `PromptedSegment` that was deleted.
     :param onVolumeGone: called when the volume was deleted.
     :param onSceneClosed: called when the whole scene is being closed; the selection is empty then.
@@ -39,6 +40,7 @@ class Selection:
         self,
         scene: slicer.vtkMRMLScene,
         onPrompts: Callable[[PromptedSegment], None],
+        onVoxels: Callable[[], None],
         onSegmentGone: Callable[[PromptedSegment], None],
         onVolumeGone: Callable[[], None],
         onSceneClosed: Callable[[], None],
@@ -49,7 +51,7 @@ class Selection:
         self.segmentId = ""
         #: Where the user looks: (name, voxel index) or (4x4 SliceToRAS matrix, None).
         self.look: tuple[str | np.ndarray, int | None] | None = None
-        self._onPrompts, self._onSegmentGone = onPrompts, onSegmentGone
+        self._onPrompts, self._onVoxels, self._onSegmentGone = onPrompts, onVoxels, onSegmentGone
         self._onVolumeGone, self._onSceneClosed = onVolumeGone, onSceneClosed
         self._targets: dict[tuple[str, str], PromptedSegment] = {}
         self._observations = Observations()
@@ -97,8 +99,9 @@ class Selection:
         self.segmentationNode, self.segmentId = segmentationNode, ""
         if segmentationNode is not None:
             self._observations.remove(segmentationNode)
-            removed = slicer.vtkSegmentation.SegmentRemoved
+            removed, modified = slicer.vtkSegmentation.SegmentRemoved, slicer.vtkSegmentation.SegmentModified
             self._observations.add(segmentationNode, segmentationNode, removed, self._onSegmentRemoved)
+            self._observations.add(segmentationNode, segmentationNode.GetSegmentation(), modified, self._onModified)
         self.showPrompts()
 
     def setSegment(self, segmentId: str) -> None:
@@ -153,6 +156,10 @@ class Selection:
     def _onSegmentRemoved(self) -> None:
         if self.segmentationNode is not None and self.scene.IsNodePresent(self.segmentationNode):
             self._forgetMissing()
+
+    def _onModified(self) -> None:
+        if self.segmentationNode is not None and self.scene.IsNodePresent(self.segmentationNode):
+            self._onVoxels()
 
     def _onNodeRemoved(self) -> None:
         if self.scene.IsClosing():

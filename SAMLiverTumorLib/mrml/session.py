@@ -21,9 +21,10 @@ class PromptSession(SessionChoices):
     :param worker: runs the network; may be shared with other sessions, stopped by whoever made it.
     :param pool: a `PredictorPool`, used in the worker's thread only. Models have to be on the disk already: the
         pool's `confirm` would be asked in that thread.
-    :param history: the Segment Editor's undo, to go back through its edits and the session's in order.
-    :param segmentEditorNode: the user's Segment Editor settings (masking, overwrite mode); None allows editing
-        everywhere and changes no other segment. Assignable.
+    :param history: the Segment Editor's undo, to go back through its edits and the session's in order;
+        assignable as `editorHistory`.
+    :param rules: what to keep to of the user's Segment Editor settings (masking, overwrite mode); None allows
+        editing everywhere and changes no other segment. Assignable as `editorRules`.
 
     >>> session = PromptSession(slicer.mrmlScene, NetworkWorker(), PredictorPool())
     >>> session.setVolume(volumeNode); session.setSegmentation(segmentationNode); session.setSegment(segmentId)
@@ -121,10 +122,12 @@ class PromptSession(SessionChoices):
 
     def undo(self) -> bool:
         """Take back the last step, prompts and voxels together; whether there was one."""
+        self.followEditor()
         return self.canUndo and self._goBackOrForth(self._undo.undo)
 
     def redo(self) -> bool:
         """Do the last undone step again; whether there was one."""
+        self.followEditor()
         return self.canRedo and self._goBackOrForth(self._undo.redo)
 
     @property
@@ -161,6 +164,7 @@ class PromptSession(SessionChoices):
         self._objects.close()
         self._undo.history.clear()
         self.onChanged.clear()
+        self.onEdited.clear()
 
     def _goBackOrForth(self, way: Callable[[], PromptedSegment | None]) -> bool:
         try:

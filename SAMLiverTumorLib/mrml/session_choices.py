@@ -10,6 +10,7 @@ import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
@@ -30,10 +31,12 @@ class SessionChoices:
         worker: Worker,
         pool: object,
         history: EditorHistory | None = None,
-        segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        rules: EditorRules | None = None,
     ) -> None:
         #: Called, without arguments, when anything that the panel shows has changed.
         self.onChanged: list[Callable[[], None]] = []
+        #: Called when others than the session are changing voxels; `followEditor` is to be called soon after.
+        self.onEdited: list[Callable[[], None]] = []
         #: Whether each change of prompts is segmented by itself.
         self.live = True
         #: What the session has to say now, and what it had to say so far.
@@ -41,10 +44,12 @@ class SessionChoices:
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._through = False
         self._objects = ObjectWriter(scene)
-        self._objects.segmentEditorNode = segmentEditorNode
+        self._objects.rules = rules or EditorRules()
         self._runner = SliceRunner(worker, pool, self._objects)
         self._undo = SessionUndo(self._objects, history)
-        self._selection = Selection(scene, self._promptsChanged, self._segmentGone, self._volumeGone, self._sceneClosed)
+        self._selection = Selection(
+            scene, self._promptsChanged, self._voxelsChanged, self._segmentGone, self._volumeGone, self._sceneClosed
+        )
 
     @property
     def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -62,13 +67,22 @@ class SessionChoices:
         return self._selection.segmentId
 
     @property
-    def segmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
-        """The Segment Editor settings that are kept to."""
-        return self._objects.segmentEditorNode
+    def editorRules(self) -> EditorRules:
+        """What of the user's Segment Editor settings is kept to."""
+        return self._objects.rules
 
-    @segmentEditorNode.setter
-    def segmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
-        self._objects.segmentEditorNode = node
+    @editorRules.setter
+    def editorRules(self, rules: EditorRules) -> None:
+        self._objects.rules = rules
+
+    @property
+    def editorHistory(self) -> EditorHistory | None:
+        """The undo of the Segment Editor that edits the segmentation; None where none does."""
+        return self._undo.editor
+
+    @editorHistory.setter
+    def editorHistory(self, history: EditorHistory | None) -> None:
+        self._undo.editor = history
 
     @property
     def settings(self) -> Settings:
@@ -180,6 +194,25 @@ class SessionChoices:
         current, source = self._selection.current, self._selection.source
         if current is not None and source is not None:
             self._runner.adopt(current, source)
+
+    def followEditor(self) -> None:
+        """Have prompts go along where the Segment Editor's own Undo or Redo has moved the voxels.
+
+        To be called when the Segment Editor is done, see `onEdited`: halfway through, it has segments in a state
+        that never was.
+        """
+        targets = self._undo.followEditor()
+        for target in targets:
+            self._selection.observe(target)
+            self._reconcile(target)
+        if targets:
+            self._selection.showPrompts()
+            self._tellBusy()
+
+    def _voxelsChanged(self) -> None:
+        if self._undo.isEdited:
+            for callback in list(self.onEdited):
+                callback()
 
     def _segmentGone(self, target: PromptedSegment) -> None:
         self._runner.jobs.cancel(target)

@@ -7,6 +7,7 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules, allowEverything
 from SAMLiverTumorLib.mrml.labelmaps import (
     boxImage,
     imageLattice,
@@ -29,9 +30,8 @@ class SegmentWriter:
     Whatever was in the segment before stays: a refined mask takes back only what the same prompts had
     added. Other segments stay as they are, unless the user's overwrite mode says otherwise.
 
-    :param segmentEditorNode: the user's Segment Editor settings (masking, overwrite mode, editable
-        intensity range). They are read at each write; the node itself is never changed. None allows
-        editing everywhere and overwrites nothing.
+    :param rules: what of the user's Segment Editor settings to keep to; assignable. None allows editing
+        everywhere and overwrites nothing.
     :param maximumUndoStates: how many states of the segmentation are kept.
 
     >>> writer = SegmentWriter(scene, segmentationNode, volumeNode)
@@ -47,12 +47,12 @@ class SegmentWriter:
         scene: slicer.vtkMRMLScene,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
-        segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        rules: EditorRules | None = None,
         maximumUndoStates: int = 102,
     ) -> None:
         self.segmentationNode = segmentationNode
         self.volumeNode = volumeNode
-        self.userEditorNode = segmentEditorNode
+        self.rules = rules or EditorRules()
         self.maximumUndoStates = maximumUndoStates
         self._editorNode = self._ownEditorNode(scene)
         self._logic = _EDITOR_LOGIC()
@@ -124,8 +124,7 @@ class SegmentWriter:
 
     def overwritable(self, segmentId: str) -> list[str]:
         """IDs of the other segments that a write may take voxels from, by the user's overwrite mode."""
-        userNode = self.userEditorNode
-        if userNode is None or userNode.GetOverwriteMode() == _EDITOR_NODE.OverwriteNone:
+        if not self.rules.mayOverwrite:
             return []
         return [other for other in self.segmentationNode.GetSegmentation().GetSegmentIDs() if other != segmentId]
 
@@ -187,32 +186,17 @@ class SegmentWriter:
         return node
 
     def _applyRules(self, segmentId: str) -> None:
-        """Take over masking and overwrite mode from the user's editor node, or the safe ones."""
-        ownNode, userNode = self._editorNode, self.userEditorNode
-        self._allowEverything(segmentId)
-        if userNode is None:
-            return
-        if userNode.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment:
-            maskSegmentId = userNode.GetMaskSegmentID()
-            if not maskSegmentId or self.segmentationNode.GetSegmentation().GetSegment(maskSegmentId) is None:
-                raise InputError(
-                    "Segment Editor's masking allows editing inside one segment only, and that segment is not in "
-                    f"'{self.segmentationNode.GetName()}'; choose another editable area in Segment Editor, Masking."
-                )
-            ownNode.SetMaskSegmentID(maskSegmentId)
-        ownNode.SetMaskMode(userNode.GetMaskMode())
-        ownNode.SetOverwriteMode(userNode.GetOverwriteMode())
-        ownNode.SetSourceVolumeIntensityMask(userNode.GetSourceVolumeIntensityMask())
-        ownNode.SetSourceVolumeIntensityMaskRange(userNode.GetSourceVolumeIntensityMaskRange())
+        self._select(segmentId)
+        self.rules.applyTo(self._editorNode, self.segmentationNode)
 
     def _allowEverything(self, segmentId: str) -> None:
-        ownNode = self._editorNode
-        ownNode.SetAndObserveSegmentationNode(self.segmentationNode)
-        ownNode.SetAndObserveSourceVolumeNode(self.volumeNode)
-        ownNode.SetSelectedSegmentID(segmentId)
-        ownNode.SetOverwriteMode(_EDITOR_NODE.OverwriteNone)
-        ownNode.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
-        ownNode.SetSourceVolumeIntensityMask(False)
+        self._select(segmentId)
+        allowEverything(self._editorNode)
+
+    def _select(self, segmentId: str) -> None:
+        self._editorNode.SetAndObserveSegmentationNode(self.segmentationNode)
+        self._editorNode.SetAndObserveSourceVolumeNode(self.volumeNode)
+        self._editorNode.SetSelectedSegmentID(segmentId)
 
     def _checkBelongs(self, mask: Mask, volume: Grid) -> None:
         if mask.dimensions != volume.dimensions or not np.allclose(mask.ijk_to_ras, volume.ijk_to_ras, atol=1e-6):

@@ -14,8 +14,8 @@ from SAMLiverTumorLib.errors import Cancelled
 from SAMLiverTumorLib.inference.worker import Job, Outcome
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, segmentArray
+from SAMLiverTumorLib.mrml.nodes import addVolumeNode, promptsFromNodes
+from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, provenance, segmentArray
 from SAMLiverTumorLib.mrml.session import PromptSession
 from SAMLiverTumorLib.volume import Volume
 
@@ -189,3 +189,9 @@ class Case:
         slicer.util.updateSegmentBinaryLabelmapFromArray(
             (have | array).astype(np.uint8), self.node, segment_id, self.volume_node
         )
+
+
+def state(case):
+    """Prompts, voxels and provenance of segment A, to compare."""
+    prompts = promptsFromNodes(*case.session.promptNodes).as_dict()
+    return prompts, case.array().tobytes(), repr(provenance(case.node, case.a))

@@ -9,6 +9,7 @@ import vtk
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
 from SAMLiverTumorLib.mrml.segments import (
     LIVER_TUMOR_TERMINOLOGY,
@@ -127,7 +128,7 @@ def test_overwriting_all_segments_holds_where_the_user_chose_it(case):
     editor_node.SetOverwriteMode(EDITOR.OverwriteAllSegments)
     case.writer.write(case.a, case.mask((10, 20), (30, 40), (3, 9)))
     overlap = case.mask((15, 30), (30, 40), (3, 9))
-    SegmentWriter(case.scene, case.node, case.volume_node, editor_node).write(case.b, overlap)
+    SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node)).write(case.b, overlap)
     assert np.array_equal(case.array(case.b), overlap.full())
     assert case.array(case.a).sum() == 5 * 10 * 6
 
@@ -139,7 +140,7 @@ def test_overwriting_visible_segments_spares_the_hidden_ones(case):
     for segment_id in (case.a, hidden):
         case.writer.write(segment_id, case.mask((10, 20), (30, 40), (3, 9)))
     case.node.GetDisplayNode().SetSegmentVisibility(hidden, False)
-    SegmentWriter(case.scene, case.node, case.volume_node, editor_node).write(
+    SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node)).write(
         case.b, case.mask((15, 30), (30, 40), (3, 9))
     )
     assert case.array(case.a).sum() == 5 * 10 * 6
@@ -152,7 +153,7 @@ def test_masking_inside_a_segment_holds_and_refused_voxels_are_not_reported_as_a
     editor_node.SetOverwriteMode(EDITOR.OverwriteNone)
     editor_node.SetMaskMode(SEGMENTATION.EditAllowedInsideSingleSegment)
     editor_node.SetMaskSegmentID(case.a)
-    writer = SegmentWriter(case.scene, case.node, case.volume_node, editor_node)
+    writer = SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node))
     added = writer.write(case.b, case.mask((15, 30), (35, 45), (3, 9)))
     inside = case.mask((15, 20), (35, 40), (3, 9)).full()
     assert np.array_equal(case.array(case.b), inside)
@@ -164,7 +165,7 @@ def test_masking_outside_other_segments_holds(case):
     case.writer.write(case.a, case.mask((10, 20), (30, 40), (3, 9)))
     editor_node = case.editor_node()
     editor_node.SetMaskMode(SEGMENTATION.EditAllowedOutsideAllSegments)
-    added = SegmentWriter(case.scene, case.node, case.volume_node, editor_node).write(
+    added = SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node)).write(
         case.b, case.mask((15, 30), (30, 40), (3, 9))
     )
     assert np.array_equal(added.full(), case.mask((20, 30), (30, 40), (3, 9)).full())
@@ -175,7 +176,7 @@ def test_the_editable_intensity_range_holds(case):
     editor_node.SetSourceVolumeIntensityMask(True)
     editor_node.SetSourceVolumeIntensityMaskRange(0, 60)
     mask = case.mask((20, 50), (30, 60), (8, 12))
-    added = SegmentWriter(case.scene, case.node, case.volume_node, editor_node).write(case.b, mask)
+    added = SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node)).write(case.b, mask)
     hu = slicer.util.arrayFromVolume(case.volume_node)
     expected = mask.full() & (hu >= 0) & (hu <= 60)
     assert 100 < expected.sum() < mask.count
@@ -187,7 +188,7 @@ def test_the_users_segment_editor_node_is_only_read(case):
     editor_node = case.editor_node()
     editor_node.SetOverwriteMode(EDITOR.OverwriteNone)
     modified = editor_node.GetMTime()
-    writer = SegmentWriter(case.scene, case.node, case.volume_node, editor_node)
+    writer = SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node))
     writer.write(case.a, case.mask((10, 20), (30, 40), (3, 9)))
     assert editor_node.GetMTime() == modified
     assert editor_node.GetSelectedSegmentID() == case.b
@@ -198,7 +199,7 @@ def test_masking_by_a_segment_that_is_gone_is_said_and_nothing_is_written(case):
     editor_node.SetMaskMode(SEGMENTATION.EditAllowedInsideSingleSegment)
     editor_node.SetMaskSegmentID("gone")
     with pytest.raises(InputError, match="Segment Editor, Masking"):
-        SegmentWriter(case.scene, case.node, case.volume_node, editor_node).write(
+        SegmentWriter(case.scene, case.node, case.volume_node, EditorRules(editor_node)).write(
             case.a, case.mask((10, 20), (30, 40), (3, 9))
         )
     assert not case.array(case.a).any()

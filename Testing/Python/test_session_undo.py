@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import slicer
-from session_case import Case
+from session_case import Case, state
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, provenance
-from SAMLiverTumorLib.mrml.undo import EditorLogicHistory
+from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment
 
 EDITOR = slicer.vtkMRMLSegmentEditorNode
 SEGMENTATION = slicer.vtkMRMLSegmentationNode
@@ -20,11 +20,6 @@ def case():
     case = Case()
     yield case
     case.session.close()
-
-
-def state(case):
-    prompts = promptsFromNodes(*case.session.promptNodes).as_dict()
-    return prompts, case.array().tobytes(), repr(provenance(case.node, case.a))
 
 
 def test_undo_takes_back_prompt_and_mask_together_and_redo_restores_both(case):
@@ -158,63 +153,13 @@ def test_a_label_and_a_point_being_placed_survive_undo(case):
     assert include.GetNthControlPointLabel(0) == "seed"
 
 
-class Editor:
-    """The user's Segment Editor: its own logic with its own history."""
-
-    def __init__(self):
-        self.logic = slicer.vtkSlicerSegmentEditorLogic()
-        history = slicer.vtkSegmentationHistory()
-        history.SetMaximumNumberOfStates(100)
-        self.logic.SetSegmentationHistory(history)
-        self.history = EditorLogicHistory(self.logic)
-
-    def open(self, case):
-        self.logic.SetMRMLScene(case.scene)
-        node = case.editor_node()
-        node.SetOverwriteMode(EDITOR.OverwriteNone)
-        self.logic.SetSegmentEditorNode(node)
-
-    def paint(self, case, segment_id, array):
-        self.logic.SaveStateForUndo()
-        case.paint(segment_id, array)
-
-
-def test_one_undo_goes_back_through_prompts_and_strokes_of_the_segment_editor_in_order():
-    editor = Editor()
-    case = Case(history=editor.history)
-    editor.open(case)
-    states = [(state(case), case.array(case.b).tobytes())]
-
-    def step(action):
-        action()
-        case.finish()
-        states.append((state(case), case.array(case.b).tobytes()))
-
-    step(lambda: case.click(10, 8, 4))
-    step(lambda: editor.paint(case, case.a, case.expected((18, 14), k=2)))
-    step(lambda: editor.paint(case, case.b, case.expected((6, 14), k=2)))
-    step(lambda: case.click(14, 8, 4))
-    step(lambda: case.click(14, 10, 4))
-    step(lambda: editor.paint(case, case.a, case.expected((4, 4), k=5)))
-    for _ in range(2):
-        for wanted in states[-2::-1]:
-            assert case.session.canUndo and case.session.undo()
-            case.finish()
-            assert (state(case), case.array(case.b).tobytes()) == wanted
-        for wanted in states[1:]:
-            assert case.session.canRedo and case.session.redo()
-            case.finish()
-            assert (state(case), case.array(case.b).tobytes()) == wanted
-    case.session.close()
-
-
 def test_the_users_masking_is_kept_to_and_undone_without_it(case):
     wall = case.expected((11, 8), k=4)
     case.paint(case.b, wall)
     user = case.editor_node()
     user.SetMaskMode(SEGMENTATION.EditAllowedOutsideAllSegments)
     user.SetOverwriteMode(EDITOR.OverwriteNone)
-    case.session.segmentEditorNode = user
+    case.session.editorRules = EditorRules(user)
     case.click(10, 8, 4)
     case.finish()
     expected = case.expected((10, 8), k=4) & ~wall
@@ -232,7 +177,7 @@ def test_voxels_taken_by_the_overwrite_mode_are_given_back_when_the_object_lets_
     case.paint(case.b, theirs)
     user = case.editor_node()
     user.SetOverwriteMode(EDITOR.OverwriteAllSegments)
-    case.session.segmentEditorNode = user
+    case.session.editorRules = EditorRules(user)
     case.click(10, 8, 4)
     case.finish()
     mine = case.expected((10, 8), k=4)
