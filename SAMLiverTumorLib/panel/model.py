@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import qt
-import slicer
-import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
@@ -19,6 +17,7 @@ from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.panel.network import modelsFor
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.panel.slices import VIEW
+from SAMLiverTumorLib.panel.weights import Weights, confirm
 
 CUSTOM = "custom"
 
@@ -26,8 +25,8 @@ CUSTOM = "custom"
 class Model:
     """Binds the choices to the session's settings, and the buttons to the model store."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared, self._ui = shared, shared.ui
+    def __init__(self, shared: Shared, weights: Weights) -> None:
+        self._shared, self._ui, self._weights = shared, shared.ui, weights
         self._ui.downloadButton.connect("clicked(bool)", self._onDownload)
         self._ui.localFileButton.connect("clicked(bool)", self._onLocalFile)
         self._ui.removeModelButton.connect("clicked(bool)", self._onRemove)
@@ -38,15 +37,10 @@ class Model:
         if parameters is None:
             return
         self._shared.pool.setDevice(parameters.device)
-        window = PRESETS.get(parameters.window)
-        if parameters.window == CUSTOM:
-            try:
-                window = Window(parameters.windowLow, parameters.windowHigh)
-            except SAMLiverTumorError as error:
-                session.message = str(error)
-                return
-        orientation = "axial" if parameters.plane == VIEW else parameters.plane
-        session.setSettings(Settings(parameters.model, orientation, window, parameters.channels))
+        try:
+            session.setSettings(settingsFrom(parameters))
+        except SAMLiverTumorError as error:
+            session.message = str(error)
 
     def update(self) -> None:
         """Show what the chosen models are and what can be done with them."""
@@ -66,23 +60,6 @@ class Model:
         enable(ui.windowLowSpinBox, notCustom, _("Shown black, in Hounsfield units."))
         enable(ui.windowHighSpinBox, notCustom, _("Shown white, in Hounsfield units."))
 
-    def prepare(self, go: Callable[[], None]) -> None:
-        """See to packages and models that the present prompts need, asking the user, and then call `go`."""
-        pool, session = self._shared.pool, self._shared.session
-        try:
-            if pool.missingPackages():
-                from SAMLiverTumorLib.mrml.packages import ensurePackages
-
-                ensurePackages(self._shared.requirements)
-        except SAMLiverTumorError as error:
-            session.say(str(error))
-            return
-        missing = pool.missingModels(session.settings.model, session.promptKinds)
-        if missing:
-            self._download(missing, go)
-        else:
-            go()
-
     def _infos(self) -> list[ModelInfo]:
         parameters = self._shared.parameters
         return modelsFor(parameters.model if parameters is not None else AUTO, ("points", "box"))
@@ -94,30 +71,7 @@ class Model:
         return f"<b>{info.title}</b>: {prompts}; {human_size(info.size)}, {info.licence}; {state}"
 
     def _onDownload(self) -> None:
-        self._download([info for info in self._infos() if not self._shared.pool.store.is_present(info)])
-
-    def _download(self, infos: list[ModelInfo], done: Callable[[], None] | None = None) -> None:
-        """Fetch models in the worker's thread after a yes."""
-        store, session = self._shared.pool.store, self._shared.session
-        listed = "\n".join(
-            f"{info.title}, {human_size(info.size)}, {info.licence}, {_('from')} {info.sources[-1]}" for info in infos
-        )
-        question = _("Download these weights? They are checked and stored in {folder}.").format(folder=store.root)
-        if not self._confirm(f"{question}\n\n{listed}"):
-            session.say(_("Nothing was downloaded."))
-            return
-
-        def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> None:
-            for info in infos:
-                store.fetch(info, lambda question: True, progress, cancelled)
-
-        def finished(value: object) -> None:
-            session.say(_("Downloaded: {models}.").format(models=", ".join(info.title for info in infos)))
-            if done is not None:
-                done()
-
-        self._shared.tasks.start("download", _("Downloading"), work, finished)
-        self._shared.follow()
+        self._weights.download([info for info in self._infos() if not self._shared.pool.store.is_present(info)])
 
     def _onLocalFile(self) -> None:
         name = qt.QFileDialog.getOpenFileName(
@@ -146,7 +100,7 @@ class Model:
         store, session = self._shared.pool.store, self._shared.session
         infos = [info for info in self._infos() if (store.root / info.file_name).is_file()]
         titles = ", ".join(info.title for info in infos)
-        if not self._confirm(_("Delete the weights of {titles} from this computer?").format(titles=titles)):
+        if not confirm(_("Delete the weights of {titles} from this computer?").format(titles=titles)):
             return
         try:
             for info in infos:
@@ -156,7 +110,14 @@ class Model:
             return
         session.say(_("Removed: {titles}.").format(titles=titles))
 
-    @staticmethod
-    def _confirm(question: str) -> bool:
-        # In testing mode Slicer answers every question with yes; a test must not start a download.
-        return not slicer.app.testingEnabled() and slicer.util.confirmYesNoDisplay(question)
+
+def settingsFrom(parameters: Any) -> Settings:
+    """The choices of a parameter node as settings.
+
+    :raises SAMLiverTumorError: the custom window is none.
+    """
+    window = PRESETS.get(parameters.window)
+    if parameters.window == CUSTOM:
+        window = Window(parameters.windowLow, parameters.windowHigh)
+    orientation = "axial" if parameters.plane == VIEW else parameters.plane
+    return Settings(parameters.model, orientation, window, parameters.channels)

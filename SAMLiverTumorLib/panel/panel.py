@@ -23,6 +23,7 @@ from SAMLiverTumorLib.panel.shared import Shared
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts
 from SAMLiverTumorLib.panel.slices import Slices
 from SAMLiverTumorLib.panel.tasks import Tasks
+from SAMLiverTumorLib.panel.weights import Weights
 
 _POLL_MS = 40
 _PREFETCH_MS = 400
@@ -54,10 +55,11 @@ class Panel:
         self._pause.setInterval(_PREFETCH_MS)
         self._pause.connect("timeout()", self._onPause)
         self.inputs = Inputs(shared)
-        self.model = Model(shared)
+        weights = Weights(shared)
+        self.model = Model(shared, weights)
         self.slices = Slices(shared, self._onMoved)
         self.prompts = Prompts(shared, self.inputs.ensureSegment)
-        self.segment = Segment(shared, self.model.prepare)
+        self.segment = Segment(shared, weights.prepare)
         self.evaluate = Evaluate(shared)
         self.log = Log(shared)
         self._applied = (self.model, self.inputs, self.slices, self.segment, self.evaluate)
