@@ -30,7 +30,7 @@ class Inputs:
     def apply(self) -> None:
         """Have the session work on what the parameter node names."""
         parameters, session = self._shared.parameters, self._shared.session
-        if parameters is None:
+        if parameters is None or not self._shared.isActive():
             return
         if session.volumeNode is not parameters.volume or session.segmentationNode is not parameters.segmentation:
             session.message = ""

@@ -25,18 +25,23 @@ class Log:
 
     def update(self, missing: str) -> None:
         """Show the message, or what is missing where there is none."""
-        session, tasks = self._shared.session, self._shared.tasks
-        text = session.message or missing or _("Ready.")
-        if tasks.busy:
-            text = _progressText(tasks.title, *tasks.progress)
-        if self._ui.statusLabel.text != text:
-            self._ui.statusLabel.text = text
-        log = tuple(session.log)
+        showStatus(self._shared, missing)
+        log = tuple(self._shared.session.log)
         if log != self._shown:
             self._shown = log
             self._ui.logText.setPlainText("\n".join(log))
             bar = self._ui.logText.verticalScrollBar()
             bar.setValue(bar.maximum)
+
+
+def showStatus(shared: Shared, missing: str) -> None:
+    """Put what is going on into the status line: progress, the session's message, or what is missing."""
+    session, tasks = shared.session, shared.tasks
+    text = session.message or missing or _("Ready.")
+    if tasks.busy:
+        text = _progressText(tasks.title, *tasks.progress)
+    if shared.ui.statusLabel.text != text:
+        shared.ui.statusLabel.text = text
 
 
 def _progressText(title: str, done: int, total: int | None) -> str:

@@ -1,4 +1,4 @@
-"""`Panel`: the sections of the panel around one session, one worker and one timer."""
+"""`Panel`: the sections of the module's panel around the engine."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ from typing import Any
 
 import qt
 import slicer
-from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.inference.worker import NetworkWorker
 from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
 from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
+from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
 from SAMLiverTumorLib.panel.inputs import Inputs
 from SAMLiverTumorLib.panel.log import Log
 from SAMLiverTumorLib.panel.model import Model
-from SAMLiverTumorLib.panel.network import PanelPool
-from SAMLiverTumorLib.panel.panel_session import PanelSession
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
-from SAMLiverTumorLib.panel.shared import Shared
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts
 from SAMLiverTumorLib.panel.slices import Slices
-from SAMLiverTumorLib.panel.tasks import Tasks
 from SAMLiverTumorLib.panel.weights import Weights
 
-_POLL_MS = 40
 _PREFETCH_MS = 400
 
 
@@ -39,21 +34,14 @@ class Panel:
 
     def __init__(self, ui: Any, widget: qt.QWidget, requirements: str) -> None:
         self.ui = ui
-        self.worker = NetworkWorker()
-        self.pool = PanelPool()
-        self.session = PanelSession(slicer.mrmlScene, self.worker, self.pool)
-        self.tasks = Tasks(self.worker, self.session.say)
+        self.engine = engine = Engine.running()
+        self.worker, self.pool, self.session, self.tasks = engine.worker, engine.pool, engine.session, engine.tasks
+        self.timer = engine.timer
         self._observations = Observations()
+        self._editorLink = EditorLink()
         self._isApplying = self._isUpdating = self._isClosed = False
-        shared = Shared(ui, self.session, self.tasks, self.pool, self.follow, requirements)
-        self._shared = shared
-        self.timer = qt.QTimer()
-        self.timer.setInterval(_POLL_MS)
-        self.timer.connect("timeout()", self._onTimer)
-        self._pause = qt.QTimer()
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(_PREFETCH_MS)
-        self._pause.connect("timeout()", self._onPause)
+        self._shared = shared = engine.shared(self, ui, requirements)
+        self._pause = whenIdle(_PREFETCH_MS, self._onPause)
         self.inputs = Inputs(shared)
         weights = Weights(shared)
         self.model = Model(shared, weights)
@@ -65,8 +53,7 @@ class Panel:
         self._applied = (self.model, self.inputs, self.slices, self.segment, self.evaluate)
         self._updated = (self.inputs, self.model, self.prompts, self.segment, self.evaluate)
         self._shortcuts = Shortcuts(self._keys(), widget)
-        self.session.onChanged.append(self.follow)
-        slicer.app.connect("aboutToQuit()", self.close)
+        engine.join(self)
         self.update()
 
     def setParameterNode(self, parameters: Any) -> None:
@@ -83,49 +70,36 @@ class Panel:
     def enter(self) -> None:
         """The user has opened the panel."""
         self._shortcuts.enter()
+        self.engine.claim(self)
         self._apply()
 
     def exit(self) -> None:
         """The user has gone to another module; what is on its way goes on."""
         self._shortcuts.exit()
         self.prompts.stopPlacing()
+        self.engine.release(self)
 
     def sceneClosing(self) -> None:
         """The scene is about to be closed: nothing of it may be waited for."""
         self.tasks.cancel()
         self.session.message = ""
         self.setParameterNode(None)
-        self.follow()
+        self.engine.follow()
 
     def close(self) -> None:
-        """Stop the worker and let go of everything; nothing works afterwards."""
-        if self._isClosed:
-            return
+        """Stop the engine and let go of everything; nothing works afterwards."""
+        self.engine.close()
+
+    def engineClosed(self) -> None:
+        """Let go of the scene."""
         self._isClosed = True
-        slicer.app.disconnect("aboutToQuit()", self.close)
         self._shortcuts.exit()
-        self.timer.stop()
         self._pause.stop()
-        self.session.onChanged.clear()
         self.prompts.close()
-        self.tasks.cancel()
         self._observations.clear()
         self._shared.parameters = None
         for section in (self.inputs, self.slices, self.evaluate):
             section.close()
-        self.session.close()
-        self.worker.stop()
-
-    def follow(self) -> None:
-        """Poll as long as anything is on its way, and show it."""
-        if self._isClosed:
-            return
-        if self.session.busy or self.tasks.busy:
-            if not self.timer.active:
-                self.timer.start()
-        elif self.timer.active:
-            self.timer.stop()
-        self.update()
 
     def update(self) -> None:
         """Show the state of everything."""
@@ -162,15 +136,19 @@ class Panel:
             self._apply()
 
     def _apply(self) -> None:
-        if self._isApplying or self._isClosed or self._shared.parameters is None:
+        parameters = self._shared.parameters
+        if self._isApplying or parameters is None or not self.engine.belongsTo(self):
             return
         self._isApplying = True
         try:
             for section in self._applied:
                 section.apply()
+            segmentationNode = self.session.segmentationNode
+            self.session.editorRules = rulesOf(segmentationNode, parameters.editorMasking, parameters.editorOverwrite)
+            self.session.editorHistory = self._editorLink.history(segmentationNode)
         finally:
             self._isApplying = False
-        self.follow()
+        self.engine.follow()
 
     def _onMoved(self) -> None:
         self._pause.start()
@@ -184,14 +162,3 @@ class Panel:
             return
         if not self.pool.missingPackages() and not self.pool.missingModels(parameters.model, session.promptKinds):
             session.prefetch()
-
-    def _onTimer(self) -> None:
-        try:
-            if self.session.busy:
-                self.session.poll()
-            self.tasks.poll()
-        except Exception as error:
-            self.session.say(_("Failed: {error}. See the Python console.").format(error=error))
-            raise
-        finally:
-            self.follow()

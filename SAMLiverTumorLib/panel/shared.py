@@ -21,6 +21,7 @@ class Shared:
     :param pool: the networks.
     :param follow: starts polling if anything is on its way, and shows it.
     :param requirements: path of the list of Python packages.
+    :param isActive: whether the session is this front's: panel and effect take turns.
     """
 
     ui: Any
@@ -29,6 +30,7 @@ class Shared:
     pool: PanelPool
     follow: Callable[[], None]
     requirements: str = ""
+    isActive: Callable[[], bool] = lambda: True
     #: The parameter node; None while the panel is not bound to a scene.
     parameters: Any = None
 

@@ -50,6 +50,8 @@ class Slices:
     def apply(self) -> None:
         """Tell the session of the slice again, because volume or orientation are others now."""
         parameters, session = self._shared.parameters, self._shared.session
+        if not self._shared.isActive():
+            return
         volume = session.volume
         if parameters is None or volume is None:
             self._tell(None)

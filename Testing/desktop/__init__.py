@@ -36,6 +36,7 @@ _STAGE = (
     "leave",
     "loadScene",
     "openModule",
+    "openSegmentEditor",
     "pressKeys",
     "processEvents",
     "quit",

@@ -32,17 +32,18 @@ def start(testing: bool = False, views: bool = True):
     )
     import slicer
 
-    from . import ctk_module, dialogs, modules, qt_module, slicer_widgets, ui_loader
+    from . import ctk_module, dialogs, modules, qt_module, segment_editor, slicer_widgets, ui_loader
     from .application import Application
 
     for name in ("QColorDialog", "QDialog", "QFileDialog", "QInputDialog", "QMessageBox"):
         setattr(qt_module, name, getattr(dialogs, name))
     qt_module.QUiLoader = ui_loader.QUiLoader
-    sys.modules.update(qt=qt_module, ctk=ctk_module)
+    sys.modules.update(qt=qt_module, ctk=ctk_module, **segment_editor.modules())
     _bootstrap().createScene()
     slicer.modules = modules.Modules(vars(slicer.modules))
     for name in slicer_widgets.__all__:
         setattr(slicer, name, getattr(slicer_widgets, name))
+    slicer.qSlicerSegmentEditorEffectFactory = segment_editor.qSlicerSegmentEditorEffectFactory
     for name in slicer_widgets.NAMED_ONLY:
         setattr(slicer, name, type(name, (), {}))
     for cls in (modules.qSlicerScriptedLoadableModule, modules.qSlicerScriptedLoadableModuleWidget):
@@ -96,10 +97,14 @@ def _put(name: str, module: types.ModuleType) -> None:
 
 
 def openModule(path: Path | str, width: int = 420):
-    """Load a module file, finish the start-up, and open its panel as the user does; the widget object."""
+    """Load a module file and those beside it, finish the start-up, open the panel as the user does; the widget."""
     from .modules import loadModule
 
     module = loadModule(Path(path))
+    # Slicer takes every Python file directly in the folder for a module
+    for companion in sorted(Path(path).parent.glob("*.py")):
+        if companion.name != Path(path).name:
+            loadModule(companion)
     _application.startupCompleted.emit()
     representation = module.widgetRepresentation()
     representation.resize(width, 800)
@@ -107,6 +112,15 @@ def openModule(path: Path | str, width: int = 420):
     representation.enter()
     processEvents()
     return representation.self()
+
+
+def openSegmentEditor():
+    """Open the module Segment Editor; the widget object with its `editor`."""
+    from .segment_editor import openSegmentEditor
+
+    opened = openSegmentEditor()
+    processEvents()
+    return opened
 
 
 def enter(widget) -> None:
