@@ -91,7 +91,8 @@ class SAMLiverTumorParameterNode:
     boxThroughSlices - the box counts on each slice it crosses
     editorMasking - Segment Editor's editable area and intensity range hold here too
     editorOverwrite - Segment Editor's overwrite mode holds here too; otherwise other segments are never changed
-    reference, referenceSegmentId, evaluation - what to compare with, and the table of the comparison
+    reference, referenceSegmentId - what to compare with: a segmentation and its segment, or a label map and its value
+    evaluation - the table of the comparison
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
@@ -111,7 +112,7 @@ class SAMLiverTumorParameterNode:
     boxThroughSlices: bool = True
     editorMasking: bool = True
     editorOverwrite: bool = False
-    reference: slicer.vtkMRMLSegmentationNode
+    reference: slicer.vtkMRMLDisplayableNode
     referenceSegmentId: str = ""
     evaluation: slicer.vtkMRMLTableNode
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import Cancelled, InputError
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.models.background import raise_if_cancelled
 
 # Whole-body label maps have some 120 values; a CT read by mistake has thousands.
 _MOST_LABELS = 1000
@@ -27,8 +28,7 @@ def label_values(array: np.ndarray, name: str, cancel: Callable[[], bool] | None
     """
     found: set[int] = set()
     for part in array:
-        if cancel is not None and cancel():
-            raise Cancelled("Cancelled.")
+        raise_if_cancelled(cancel)
         low, high = int(part.min()), int(part.max())
         if low == high:
             found.add(low)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.models.background import raise_if_cancelled
 from SAMLiverTumorLib.mrml.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
-from SAMLiverTumorLib.mrml.observations import Observations
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.panel.reference import Reference
 from SAMLiverTumorLib.panel.shared import Shared, enable
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.evaluation.report import Evaluation
 
 
 class Evaluate:
-    """Binds the reference selectors, the table and the plot."""
+    """Binds the reference, the table and the plot."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
-        self._observations = Observations()
-        self._observed: slicer.vtkMRMLSegmentationNode | None = None
-        self._ui.referenceSegmentCombo.connect("activated(int)", self._onChosen)
+        self.reference = Reference(shared, self.update)
         self._ui.evaluateButton.connect("clicked(bool)", self.evaluate)
         self._ui.plotButton.connect("clicked(bool)", self.plot)
         self._ui.evaluationTable.verticalHeader().hide()
@@ -31,26 +34,11 @@ class Evaluate:
 
     def apply(self) -> None:
         """Follow the reference that the parameter node names."""
-        node = self._shared.parameters.reference if self._shared.parameters is not None else None
-        if node is not self._observed:
-            self._observations.clear()
-            self._observed = node
-            if node is not None:
-                kinds = slicer.vtkSegmentation
-                for event in (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified):
-                    self._observations.add(self, node.GetSegmentation(), event, self.update)
+        self.reference.apply()
 
     def update(self) -> None:
         """Show the reference's segments and what is missing."""
-        combo, ids = self._ui.referenceSegmentCombo, self._segmentIds()
-        names = [self._observed.GetSegmentation().GetSegment(segmentId).GetName() for segmentId in ids]
-        if [(combo.itemData(n), combo.itemText(n)) for n in range(combo.count)] != list(zip(ids, names, strict=True)):
-            combo.clear()
-            for segmentId, name in zip(ids, names, strict=True):
-                combo.addItem(name, segmentId)
-        chosen = self._referenceId()
-        combo.currentIndex = ids.index(chosen) if chosen else -1
-        enable(combo, "" if ids else _("Choose a reference."), _("The segment of the reference to compare with."))
+        self.reference.update()
         toolTip = _("Compare the chosen segment with the reference, as a whole and lesion by lesion.")
         enable(self._ui.evaluateButton, self._missing(), toolTip)
         noTable = "" if self._tableNode() is not None else _("Press Evaluate first.")
@@ -60,24 +48,36 @@ class Evaluate:
             self._fit()
 
     def evaluate(self) -> None:
-        """Compare in the worker's thread."""
-        from SAMLiverTumorLib.evaluation.report import evaluate  # brings scipy
-
-        session, parameters = self._shared.session, self._shared.parameters
-        volumeNode, segmentationNode = session.volumeNode, session.segmentationNode
+        """Compare in the worker's thread, on the volume's grid."""
+        session = self._shared.session
+        segmentationNode = session.segmentationNode
         try:
-            predicted = segmentArray(segmentationNode, session.segmentId, volumeNode)
-            reference = segmentArray(parameters.reference, self._referenceId(), volumeNode)
+            grid = gridFromNode(session.volumeNode)
+            # on memory of its own: prompts may change the segment meanwhile
+            segment = segmentSource(segmentationNode, session.segmentId).copied()
+            reference = self.reference.source()
         except SAMLiverTumorError as error:
             session.say(str(error))
             return
-        name = segmentationNode.GetSegmentation().GetSegment(session.segmentId).GetName()
-        voxel = 0.001 * abs(float(np.linalg.det(session.volume.ijk_to_ras[:3, :3])))
+        voxel = 0.001 * abs(float(np.linalg.det(grid.ijk_to_ras[:3, :3])))
 
-        def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> object:
-            return evaluate({name: predicted}, reference, voxel, progress=progress)
+        def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> _Compared:
+            from SAMLiverTumorLib.evaluation.report import evaluate  # brings scipy
 
-        self._shared.tasks.start("evaluate", _("Evaluating"), work, partial(self._show, name))
+            def step(done: int, total: int | None) -> None:
+                raise_if_cancelled(cancelled)
+                progress(done, total)
+
+            masks, notes = [], []
+            for source in (segment, reference):
+                step(0, None)
+                mask, noted = source.onGrid(grid)
+                masks.append(mask)
+                notes += noted
+            step(0, None)
+            return _Compared(segment.name, evaluate({segment.name: masks[0]}, masks[1], voxel, progress=step), notes)
+
+        self._shared.tasks.start("evaluate", _("Evaluating"), work, self._show)
         self._shared.follow()
 
     def plot(self) -> None:
@@ -89,20 +89,19 @@ class Evaluate:
 
     def close(self) -> None:
         """Let go of the scene."""
-        self._observations.clear()
-        self._observed = None
+        self.reference.close()
 
-    def _show(self, name: str, evaluation: object) -> None:
+    def _show(self, compared: _Compared) -> None:
         from SAMLiverTumorLib.evaluation.report import AVERAGING_RULE, EMPTY_RULE
 
-        parameters = self._shared.parameters
+        parameters, evaluation = self._shared.parameters, compared.evaluation
         if parameters is None:
             return
-        title = _("Evaluation of {name}").format(name=name)
+        title = _("Evaluation of {name}").format(name=compared.name)
         parameters.evaluation = tableFromEvaluation(slicer.mrmlScene, evaluation, title, self._tableNode())
         self._ui.evaluationTable.setMRMLTableNode(parameters.evaluation)
         self._fit()
-        self._ui.evaluationNotesLabel.text = f"{AVERAGING_RULE}\n{EMPTY_RULE}"
+        self._ui.evaluationNotesLabel.text = "\n".join([*compared.notes, AVERAGING_RULE, EMPTY_RULE])
         self._ui.evaluationNotesLabel.toolTip = "\n\n".join(evaluation.notes)
         overall = evaluation.overall.dice
         dice = "-" if overall is None else f"{overall:.3f}"
@@ -119,33 +118,24 @@ class Evaluate:
         node = parameters.evaluation if parameters is not None else None
         return node if node is not None and node.GetAttribute(TABLE_ATTRIBUTE) else None
 
-    def _segmentIds(self) -> list[str]:
-        return list(self._observed.GetSegmentation().GetSegmentIDs()) if self._observed is not None else []
-
-    def _referenceId(self) -> str:
-        ids = self._segmentIds()
-        chosen = self._shared.parameters.referenceSegmentId if self._shared.parameters is not None else ""
-        if chosen in ids:
-            return chosen
-        # a liver label usually comes first
-        segmentation = self._observed.GetSegmentation() if ids else None
-        tumors = [one for one in ids if "tumor" in segmentation.GetSegment(one).GetName().lower()]
-        return (tumors or ids or [""])[0]
-
     def _missing(self) -> str:
         session = self._shared.session
         if session.volumeNode is None:
             return _("Choose a volume.")
         if not session.segmentId:
             return _("There is no segment to evaluate.")
-        if not self._referenceId():
-            return _("Choose a reference segmentation.")
-        if session.segmentationNode is self._observed and session.segmentId == self._referenceId():
+        if self.reference.missing:
+            return self.reference.missing
+        if self.reference.isSegment(session.segmentationNode, session.segmentId):
             return _("The segment cannot be its own reference.")
         if session.busy or self._shared.tasks.busy:
             return _("Wait until the present job is done.")
         return ""
 
-    def _onChosen(self, index: int) -> None:
-        if self._shared.parameters is not None:
-            self._shared.parameters.referenceSegmentId = self._ui.referenceSegmentCombo.itemData(index)
+
+class _Compared(NamedTuple):
+    """A segment's name, how it compares, and what bringing both onto one grid took."""
+
+    name: str
+    evaluation: Evaluation
+    notes: list[str]
