@@ -1,64 +1,14 @@
-"""The panel in the Slicer application: `ctest` runs this, pytest does not collect it."""
+"""The panel in the Slicer application: `ctest` runs this; Testing/Python/test_self_tests.py runs it on the stand-in."""
 
-import unittest
+import tempfile
+from pathlib import Path
 
-import numpy as np
 import slicer
+from sam_selftest import SPECK, SelfTest
 
 
-class FakePredictor:
-    """A network that needs no weights: it marks a disc around each include point."""
-
-    def __init__(self):
-        from types import SimpleNamespace
-
-        from SAMLiverTumorLib.models.registry import get_model
-
-        self.model = SimpleNamespace(info=get_model("mobile-sam"), sha256="0" * 64)
-
-    def predictor(self, model):
-        return self
-
-    def embed(self, rgb, spacing, cancel=None):
-        return rgb.shape[:2]
-
-    def predict(self, embedding, prompts):
-        from types import SimpleNamespace
-
-        v, u = np.mgrid[: embedding[0], : embedding[1]]
-        mask = np.zeros(embedding, bool)
-        for (pu, pv), label in zip(prompts.points, prompts.labels, strict=True):
-            if label == 1:
-                mask |= (u - pu) ** 2 + (v - pv) ** 2 <= 2.2**2
-        return SimpleNamespace(mask=mask, predicted_iou=0.5, stability=1.0)
-
-
-class test_SAMLiverTumorPanel(unittest.TestCase):
-    """A click becomes a mask, undo takes it back, and the panel survives closing the scene."""
-
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-        self.widget = slicer.modules.samlivertumor.widgetRepresentation().self()
-        self.widget.enter()
-        self.panel, self.ui = self.widget.panel, self.widget.ui
-        self.panel.pool.use(FakePredictor())
-
-    def tearDown(self):
-        self.widget.exit()
-
-    def finish(self):
-        self.panel.worker.wait(30)
-        while self.panel.session.busy:
-            slicer.app.processEvents()
-
-    def chooseVolume(self):
-        volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
-        array = np.full((8, 20, 24), 60, np.int16)
-        array[0, 0, 0] = -1000  # or it would not pass for a CT
-        slicer.util.updateVolumeFromArray(volumeNode, array)
-        self.ui.volumeSelector.setCurrentNode(volumeNode)
-        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-        return volumeNode
+class test_SAMLiverTumorPanel(SelfTest):
+    """What a user does: prompt, correct, undo, switch, cancel, evaluate, save, load."""
 
     def test_buttonsWaitForAVolumeAndAPrompt(self):
         self.assertFalse(self.ui.includeButton.enabled)
@@ -68,21 +18,81 @@ class test_SAMLiverTumorPanel(unittest.TestCase):
 
     def test_aClickBecomesAMaskAndUndoTakesBothBack(self):
         volumeNode = self.chooseVolume()
-        self.ui.planeCombo.setCurrentText("axial")
         self.ui.includeButton.click()
-        session = self.panel.session
-        session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
+        self.session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
         self.finish()
-
-        def count():
-            array = slicer.util.arrayFromSegmentBinaryLabelmap(session.segmentationNode, session.segmentId, volumeNode)
-            return int((array > 0).sum())
-
-        self.assertEqual(count(), 13)
+        self.assertEqual(self.voxels(volumeNode), SPECK)
         self.ui.undoButton.click()
         self.finish()
-        self.assertEqual(count(), 0)
-        self.assertEqual(session.promptNodes[0].GetNumberOfControlPoints(), 0)
+        self.assertEqual(self.voxels(volumeNode), 0)
+        self.assertEqual(self.session.promptNodes[0].GetNumberOfControlPoints(), 0)
+        self.ui.redoButton.click()
+        self.finish()
+        self.assertEqual(self.voxels(volumeNode), SPECK)
+
+    def test_aBoxFillsEverySliceItCrosses(self):
+        volumeNode = self.chooseVolume()
+        self.ui.boxThroughCheckBox.checked = True
+        self.ui.boxButton.click()
+        roiNode = self.session.promptNodes[2]
+        roiNode.SetCenter(8.0, 9.0, 4.0)
+        roiNode.SetSize(5.0, 3.0, 3.0)
+        self.finish()
+        self.assertEqual(self.voxels(volumeNode), 5 * 3 * 3)
+
+    def test_aPromptForAnotherSegmentLeavesTheFirstAsItWas(self):
+        volumeNode = self.chooseVolume()
+        self.ui.includeButton.click()
+        self.session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
+        self.finish()
+        first = self.session.segmentId
+        self.ui.addSegmentButton.click()
+        self.assertNotEqual(self.session.segmentId, first)
+        self.session.promptNodes[0].AddControlPointWorld(9.0, 9.0, 4.0)
+        self.finish()
+        self.assertEqual(self.count(self.session.segmentationNode, first, volumeNode), SPECK)
+        self.assertEqual(self.voxels(volumeNode), SPECK)
+
+    def test_cancelLeavesTheSegmentAsItWas(self):
+        volumeNode = self.chooseVolume()
+        self.ui.includeButton.click()
+        self.session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
+        self.ui.cancelButton.click()
+        self.finish()
+        self.assertEqual(self.voxels(volumeNode), 0)
+        self.assertFalse(self.panel.timer.active)
+
+    def test_evaluationFillsATable(self):
+        self.chooseVolume()
+        self.ui.includeButton.click()
+        self.session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
+        self.finish()
+        first = self.session.segmentId
+        self.ui.addSegmentButton.click()
+        self.session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
+        self.finish()
+        parameters = self.widget._parameterNode
+        parameters.reference, parameters.referenceSegmentId = self.session.segmentationNode, first
+        self.assertTrue(self.ui.evaluateButton.enabled, self.ui.evaluateButton.toolTip)
+        self.ui.evaluateButton.click()
+        self.finish()
+        self.assertEqual(parameters.evaluation.GetTable().GetValueByName(0, "Dice").ToDouble(), 1.0)
+
+    def test_promptsAndChoicesSurviveSavingTheScene(self):
+        self.chooseVolume()
+        self.ui.includeButton.click()
+        self.session.promptNodes[0].AddControlPointWorld(8.0, 9.0, 4.0)
+        self.finish()
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            self.assertTrue(slicer.util.saveScene(path))
+            slicer.mrmlScene.Clear()
+            slicer.util.loadScene(path)
+        self.widget.initializeParameterNode()
+        parameters = self.widget._parameterNode
+        self.assertEqual(parameters.volume.GetName(), "CT")
+        self.assertEqual(parameters.include.GetNumberOfControlPoints(), 1)
+        self.assertEqual(self.voxels(parameters.volume), SPECK)
 
     def test_closingTheSceneEmptiesTheSelectors(self):
         self.chooseVolume()

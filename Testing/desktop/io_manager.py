@@ -35,6 +35,12 @@ class CoreIOManager:
     def saveScene(self, path: str) -> bool:
         return bool(slicer.mrmlScene.WriteToMRB(str(Path(path).absolute()), None))
 
+    def saveNodes(self, fileType: str, properties: dict, messages=None) -> bool:
+        """Save the scene; single nodes the panel does not save."""
+        if fileType != "SceneFile" or not properties["fileName"].endswith(".mrb"):
+            raise AttributeError(f"Testing/desktop: only MRB scenes are saved, not {fileType}; add it to io_manager.py")
+        return self.saveScene(properties["fileName"])
+
     def _load(self, fileType: str, path: str, properties: dict):
         if fileType == "SegmentationFile":
             logic = slicer.modules.segmentations.logic()

@@ -274,6 +274,13 @@ def openSegmentEditor() -> SegmentEditorModuleWidget:
     return widget
 
 
+class SegmentEditorModule:
+    """`slicer.modules.segmenteditor`; its panel is made when it is first asked for."""
+
+    def widgetRepresentation(self):
+        return SimpleNamespace(self=openSegmentEditor)
+
+
 def modules() -> dict[str, ModuleType | SimpleNamespace]:
     """The Python modules that effects import."""
     return {

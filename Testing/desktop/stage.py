@@ -41,6 +41,7 @@ def start(testing: bool = False, views: bool = True):
     sys.modules.update(qt=qt_module, ctk=ctk_module, **segment_editor.modules())
     _bootstrap().createScene()
     slicer.modules = modules.Modules(vars(slicer.modules))
+    slicer.modules.segmenteditor = segment_editor.SegmentEditorModule()
     for name in slicer_widgets.__all__:
         setattr(slicer, name, getattr(slicer_widgets, name))
     slicer.qSlicerSegmentEditorEffectFactory = segment_editor.qSlicerSegmentEditorEffectFactory
