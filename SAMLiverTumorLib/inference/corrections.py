@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail, area_mm2, around, grown_box
+from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
 from SAMLiverTumorLib.inference.geodesic import geodesic_distance
 from SAMLiverTumorLib.inference.intensity import smoothed
+from SAMLiverTumorLib.inference.pictures import area_mm2, around, grown_box, row_column_mm
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.inference.propagation import propagate
@@ -30,8 +31,9 @@ _TAKES_IN, _TAKES_AWAY, _TAKES_MOST_MM = 1.25, 2.5, 12.0
 # Surroundings (mm) that decide what belongs to a click.
 _AROUND_MM = 12.0
 
-# A click this deep in the mask (share of its greatest depth) and in the trusted one says that there is no tumor.
-_DEEP = 0.6
+# A click this deep in the mask (share of its greatest depth), or one whose cut leaves less than this share of it, says
+# that there is no tumor on its slice.
+_DEEP, _REMNANT = 0.9, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,41 +86,49 @@ def corrected_anchor(propagation: Propagation, click: Click, follower: Follower)
     prompts = PlanePrompts(
         np.vstack([before.points, uv]), np.append(before.labels, int(click.include)), before.box, before.mask
     )
-    sure = _disc(plane, uv)
-    if click.include:
-        picture = _including(propagation, follower, index, present, sure)
-    else:
-        picture = _excluding(propagation, follower, index, present, sure)
+    seeds = [np.zeros(plane.shape, bool), np.zeros(plane.shape, bool)]
+    for label, point in zip(prompts.labels, prompts.points, strict=True):
+        seeds[label] |= _disc(plane, point)
+    seeds[1 - int(click.include)] &= ~_disc(plane, uv)
+    change = _including if click.include else _excluding
+    picture = change(propagation, follower, index, present, _disc(plane, uv), seeds)
     box = grown_box(picture, follower.pixels(follower.rules.tight_mm, plane)) if picture.any() else None
     return Anchor(index, replace(prompts, box=box), picture)
 
 
 def _including(
-    propagation: Propagation, follower: Follower, index: int, present: np.ndarray, sure: np.ndarray
+    propagation: Propagation,
+    follower: Follower,
+    index: int,
+    present: np.ndarray,
+    sure: np.ndarray,
+    seeds: list[np.ndarray],
 ) -> np.ndarray:
-    """The present mask and what a click outside it stands for; where there is none, what the network makes of it."""
-    if (present & sure).sum() == sure.sum():
+    """The present mask and what a click outside it stands for; where there is none, what the network makes of it.
+
+    :param sure: the disc around the click.
+    :param seeds: discs around all exclude and all include clicks of the slice; bool (rows, columns).
+    """
+    if not (sure & ~present).any():
         return present
     nearest, trail = _nearest(propagation, follower, index)
-    seed = present if present.any() else _moved_to(nearest, sure)
+    shape = present if present.any() else _moved_to(nearest, sure)
     plane = propagation.stack.plane(index)
-    seeded = Trail(seed | sure, trail.contrast, max(trail.largest_mm2, area_mm2(seed | sure, plane)))
+    seeded = Trail(shape | sure, trail.contrast, max(trail.largest_mm2, area_mm2(shape | sure, plane)))
     found = follower.step(index, seeded, "anchor")[0].picture
     labels, _ = ndimage.label(found & ~present)
-    touched = np.unique(labels[sure & (labels > 0)])
-    added = np.isin(labels, touched[touched > 0])
-    if not present.any():
-        added = found
+    added = np.isin(labels, np.unique(labels[sure & (labels > 0)])) & (labels > 0) if present.any() else found
     if not (found & sure).any():
-        added = added | _grown(follower, plane, seed, sure, trail)
-    return present | added | sure
+        added = added | _grown(follower, plane, shape, sure, trail)
+    if seeds[0].any():
+        added = added & _nearer(follower, plane, added | sure, seeds[1], seeds[0], trail)
+    return (present | added | sure) & ~seeds[0]
 
 
 def _grown(follower: Follower, plane: Plane, present: np.ndarray, sure: np.ndarray, trail: Trail) -> np.ndarray:
     """What lies around a click and looks like it, as far as the mask it belongs to."""
     part = around(present | sure, plane, _AROUND_MM)
-    grey, spacing = _grey(follower, plane, part), (plane.spacing[1], plane.spacing[0])
-    distance = geodesic_distance(grey, sure[part], spacing, trail.contrast.spread / 2)
+    distance = _distance(follower, plane, part, sure, trail)
     to_mask = float(distance[present[part]].min()) if present.any() else 0.0
     grown = np.zeros(present.shape, bool)
     grown[part] = distance <= min(max(_TAKES_IN * to_mask, _SURE_MM), _TAKES_MOST_MM)
@@ -126,28 +136,56 @@ def _grown(follower: Follower, plane: Plane, present: np.ndarray, sure: np.ndarr
 
 
 def _excluding(
-    propagation: Propagation, follower: Follower, index: int, present: np.ndarray, sure: np.ndarray
+    propagation: Propagation,
+    follower: Follower,
+    index: int,
+    present: np.ndarray,
+    sure: np.ndarray,
+    seeds: list[np.ndarray],
 ) -> np.ndarray:
     """The present mask without what a click in it stands for; empty where it stands for all of it."""
     if not (present & sure).any():
         return present
     plane = propagation.stack.plane(index)
     nearest, trail = _nearest(propagation, follower, index)
-    trusted = present & nearest & ~sure
     depth = ndimage.distance_transform_edt(np.pad(present, 1))[1:-1, 1:-1]
-    if not trusted.any() or ((nearest & sure).any() and depth[sure].max() >= _DEEP * depth.max()):
+    core = present & nearest & ~sure
+    core = (core & (depth >= 0.5 * depth[core].max())) if core.any() else core
+    core |= present & seeds[1]
+    if not core.any() or (depth[sure].max() >= _DEEP * depth.max() and not seeds[1].any()):
         return np.zeros_like(present)
     part = around(present, plane, _AROUND_MM)
-    grey, spacing = _grey(follower, plane, part), (plane.spacing[1], plane.spacing[0])
-    core = trusted & (depth >= 0.5 * depth[trusted].max())
-    unlike = geodesic_distance(grey, sure[part], spacing, trail.contrast.spread / 2)
-    like = geodesic_distance(grey, core[part], spacing, trail.contrast.spread / 2)
+    unlike = _distance(follower, plane, part, sure, trail)
+    like = _distance(follower, plane, part, core, trail)
+    outside = ~present[part]
+    out = float(unlike[outside].min()) if outside.any() else 0.0
     left = present.copy()
-    out = float(unlike[~present[part]].min()) if (~present[part]).any() else 0.0
     left[part] &= (like <= unlike) | (unlike > max(_TAKES_AWAY * out, _SURE_MM))
-    left &= ~sure
+    left &= ~seeds[0]
     labels, _ = ndimage.label(left)
-    return np.isin(labels, np.unique(labels[core & left])) & left
+    left = np.isin(labels, np.unique(labels[core & left])) & left
+    remains = np.count_nonzero(left) >= _REMNANT * np.count_nonzero(present)
+    return left if remains or seeds[1].any() else np.zeros_like(present)
+
+
+def _nearer(
+    follower: Follower, plane: Plane, mask: np.ndarray, this: np.ndarray, other: np.ndarray, trail: Trail
+) -> np.ndarray:
+    """Pixels around a mask that are nearer (geodesic) to one set of seeds than to another."""
+    part = around(mask | this | other, plane, _AROUND_MM)
+    nearer = np.zeros(mask.shape, bool)
+    nearer[part] = _distance(follower, plane, part, this, trail) <= _distance(follower, plane, part, other, trail)
+    return nearer
+
+
+def _distance(
+    follower: Follower, plane: Plane, part: tuple[slice, slice], seeds: np.ndarray, trail: Trail
+) -> np.ndarray:
+    """Geodesic distance (mm) from seeds in a part of a plane."""
+    predictor, _ = follower.predictor(PlanePrompts(box=(0.0, 0.0, 1.0, 1.0)))
+    spacing = row_column_mm(plane)
+    grey = smoothed(follower.grey(plane, predictor)[part], spacing, follower.rules.sigma_mm)
+    return geodesic_distance(grey, seeds[part], spacing, trail.contrast.spread / 2)
 
 
 def _nearest(propagation: Propagation, follower: Follower, index: int) -> tuple[np.ndarray, Trail]:
@@ -178,9 +216,3 @@ def _disc(plane: Plane, uv: np.ndarray) -> np.ndarray:
     v, u = np.mgrid[: plane.shape[0], : plane.shape[1]]
     distance = np.hypot((u - uv[0]) * plane.spacing[0], (v - uv[1]) * plane.spacing[1])
     return distance <= max(_SURE_MM, float(distance.min()))
-
-
-def _grey(follower: Follower, plane: Plane, part: tuple[slice, slice]) -> np.ndarray:
-    predictor, _ = follower.predictor(PlanePrompts(box=(0.0, 0.0, 1.0, 1.0)))
-    grey = follower.grey(plane, predictor)[part]
-    return smoothed(grey, (plane.spacing[1], plane.spacing[0]), follower.rules.sigma_mm)

@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from SAMLiverTumorLib.image.window import PRESETS, check_window, plane_to_rgb
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
+from SAMLiverTumorLib.inference.pictures import (
+    PixelBox,
+    area_mm2,
+    around,
+    connected,
+    deepest,
+    grown_box,
+    row_column_mm,
+    stability,
+    stored,
+    within,
+)
 from SAMLiverTumorLib.inference.pool import PredictorPool, check_prompts, choose_model
-from SAMLiverTumorLib.inference.propagated import INSIDE, SlicePropagation, boxed
+from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed
 from SAMLiverTumorLib.inference.segment import Settings, SliceResult
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import Measured, PropagationRules
@@ -24,16 +35,11 @@ from SAMLiverTumorLib.volume import apply_affine
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
-PixelBox = tuple[float, float, float, float]
-
 # The intensity model may not outvote the network alone: at the default weight this is about one logit.
 _MOST_EVIDENCE = 3.0
 
 # Pixels around a box that its intensity measurement looks at (mm).
 _SURROUNDINGS_MM = 8.0
-
-# A piece of the mask apart from the last one's is kept from this share of the main piece on.
-_PIECE = 0.25
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Follower:
         picture = prediction.mask
         if anchor.prompts.box is not None:
             picture = picture & within(anchor.prompts.box, picture.shape)
-        probabilities = _stored(prediction.logits, picture)
+        probabilities = stored(prediction.logits, picture)
         return self._slice(anchor.index, probabilities, picture, "anchor", 1.0, model, prediction)
 
     def begin(self, anchor_slice: SlicePropagation) -> Trail | None:
@@ -113,7 +119,7 @@ class Follower:
         part = around(picture, plane, _SURROUNDINGS_MM)
         grey = self.grey(plane, predictor)[part]
         contrast = measure_contrast(
-            smoothed(grey, _spacing(plane), self.rules.sigma_mm), picture[part], _spacing(plane)
+            smoothed(grey, row_column_mm(plane), self.rules.sigma_mm), picture[part], row_column_mm(plane)
         )
         return Trail(picture, contrast, area_mm2(picture, plane))
 
@@ -129,7 +135,7 @@ class Follower:
         :return: the slice, what the stopping rules look at, and what the step after this one knows.
         """
         rules, plane = self.rules, self.stack.plane(index)
-        spacing = _spacing(plane)
+        spacing = row_column_mm(plane)
         reach = grown_box(trail.picture, self.pixels(rules.margin_mm, plane))
         predictor, model = self.predictor(PlanePrompts(box=reach))
         embedding, grey = self.look(plane, predictor)
@@ -141,7 +147,7 @@ class Follower:
         for _ in range(rules.decodes):
             prediction = predictor.predict(embedding, self._prompts(box, trail, predictor))
             logits = prediction.logits[part] + evidence
-            mask = _connected((logits > 0) & within(box, trail.picture.shape)[part], last)
+            mask = connected((logits > 0) & within(box, trail.picture.shape)[part], last)
             if not mask.any():
                 break
             box, before = self._tightened(mask, part, reach, plane), box
@@ -161,14 +167,14 @@ class Follower:
             largest_mm2=max(trail.largest_mm2, area),
             overlap=shared / max(min(int(np.count_nonzero(mask)), int(np.count_nonzero(last))), 1),
             contrast=contrast,
-            stability=_stability(logits, within(box, trail.picture.shape)[part]),
+            stability=stability(logits, within(box, trail.picture.shape)[part]),
             iou=prediction.predicted_iou / trail.iou if trail.iou else 1.0,
             in_liver=in_liver,
             in_roi=in_roi,
         )
         whole = np.full(trail.picture.shape, -20.0, np.float32)
         whole[part] = logits
-        reached = self._slice(index, _stored(whole, found), found, source, measured.confidence, model, prediction)
+        reached = self._slice(index, stored(whole, found), found, source, measured.confidence, model, prediction)
         ahead = Trail(
             found,
             trail.contrast,
@@ -256,71 +262,3 @@ def certain_slice(index: int, picture: np.ndarray) -> SlicePropagation:
     """The slice of a mask that was given."""
     result = SliceResult(index, "given", 1.0, 1.0, int(np.count_nonzero(picture)))
     return SlicePropagation(index, picture.shape, *boxed(picture.astype(np.uint8) * 255), "anchor", 1.0, result)
-
-
-def grown_box(mask: np.ndarray, pixels: float) -> PixelBox:
-    """Edges (u0, v0, u1, v1) of the box around a mask that is not empty, so many pixels outside it."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    grow = pixels + 0.5
-    return float(columns[0] - grow), float(rows[0] - grow), float(columns[-1] + grow), float(rows[-1] + grow)
-
-
-def within(box: PixelBox, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centers lie within a box's edges; bool (rows, columns)."""
-    u0, v0, u1, v1 = box
-    rows, columns = np.arange(shape[0]), np.arange(shape[1])
-    return ((rows >= v0) & (rows <= v1))[:, None] & ((columns >= u0) & (columns <= u1))[None, :]
-
-
-def around(mask: np.ndarray, plane: Plane, mm: float) -> tuple[slice, slice]:
-    """Index of the part of a picture that holds a mask and its surroundings."""
-    u0, v0, u1, v1 = grown_box(mask, 0)
-    row_mm, column_mm = _spacing(plane)
-    rows, columns = int(np.ceil(mm / row_mm)), int(np.ceil(mm / column_mm))
-    return (
-        slice(max(int(v0 + 0.5) - rows, 0), min(int(v1 + 0.5) + rows, mask.shape[0])),
-        slice(max(int(u0 + 0.5) - columns, 0), min(int(u1 + 0.5) + columns, mask.shape[1])),
-    )
-
-
-def deepest(mask: np.ndarray) -> tuple[float, float]:
-    """(u, v) of the pixel of a mask that is farthest from its outline."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    v, u = np.unravel_index(int(depth.argmax()), mask.shape)
-    return float(u), float(v)
-
-
-def area_mm2(picture: np.ndarray, plane: Plane) -> float:
-    """Area of a mask in square millimeters."""
-    return float(np.count_nonzero(picture)) * plane.spacing[0] * plane.spacing[1]
-
-
-def _spacing(plane: Plane) -> tuple[float, float]:
-    """Millimeters per pixel along (rows, columns)."""
-    return plane.spacing[1], plane.spacing[0]
-
-
-def _connected(mask: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The pieces of a mask that go on from the last one; none where it does not touch any."""
-    labels, count = ndimage.label(mask)
-    if count <= 1:
-        return mask
-    shared = np.bincount(labels[last & mask], minlength=count + 1)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    shared[0] = 0
-    main = int(shared.argmax()) if shared.any() else int(sizes[1:].argmax()) + 1
-    keep = (shared > 0) & (sizes >= _PIECE * sizes[main])
-    keep[main] = True
-    return keep[labels] & mask
-
-
-def _stored(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Logits as stored probabilities, uint8: on the right side of the threshold where the mask was cut or filled."""
-    values = np.rint(255.0 / (1.0 + np.exp(-np.clip(logits, -20.0, 20.0)))).astype(np.uint8)
-    return np.where(mask, np.maximum(values, INSIDE), np.minimum(values, INSIDE - 1))
-
-
-def _stability(logits: np.ndarray, inside: np.ndarray) -> float:
-    """IoU of the masks at logits +1 and -1 within a box; 0 if both are empty."""
-    inner, outer = np.count_nonzero((logits > 1) & inside), np.count_nonzero((logits > -1) & inside)
-    return inner / outer if outer else 0.0

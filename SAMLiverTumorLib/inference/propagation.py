@@ -70,6 +70,7 @@ class Propagator:
         self._passes: dict[tuple[str, str], Pass] = {}
         self._known = previous if previous is not None and self._still_holds(previous) else None
         self._slices: dict[int, SlicePropagation] = {}
+        self._stops: list[Stop] = []
         self._cancelled = False
 
     def steps(self) -> Iterator[SlicePropagation]:
@@ -92,7 +93,7 @@ class Propagator:
     @property
     def result(self) -> Propagation:
         """What is known so far."""
-        stops = self._stops()
+        stops = tuple(self._stops)
         return Propagation(
             self.stack,
             dict(sorted(self._slices.items())),
@@ -116,9 +117,12 @@ class Propagator:
 
     def _outward(self, anchor: Anchor, direction: str) -> Iterator[SlicePropagation]:
         if direction in DIRECTIONS[self.direction]:
-            for reached in self._walk(anchor, direction, None):
-                self._slices[reached.index] = reached
-                yield reached
+            try:
+                for reached in self._walk(anchor, direction, None):
+                    self._slices[reached.index] = reached
+                    yield reached
+            finally:
+                self._note_stop(anchor, direction)
 
     def _between(self, lower: Anchor, upper: Anchor) -> Iterator[SlicePropagation]:
         """Both ways between two anchors; the one that is known already goes first."""
@@ -133,6 +137,10 @@ class Propagator:
                 reached[direction][each.index] = each
                 self._slices.setdefault(each.index, each)
                 yield each
+        step = self.stack.up
+        if any(n not in self._slices for n in range(lower.index + step, upper.index, step)):
+            for anchor, direction, _ in ways:
+                self._note_stop(anchor, direction)
         for index in sorted(reached[UP].keys() & reached[DOWN].keys()):
             mixed = reconciled(index, (lower.index, reached[UP][index]), (upper.index, reached[DOWN][index]))
             self._slices[index] = mixed
@@ -194,9 +202,11 @@ class Propagator:
             return Stop(direction, index, "anchor", "the user left this slice empty")
         return None
 
-    def _stops(self) -> tuple[Stop, ...]:
-        stops = [self._passes[key].stop for key in self._passes]
-        return tuple(stop for stop in stops if stop is not None)
+    def _note_stop(self, anchor: Anchor, direction: str) -> None:
+        """List why a way ended, if it did for a reason."""
+        ended = self._passes.get((anchor.key, direction))
+        if ended is not None and ended.stop is not None:
+            self._stops.append(ended.stop)
 
     def _stop_if_cancelled(self) -> None:
         if self._cancel is not None and self._cancel():

@@ -103,7 +103,8 @@ class Stop:
 
     :param direction: "up" (along the normal: superior, anterior, right) or "down".
     :param index: the slice that is no longer part of it.
-    :param kind: "vanished", "jumped", "left", "contrast", "unstable", "unsure", "liver", "roi", "anchor", "edge", "cancelled".
+    :param kind: "vanished", "jumped", "left", "contrast", "unstable", "unsure", "liver", "roi", "anchor", "edge" or
+        "cancelled".
     :param reason: the same for the user, with figures.
     """
 

@@ -1,0 +1,113 @@
+"""`sam-liver-tumor segment --mode volume`: one tumor followed through its slices."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
+from SAMLiverTumorLib.cli.progress import bar, download_bar
+from SAMLiverTumorLib.cli.prompt_options import read_prompts
+from SAMLiverTumorLib.cli.segment import report_head, write_files
+from SAMLiverTumorLib.errors import InputError, PromptError
+from SAMLiverTumorLib.image.window import parse_window
+from SAMLiverTumorLib.volume import Volume
+
+_INTERRUPTED = 130
+
+
+def run_volume(args: argparse.Namespace) -> int:
+    """Follow the tumor, write the outputs and say how far it was followed and why it ended there.
+
+    :return: 0; 130 where Ctrl+C cut it short, with what was done until then in the outputs.
+    :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
+    """
+    from SAMLiverTumorLib.inference import pool as pools
+    from SAMLiverTumorLib.inference.segment import Settings
+    from SAMLiverTumorLib.inference.segment_volume import segment_volume
+    from SAMLiverTumorLib.inference.stack import PlaneStack
+    from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.mask import Mask
+    from SAMLiverTumorLib.mrml.bootstrap import createScene
+    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+
+    window = None if args.window == "auto" else parse_window(args.window)
+    scene = createScene()
+    prompts = read_prompts(args, scene)
+    volume = read_volume(args.ct)
+    liver = _labels_on(args.liver, volume) if args.liver else None
+    start = Mask.from_array(_labels_on(args.start, volume), volume) if args.start else None
+    with download_bar() as downloaded, bar("following", "slice") as progressed, cancel_by_interrupt() as cancel:
+        result = segment_volume(
+            PlaneStack(volume, args.plane),
+            prompts,
+            pools.PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel),
+            Settings(args.model, args.plane, window, args.channels),
+            direction=args.direction,
+            liver=liver,
+            start=start,
+            progress=progressed,
+            cancel=cancel,
+        )
+    mask = result.mask()
+    if not mask.count:
+        raise PromptError("No voxel was marked; move the prompts or try another window. Nothing was written.")
+    volumeNode = addVolumeNode(scene, volume)
+    segmentationNode = createSegmentation(scene, volumeNode)
+    segmentId = addTumorSegment(segmentationNode, args.segment_name)
+    SegmentWriter(scene, segmentationNode, volumeNode).write(segmentId, mask)
+    setProvenance(segmentationNode, segmentId, result.provenance)
+    for note in result.notes:
+        print(f"note: {note}")
+    write_files(args, _report(args, result, mask), segmentationNode)
+    reached = result.reached
+    print(
+        f"{args.output}: segment '{args.segment_name}', {mask.count:,} voxels, {mask.volume_ml:.2f} ml on {args.plane} "
+        f"slices {reached[0]} to {reached[-1]}, {' and '.join(m['id'] for m in result.provenance['models'])}"
+    )
+    for stop in result.stops:
+        print(f"{stop.direction}: ended at slice {stop.index}: {stop.reason}")
+    return _INTERRUPTED if result.cancelled else 0
+
+
+def _report(args: argparse.Namespace, result, mask) -> dict:
+    return {
+        **report_head(args, mask),
+        "mode": "volume",
+        "cancelled": result.cancelled,
+        "slices": [
+            {
+                "index": s.index,
+                "model": s.result.model,
+                "source": s.source,
+                "confidence": round(s.confidence, 6),
+                "pixels": s.result.pixels,
+                "predicted_iou": round(s.result.predicted_iou, 6),
+                "stability": round(s.result.stability, 6),
+            }
+            for s in result.slices.values()
+        ],
+        "stops": [asdict(stop) for stop in result.stops],
+        "notes": list(result.notes),
+        "provenance": result.provenance,
+    }
+
+
+def _labels_on(path: Path, volume: Volume) -> np.ndarray:
+    """Every labeled voxel of a file on the volume's grid, bool (k, j, i).
+
+    :raises InputError: not a label map, or nothing labeled within the volume.
+    """
+    from SAMLiverTumorLib.io.grids import onto_grid
+    from SAMLiverTumorLib.io.labels import read_labels
+
+    labels, _ = onto_grid(read_labels(path), volume.ijk_to_ras, volume.dimensions)
+    filled = np.any([layer > 0 for layer in labels.layers], axis=0)
+    if not filled.any():
+        raise InputError(f"'{path}' labels no voxel of '{volume.name}'; check that it belongs to this CT.")
+    return filled

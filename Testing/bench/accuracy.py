@@ -1,0 +1,94 @@
+"""`python3 dev.py bench accuracy --data FOLDER`: 3D accuracy of propagation against reference labels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from bench.accuracy_data import HELD_OUT, find_pairs, read_case
+from bench.accuracy_prompts import RULE
+from bench.accuracy_report import summary, write
+from bench.accuracy_trials import BOX, POINT, Trial, run_trial
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.image.window import parse_window
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.segment import Settings, versions
+from SAMLiverTumorLib.plane import ORIENTATIONS
+
+_CONTAMINATED = "LiteMedSAM was very probably trained on LiTS: on its cases these are not figures of unseen patients."
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmark; 2 with one line where the user can mend something."""
+    parser = argparse.ArgumentParser(prog="dev.py bench accuracy", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
+    parser.add_argument("--cases", metavar="N,N", help=f"which of them (default: all; never {HELD_OUT})")
+    parser.add_argument("--prompts", default="box,point", metavar="KINDS", help="box, point (default: both)")
+    parser.add_argument("--corrections", type=int, default=5, metavar="N", help="clicks after the box (default: 5)")
+    parser.add_argument("--least-ml", type=float, default=0.5, metavar="ML", help="smallest lesion (default: 0.5)")
+    parser.add_argument("--label", type=int, default=2, metavar="N", help="the label of tumor (default: 2)")
+    parser.add_argument("--liver", action="store_true", help="keep to the reference's liver (any label)")
+    parser.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="slices to go through")
+    parser.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
+    parser.add_argument("--window", metavar="NAME|LOW,HIGH", help="default: the model's own; 8-bit grey shown whole")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
+    parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="folder to write to")
+    args = parser.parse_args(arguments)
+    try:
+        return _run(args, arguments)
+    except SAMLiverTumorError as error:
+        print(f"bench accuracy: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(args: argparse.Namespace, arguments: list[str]) -> int:
+    pairs = find_pairs(args.data, args.cases.split(",") if args.cases else None)
+    kinds = args.prompts.split(",")
+    if not set(kinds) <= {BOX, POINT}:
+        print(f"bench accuracy: --prompts takes {BOX} and {POINT}, not {args.prompts}", file=sys.stderr)
+        return 2
+    pool = PredictorPool(lambda question: True, device=args.device)
+    started, trials = time.strftime("%Y-%m-%d"), []
+    for pair in pairs:
+        case = read_case(pair, args.least_ml, args.label)
+        window = parse_window(args.window) if args.window else case.window
+        settings = Settings(args.model, args.plane, window)
+        for lesion in case.lesions:
+            for kind in kinds:
+                corrections = args.corrections if kind == BOX else 0
+                trials.append(run_trial(case, lesion, kind, corrections, pool, settings, args.liver, _say))
+    shown = " ".join(arguments).replace(str(args.data), "FOLDER")
+    notes = [
+        f"`python3 dev.py bench accuracy {shown}`, {started}, "
+        + ", ".join(f"{name} {version}" for name, version in versions().items()),
+        f"Lesions are 26-connected components of at least {args.least_ml:g} ml; each is compared alone, so that what "
+        "runs into a neighboring lesion counts as excess.",
+        RULE,
+        _CONTAMINATED,
+    ]
+    if not any(trial.states for trial in trials):
+        print(f"bench accuracy: no lesion of {args.least_ml:g} ml was segmented in '{args.data}'", file=sys.stderr)
+        return 2
+    paths = write(args.out, trials, notes)
+    _print(trials)
+    for path in paths:
+        print(f"wrote {path}")
+    return 0
+
+
+def _print(trials: list[Trial]) -> None:
+    for row in summary(trials):
+        print(
+            f"{row['prompt']:6} {row['prompts']} prompts, {row['lesions']} lesions: Dice {row['dice_lesions']:.3f} "
+            f"({row['dice_low']:.3f}-{row['dice_high']:.3f}), of patients {row['dice_patients']:.3f}, "
+            f"HD95 {row['hd95_mm']:.1f} mm, ends early {row['stopped_early']}, late {row['ran_on']}"
+        )
+    for trial in trials:
+        if trial.failed:
+            print(f"{trial.case} lesion {trial.lesion} {trial.prompt}: {trial.failed}")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

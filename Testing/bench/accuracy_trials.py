@@ -1,0 +1,132 @@
+"""One lesion, one way of prompting it: propagate, correct, compare with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bench.accuracy_data import Case, Lesion
+from bench.accuracy_prompts import box_anchor, next_click, point_anchor
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.inference.corrections import correct
+from SAMLiverTumorLib.inference.follow import Limits
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.propagated import Propagation
+from SAMLiverTumorLib.inference.propagation import propagate
+from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.stack import PlaneStack
+
+# Prompting with one box, and with one click; corrections follow the box.
+BOX, POINT = "box", "point"
+
+GOALS = (0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class State:
+    """The result after so many prompts.
+
+    :param prompts: given so far.
+    :param dice: 3D Dice against the lesion alone.
+    :param hd95_mm: 95th percentile Hausdorff distance; NaN where nothing was marked.
+    :param reached: slices with a mask.
+    :param ends: slices too many (above 0) or too few (below 0) at the lower and the upper end.
+    """
+
+    prompts: int
+    dice: float
+    hd95_mm: float
+    reached: int
+    ends: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A lesion prompted one way.
+
+    :param states: after the first prompt and after each correction.
+    :param stops: where and why the first propagation ended, for people.
+    :param failed: what went wrong instead, or empty.
+    """
+
+    case: str
+    lesion: int
+    ml: float
+    slices: int
+    prompt: str
+    states: tuple[State, ...]
+    stops: str
+    failed: str = ""
+
+    def prompts_to(self, goal: float) -> int | None:
+        """Prompts used until the Dice first reached a goal; None if it never did."""
+        return next((state.prompts for state in self.states if state.dice >= goal), None)
+
+
+def run_trial(
+    case: Case,
+    lesion: Lesion,
+    prompt: str,
+    corrections: int,
+    pool: PredictorPool,
+    settings: Settings,
+    in_liver: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Trial:
+    """Prompt a lesion once, then correct it so many times.
+
+    :param in_liver: whether propagation is kept to the reference's liver.
+    """
+    stack = PlaneStack(case.volume, settings.orientation)
+    limits = Limits(case.liver) if in_liver else Limits()
+    anchor = box_anchor(stack, lesion.mask) if prompt == BOX else point_anchor(stack, lesion.mask)
+    indices = _indices(stack, lesion.mask)
+    fixed = (case.name, lesion.number, lesion.ml, len(indices), prompt)
+    try:
+        result = propagate(stack, [anchor], pool, settings, limits=limits)
+    except SAMLiverTumorError as error:
+        return Trial(*fixed, (), "", str(error))
+    stops = "; ".join(f"{s.direction} at {s.index}: {s.reason}" for s in result.stops)
+    states = [_state(1, result, lesion.mask, indices)]
+    for n in range(corrections):
+        click = next_click(stack, result.mask().full(), lesion.mask)
+        if click is not None:
+            result = correct(result, click, pool, settings, limits=limits)
+        states.append(_state(n + 2, result, lesion.mask, indices))
+    say(f"{case.name} lesion {lesion.number} {prompt}: " + " ".join(f"{state.dice:.3f}" for state in states))
+    return Trial(*fixed, tuple(states), stops)
+
+
+def _indices(stack: PlaneStack, mask: np.ndarray) -> list[int]:
+    """Slices that show any of a mask, in the order of the normal."""
+    axis = 2 - stack.plane(stack.first).axis
+    filled = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+    return [int(n) for n in filled][:: stack.up]
+
+
+def _state(prompts: int, result: Propagation, lesion: np.ndarray, indices: list[int]) -> State:
+    mask, stack = result.mask().full(), result.stack
+    shared, total = np.count_nonzero(mask & lesion), np.count_nonzero(mask) + np.count_nonzero(lesion)
+    reached = sorted(result.reached, key=lambda n: n * stack.up)
+    ends = (0, 0)
+    if reached:
+        ends = ((indices[0] - reached[0]) * stack.up, (reached[-1] - indices[-1]) * stack.up)
+    return State(prompts, 2 * shared / total, hd95(mask, lesion, stack.volume.spacing[::-1]), len(reached), ends)
+
+
+def hd95(mask: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> float:
+    """The greater of the two directed 95th percentiles of distances between surface voxels, in mm; NaN if one is empty.
+
+    :param spacing: millimeters along the arrays' axes (k, j, i).
+    """
+    box = bounding_box(mask | reference)
+    if box is None or not mask.any() or not reference.any():
+        return float("nan")
+    a, b = (np.pad(each[box], 1) for each in (mask, reference))
+    surfaces = [each & ~ndimage.binary_erosion(each) for each in (a, b)]
+    away = [ndimage.distance_transform_edt(~surface, sampling=spacing) for surface in surfaces]
+    return float(max(np.percentile(away[1][surfaces[0]], 95), np.percentile(away[0][surfaces[1]], 95)))
