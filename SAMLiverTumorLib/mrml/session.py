@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session_choices import SessionChoices
@@ -40,13 +41,14 @@ class PromptSession(SessionChoices):
         """
         current, source, view = self._selection.current, self._selection.source, self.view
         if current is None or source is None:
-            return self._refuse("Choose a volume, a segmentation and a segment first.")
+            return self._refuse(_("Choose a volume, a segmentation and a segment first."))
         try:
             if view is not None and not self._through and current.addBoxSlice(view, source.volume()):
                 self._promptsChanged(current)
             plan = self._runner.plan(current, source)
             if not plan.slices:
-                return self._refuse(plan.notes[0] if plan.notes else "Place an include point or draw a box first.")
+                missing = _("Place an include point or draw a box first.")
+                return self._refuse(plan.notes[0] if plan.notes else missing)
             self._undo.recordUnlessFresh(current)
             again = {
                 key
@@ -72,7 +74,7 @@ class PromptSession(SessionChoices):
         lines, failures = self._runner.write(arrivals)
         self._undo.noteVoxels(self.segmentationNode)
         if dropped:
-            lines.append("The volume was changed meanwhile, so the result was dropped; segment again.")
+            lines.append(_("The volume was changed meanwhile, so the result was dropped; segment again."))
         for line in lines:
             self._say(line)
         self._tellBusy()
@@ -83,20 +85,20 @@ class PromptSession(SessionChoices):
     def cancel(self) -> None:
         """Drop what is on its way. Prompts stay; their slices are segmented when they change or by `segment`."""
         if self._runner.cancel():
-            self._say("Cancelled.")
+            self._say(_("Cancelled."))
             self._changed()
 
     def accept(self) -> bool:
         """Make the object a lasting part of the segment and clear its prompts, as one step; whether it did."""
         current = self._selection.current
         if not self.canAccept:
-            return self._refuse("Still segmenting." if self.busy else "There is nothing to accept yet.")
+            return self._refuse(_("Still segmenting.") if self.busy else _("There is nothing to accept yet."))
         self._undo.record(current, changesVoxels=False)
         current.nodes.write(PromptState())
         current.known = current.nodes.read()
         current.objects = {}
         self._adopt()
-        self._say("Accepted.")
+        self._say(_("Accepted."))
         self._changed()
         return True
 

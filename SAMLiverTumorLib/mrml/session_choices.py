@@ -11,6 +11,7 @@ import slicer
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
+from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
@@ -178,7 +179,7 @@ class SessionChoices:
         """Bring a segment to what its prompts say: gone slices at once, changed ones through the worker."""
         source = self._selection.source
         if source is None:
-            self._say("Choose a volume first.")
+            self._say(_("Choose a volume first."))
             return
         try:
             plan = self._runner.plan(target, source)
@@ -247,7 +248,8 @@ class SessionChoices:
     def _tellBusy(self) -> None:
         count = len(self._runner.jobs.slicesOf())
         if count:
-            self.message = f"Segmenting {count} slice{'s' if count > 1 else ''} ..."
+            text = _("Segmenting {count} slices ...") if count > 1 else _("Segmenting {count} slice ...")
+            self.message = text.format(count=count)
         self._changed()
 
     def _changed(self) -> None:

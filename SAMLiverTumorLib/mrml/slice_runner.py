@@ -7,6 +7,7 @@ from functools import partial
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.segment import Settings, SliceMask, embed_slice, segment_slice
+from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
@@ -139,7 +140,10 @@ class SliceRunner:
 
 def _told(key: SliceKey, value: SliceMask) -> str:
     name, where = key
-    place = f"{name} slice {where}" if isinstance(where, int) else f"{name} slice"
+    place = _("{name} slice {index}") if isinstance(where, int) else _("{name} slice")
+    place = place.format(name=name, index=where)
     if not value.mask.count:
-        return f"On the {place} the network marked nothing; add a point or move the box."
-    return f"{place.capitalize()}: {value.mask.count} voxels ({value.result.model})."
+        text = _("On the {place} the network marked nothing; add a point or move the box.")
+        return text.format(place=place)
+    text = _("{place}: {count} voxels ({model}).")
+    return text.format(place=place.capitalize(), count=value.mask.count, model=value.result.model)
