@@ -89,6 +89,7 @@ class Follower:
     ) -> None:
         self.stack, self.settings, self.rules, self.limits = stack, settings, rules, limits
         self._pool, self._cancel = pool, cancel
+        self._chosen: dict[frozenset[str], str] = {}
         self.models: dict[str, dict] = {}
         """Entries for provenance of the models used so far: id, sha256, window."""
 
@@ -189,7 +190,9 @@ class Follower:
 
         :raises SAMLiverTumorError: see `choose_model`, `check_prompts` and `check_window`.
         """
-        model = choose_model(self.settings.model, prompts.kinds)
+        # every step asks with the same kinds, and choosing reads the registry
+        model = self._chosen.get(prompts.kinds) or choose_model(self.settings.model, prompts.kinds)
+        self._chosen[prompts.kinds] = model
         predictor = self._pool.predictor(model)
         info = predictor.model.info
         check_prompts(prompts, info)
@@ -234,9 +237,9 @@ class Follower:
     def _allowed(self, found: np.ndarray, plane: Plane) -> tuple[np.ndarray, float, float]:
         """Pixels inside the limits, and the shares of a mask inside the liver and inside the ROI."""
         allowed, shares = np.ones(found.shape, bool), []
-        count = max(int(np.count_nonzero(found)), 1)
+        count = int(np.count_nonzero(found))
         for picture in (self._liver_picture(plane), self._roi_picture(plane)):
-            shares.append(1.0 if picture is None else np.count_nonzero(found & picture) / count)
+            shares.append(1.0 if picture is None or not count else np.count_nonzero(found & picture) / count)
             if picture is not None:
                 allowed &= picture
         return allowed, *shares

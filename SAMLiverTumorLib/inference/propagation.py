@@ -72,6 +72,7 @@ class Propagator:
         self._slices: dict[int, SlicePropagation] = {}
         self._stops: list[Stop] = []
         self._cancelled = False
+        self._versions = versions()
 
     def steps(self) -> Iterator[SlicePropagation]:
         """Do it, yielding each slice when it is known; one between anchors again when both ways have met.
@@ -244,7 +245,7 @@ class Propagator:
             "basis": self._basis(),
             "stops": [asdict(stop) for stop in stops],
             "cancelled": self._cancelled,
-            "versions": versions(),
+            "versions": self._versions,
         }
 
     @staticmethod

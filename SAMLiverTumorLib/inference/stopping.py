@@ -117,12 +117,13 @@ class Stop:
 def judge(measured: Measured, rules: PropagationRules) -> tuple[str, str] | None:
     """The kind and text of the first rule that a slice breaks; None where it goes on."""
     m = measured
-    if m.area_mm2 < rules.least_area_mm2 or m.area_mm2 < rules.least_share * m.largest_mm2:
-        return "vanished", f"the tumor vanishes: {m.area_mm2:.0f} mm2 left of {m.largest_mm2:.0f}"
+    # the limits first: beyond them nothing is left of the mask, which would pass for vanished
     if m.in_liver < rules.least_inside:
         return "liver", f"it leaves the liver mask: {m.in_liver:.0%} of it lies inside"
     if m.in_roi < rules.least_inside:
         return "roi", f"it leaves the box: {m.in_roi:.0%} of it lies inside"
+    if m.area_mm2 < rules.least_area_mm2 or m.area_mm2 < rules.least_share * m.largest_mm2:
+        return "vanished", f"the tumor vanishes: {m.area_mm2:.0f} mm2 left of {m.largest_mm2:.0f}"
     if m.overlap < rules.least_overlap:
         return "left", f"it shares only {m.overlap:.0%} with the last slice"
     if m.area_mm2 > rules.most_growth * m.last_mm2:
