@@ -5,9 +5,9 @@ MobileSAM takes two seconds for a picture on a CPU and ViT-H a minute; Cancel is
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import Cancelled
@@ -15,8 +15,9 @@ from SAMLiverTumorLib.errors import Cancelled
 if TYPE_CHECKING:
     from torch import nn
 
-# Per thread, since models are shared: a cancelled job must not end the same network's run elsewhere.
-_running = threading.local()
+# Not of the network, since models are shared: a cancelled job must not end the same network's run elsewhere. A
+# context goes along into the threads that encode bands of one picture.
+_cancel: ContextVar[Callable[[], bool] | None] = ContextVar("cancel", default=None)
 
 
 def make_cancellable(network: nn.Module) -> None:
@@ -34,15 +35,14 @@ def cancelled_by(cancel: Callable[[], bool] | None) -> Iterator[None]:
 
     :raises Cancelled: from inside the network.
     """
-    before = getattr(_running, "cancel", None)
-    _running.cancel = cancel
+    token = _cancel.set(cancel)
     try:
         yield
     finally:
-        _running.cancel = before
+        _cancel.reset(token)
 
 
 def _stop_if_cancelled(_module: object, _inputs: object) -> None:
-    cancel = getattr(_running, "cancel", None)
+    cancel = _cancel.get()
     if cancel is not None and cancel():
         raise Cancelled("Cancelled; nothing was changed.")

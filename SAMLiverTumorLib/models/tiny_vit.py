@@ -10,17 +10,28 @@ The published weights were trained without dropout and stochastic depth, so ther
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from SAMLiverTumorLib.models.bands import (
+    bands,
+    convolve_band,
+    convolved_size,
+    gelu_in_place,
+    in_parallel,
+    workers,
+    worth_bands,
+)
+from SAMLiverTumorLib.models.tiny_vit_layers import EXPANSION, Attention, ChannelNorm, ConvNorm, Mlp
+
 _DIMENSIONS = (64, 128, 160, 320)
 _DEPTHS = (2, 2, 6, 2)
 _HEADS = (2, 4, 5, 10)
 _WINDOWS = (7, 7, 14, 7)
-_EXPANSION = 4
 _OUT_CHANNELS = 256
 
 
@@ -64,47 +75,26 @@ class TinyViT(nn.Module):
             self.head = nn.Linear(_DIMENSIONS[-1], 1000)
         self.neck = nn.Sequential(
             nn.Conv2d(_DIMENSIONS[-1], _OUT_CHANNELS, 1, bias=False),
-            _ChannelNorm(_OUT_CHANNELS, eps=1e-6),
+            ChannelNorm(_OUT_CHANNELS, eps=1e-6),
             nn.Conv2d(_OUT_CHANNELS, _OUT_CHANNELS, 3, padding=1, bias=False),
-            _ChannelNorm(_OUT_CHANNELS, eps=1e-6),
+            ChannelNorm(_OUT_CHANNELS, eps=1e-6),
         )
 
     def forward(self, images: Tensor) -> Tensor:
         size = self.input_size
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ValueError(f"{self.variant} encodes images (b, 3, {size}, {size}), not {tuple(images.shape)}.")
+        if len(images) > 1 and worth_bands(images, self.training):
+            return torch.cat([self(image) for image in images.split(1)])
+        with workers() if worth_bands(images, self.training) else nullcontext():
+            return self._encode(images)
+
+    def _encode(self, images: Tensor) -> Tensor:
         # With the channels last in memory, convolution and attention read the same tensor without a copy.
         x = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             x = layer(x)
         return self.neck(x).contiguous()
-
-
-class _ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch normalization: (b, c, h, w) to (b, c', h', w')."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__()
-        self.c = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bn.training:
-            return super().forward(x)
-        # With fixed statistics the normalization is one factor and one offset per channel. Folded into
-        # the weights, it costs no pass over the image; folding anew each time costs next to nothing
-        # and keeps the gradients of both.
-        factor = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
-        offset = self.bn.bias - self.bn.running_mean * factor
-        weight = self.c.weight * factor[:, None, None, None]
-        return F.conv2d(x, weight, offset, self.c.stride, self.c.padding, self.c.dilation, self.c.groups)
-
-
-class _ChannelNorm(nn.LayerNorm):
-    """Layer normalization over the channels of (b, c, h, w)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class _Stem(nn.Module):
@@ -114,11 +104,28 @@ class _Stem(nn.Module):
         super().__init__()
         half = _DIMENSIONS[0] // 2
         self.seq = nn.Sequential(
-            _ConvNorm(3, half, kernel, stride), nn.GELU(), _ConvNorm(half, _DIMENSIONS[0], kernel, stride)
+            ConvNorm(3, half, kernel, stride), nn.GELU(), ConvNorm(half, _DIMENSIONS[0], kernel, stride)
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.seq(images)
+        if not worth_bands(images, self.training):
+            return self.seq(images)
+        first, second = self.seq[0], self.seq[2]
+        tokens, weights, second_weights = images.permute(0, 2, 3, 1), first.folded(), second.folded()
+        rows, between = tokens.shape[1], convolved_size(first.c, tokens.shape[1])
+
+        def middle(start: int, stop: int) -> Tensor:
+            band = convolve_band(lambda low, high: tokens[:, low:high], rows, first.c, weights, (start, stop))
+            return gelu_in_place(band)
+
+        size = convolved_size(second.c, between)
+        out = tokens.new_empty(1, size, size, _DIMENSIONS[0])
+
+        def work(start: int, stop: int) -> None:
+            out[:, start:stop] = convolve_band(middle, between, second.c, second_weights, (start, stop))
+
+        in_parallel(work, bands(size, tokens.shape[2] * _DIMENSIONS[0]))
+        return out.permute(0, 3, 1, 2)
 
 
 class _Stage(nn.Module):
@@ -149,12 +156,36 @@ class _Merge(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = _ConvNorm(inputs, outputs, 1)
-        self.conv2 = _ConvNorm(outputs, outputs, 3, stride, groups=outputs)
-        self.conv3 = _ConvNorm(outputs, outputs, 1)
+        self.conv1 = ConvNorm(inputs, outputs, 1)
+        self.conv2 = ConvNorm(outputs, outputs, 3, stride, groups=outputs)
+        self.conv3 = ConvNorm(outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        if not worth_bands(x, self.training):
+            return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        return _bottleneck(x.permute(0, 2, 3, 1), self).permute(0, 3, 1, 2)
+
+
+def _bottleneck(tokens: Tensor, block: _Merge | _ConvBlock, residual: bool = False) -> Tensor:
+    """A block's three convolutions with GELU between, and after them where the tokens are added; in bands."""
+    (wide, wide_bias), (narrow, narrow_bias) = block.conv1.folded_linear(), block.conv3.folded_linear()
+    conv, weights = block.conv2.c, block.conv2.folded()
+    rows, columns = tokens.shape[1:3]
+    size = convolved_size(conv, rows)
+    out = tokens.new_empty(1, size, convolved_size(conv, columns), len(narrow))
+
+    def hidden(start: int, stop: int) -> Tensor:
+        return gelu_in_place(F.linear(tokens[:, start:stop], wide, wide_bias))
+
+    def work(start: int, stop: int) -> None:
+        band = gelu_in_place(convolve_band(hidden, rows, conv, weights, (start, stop)))
+        band = F.linear(band, narrow, narrow_bias)
+        if residual:
+            band = gelu_in_place(band.add_(tokens[:, start:stop]))
+        out[:, start:stop] = band
+
+    in_parallel(work, bands(size, columns * conv.stride[0] * len(wide)))
+    return out
 
 
 class _ConvBlock(nn.Module):
@@ -162,13 +193,15 @@ class _ConvBlock(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        hidden = dim * _EXPANSION
-        self.conv1 = _ConvNorm(dim, hidden, 1)
-        self.conv2 = _ConvNorm(hidden, hidden, 3, groups=hidden)
-        self.conv3 = _ConvNorm(hidden, dim, 1)
+        hidden = dim * EXPANSION
+        self.conv1 = ConvNorm(dim, hidden, 1)
+        self.conv2 = ConvNorm(hidden, hidden, 3, groups=hidden)
+        self.conv3 = ConvNorm(hidden, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
+        if not worth_bands(x, self.training):
+            return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
+        return _bottleneck(x.permute(0, 2, 3, 1), self, residual=True).permute(0, 3, 1, 2)
 
 
 class _AttentionBlock(nn.Module):
@@ -177,15 +210,38 @@ class _AttentionBlock(nn.Module):
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.attn = _Attention(dim, heads, window)
-        self.mlp = _Mlp(dim)
-        self.local_conv = _ConvNorm(dim, dim, 3, groups=dim)
+        self.attn = Attention(dim, heads, window)
+        self.mlp = Mlp(dim)
+        self.local_conv = ConvNorm(dim, dim, 3, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.permute(0, 2, 3, 1)
+        if worth_bands(x, self.training):
+            return self._in_bands(tokens).permute(0, 3, 1, 2)
         tokens = tokens + self._attend(tokens)
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
+
+    def _in_bands(self, tokens: Tensor) -> Tensor:
+        rows, columns, dim = tokens.shape[1:]
+        attended, out = torch.empty_like(tokens), torch.empty_like(tokens)
+        weights = self.local_conv.folded()
+        half = -(-columns // (2 * self.window)) * self.window
+
+        def attend(start: int, stop: int, left: int, right: int) -> None:
+            part = tokens[:, start:stop, left:right]
+            torch.add(part, self._attend(part), out=attended[:, start:stop, left:right])
+
+        def finish(start: int, stop: int) -> None:
+            part = convolve_band(
+                lambda low, high: attended[:, low:high], rows, self.local_conv.c, weights, (start, stop)
+            )
+            out[:, start:stop] = self.mlp(part).add_(part)
+
+        parts = bands(rows, 3 * columns * dim, self.window)
+        in_parallel(attend, [(*band, *side) for band in parts for side in ((0, half), (half, columns))])
+        in_parallel(finish, bands(rows, columns * dim * EXPANSION))
+        return out
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """Attention of (b, h, w, c) within its windows; zeros fill the last row and column of them."""
@@ -196,76 +252,3 @@ class _AttentionBlock(nn.Module):
         windows = padded.reshape(b, rows, size, columns, size, c).transpose(2, 3).reshape(-1, size * size, c)
         attended = self.attn(windows).reshape(b, rows, columns, size, size, c).transpose(2, 3)
         return attended.reshape(b, rows * size, columns * size, c)[:, :h, :w]
-
-
-class _Attention(nn.Module):
-    """Multi-head self-attention with a learned bias for each distance between two positions of a window.
-
-    Windows (n, size * size, c) to the same shape.
-    """
-
-    def __init__(self, dim: int, heads: int, window: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-        # One value per head and distance (rows apart, columns apart), row by row.
-        self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
-        # The device is named so that an encoder built on the meta device has true indices too.
-        step = torch.arange(window, device="cpu")
-        apart = (step[:, None] - step[None, :]).abs()
-        index = apart[:, None, :, None] * window + apart[None, :, None, :]
-        self.register_buffer("_bias_index", index.reshape(window**2, window**2), persistent=False)
-        self._cached_bias: Tensor | None = None
-        self.register_load_state_dict_post_hook(_forget_bias)
-
-    def forward(self, windows: Tensor) -> Tensor:
-        n, positions, dim = windows.shape
-        # Along the last axis lie, head by head, that head's query, key and value.
-        qkv = self.qkv(self.norm(windows)).reshape(n, positions, self.heads, -1).transpose(1, 2)
-        query, key, value = qkv.chunk(3, dim=-1)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias())
-        return self.proj(mixed.transpose(1, 2).reshape(n, positions, dim))
-
-    def train(self, mode: bool = True) -> _Attention:
-        self._cached_bias = None
-        return super().train(mode)
-
-    def _apply(self, *args, **kwargs) -> _Attention:
-        # the way of .to(), .cuda() and .half(): the weights move or change type
-        self._cached_bias = None
-        return super()._apply(*args, **kwargs)
-
-    def _bias(self) -> Tensor:
-        """The biases spread out to (1, heads, positions, positions).
-
-        They are kept while the weights are frozen; weights that can learn change without notice. PyTorch's
-        fused attention on the CPU takes a bias of four dimensions only; with three it falls back to the
-        plain one, and the encoder takes a quarter longer.
-        """
-        if self.training or self.attention_biases.requires_grad:
-            self._cached_bias = None
-            return self.attention_biases[None, :, self._bias_index]
-        if self._cached_bias is None:
-            # Made outside inference mode, else a later pass with gradients could not use it.
-            with torch.inference_mode(False):
-                self._cached_bias = self.attention_biases[None, :, self._bias_index]
-        return self._cached_bias
-
-
-def _forget_bias(module: _Attention, _keys: object) -> None:
-    module._cached_bias = None
-
-
-class _Mlp(nn.Module):
-    """Normalization and two linear layers over the last axis, shape unchanged."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(dim)
-        self.fc1 = nn.Linear(dim, dim * _EXPANSION)
-        self.fc2 = nn.Linear(dim * _EXPANSION, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(self.norm(tokens))))
