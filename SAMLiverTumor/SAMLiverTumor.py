@@ -29,6 +29,7 @@ if importlib.util.find_spec("SAMLiverTumorLib") is None:
 
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PRESETS
 from SAMLiverTumorLib.models.registry import load_registry
+from SAMLiverTumorLib.panel.network import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case
 
 HOMEPAGE = "https://github.com/slicer-sam-liver-tumor/SlicerSAMLiverTumor"
@@ -84,7 +85,7 @@ class SAMLiverTumorParameterNode:
     volume - the CT to segment
     segmentation, segmentId - what prompts fill; made with the first prompt when empty
     include, exclude, roi - the segment's prompts, made by the panel
-    model, device - the network and where it runs
+    model, modelFile, device - the network, for "file" the path of its weight file, and where it runs
     window, windowLow, windowHigh, channels - how slices are shown to the network
     plane - the slice view that prompts apply to; "view" is the one the user works in, oblique ones included
     live - segment after each change of the prompts
@@ -101,7 +102,8 @@ class SAMLiverTumorParameterNode:
     include: slicer.vtkMRMLMarkupsFiducialNode
     exclude: slicer.vtkMRMLMarkupsFiducialNode
     roi: slicer.vtkMRMLMarkupsROINode
-    model: Annotated[str, Choice(["auto", *load_registry()])] = "auto"
+    model: Annotated[str, Choice(["auto", *load_registry(), FILE])] = "auto"
+    modelFile: str = ""
     device: Annotated[str, Choice(["auto", "cuda", "mps", "cpu"])] = "auto"
     window: Annotated[str, Choice(["auto", *PRESETS, "custom"])] = "auto"
     windowLow: Annotated[float, WithinRange(-32768, 65535)] = -45.0
@@ -240,7 +242,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             segmentName=segmentName,
             plane="axial" if parameters.plane == "view" else parameters.plane,
             window=f"{parameters.windowLow},{parameters.windowHigh}" if isCustom else parameters.window,
-            model=parameters.model,
+            model=chosenModel(parameters),
             channels=parameters.channels,
             confirm=confirm or (lambda question: False),
             progress=progress,

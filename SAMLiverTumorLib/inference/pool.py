@@ -73,18 +73,24 @@ class PredictorPool:
         self.cache = EmbeddingCache()
         self._confirm, self._device, self._progress, self._cancel = confirm, device, progress, cancel
         self._predictors: dict[str, Predictor] = {}
+        self._stamps: dict[str, tuple[int, int]] = {}
+
+    def is_loaded(self, model: str) -> bool:
+        """Whether `predictor` has the model at hand."""
+        return model in self._predictors
 
     def predictor(self, model: str) -> Predictor:
-        """The predictor for a model id or the path of a checkpoint file.
+        """The predictor for a model id or the path of a checkpoint file, which is loaded again when it has changed.
 
         :raises ModelError: unknown id, download declined or failed, damaged or foreign checkpoint.
         """
-        if model not in self._predictors:
+        info = load_registry().get(model)
+        stamp = _stamp(Path(model)) if info is None else None
+        if model not in self._predictors or (stamp is not None and stamp != self._stamps.get(model)):
             # torch loads here, not with the module: choosing and listing models needs none of it
             from SAMLiverTumorLib.inference.predictor import Predictor
             from SAMLiverTumorLib.models.builders import load_model
 
-            info = load_registry().get(model)
             if info is not None:
                 path = self.store.fetch(info, confirm=self._confirm, progress=self._progress, cancel=self._cancel)
             else:
@@ -94,4 +100,14 @@ class PredictorPool:
                         f"'{model}' is neither a known model ({', '.join(load_registry())}) nor a checkpoint file."
                     )
             self._predictors[model] = Predictor(load_model(path, info, device=self._device), self.cache)
+            self._stamps[model] = stamp
         return self._predictors[model]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes with the file; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

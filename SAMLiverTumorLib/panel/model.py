@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
@@ -13,10 +11,11 @@ from SAMLiverTumorLib.image.window import PRESETS, Window
 from SAMLiverTumorLib.inference.pool import AUTO
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.models.digest import human_size
-from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
-from SAMLiverTumorLib.panel.network import modelsFor
+from SAMLiverTumorLib.models.registry import ModelInfo
+from SAMLiverTumorLib.panel.network import FILE, chosenModel, modelsFor
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.panel.slices import VIEW
+from SAMLiverTumorLib.panel.weight_file import WeightFile, promptsOf
 from SAMLiverTumorLib.panel.weights import Weights, confirm
 
 CUSTOM = "custom"
@@ -27,6 +26,7 @@ class Model:
 
     def __init__(self, shared: Shared, weights: Weights) -> None:
         self._shared, self._ui, self._weights = shared, shared.ui, weights
+        self._file = WeightFile(shared, weights)
         self._ui.downloadButton.connect("clicked(bool)", self._onDownload)
         self._ui.localFileButton.connect("clicked(bool)", self._onLocalFile)
         self._ui.removeModelButton.connect("clicked(bool)", self._onRemove)
@@ -46,12 +46,18 @@ class Model:
         """Show what the chosen models are and what can be done with them."""
         parameters, ui = self._shared.parameters, self._ui
         infos, store = self._infos(), self._shared.pool.store
-        ui.modelInfoLabel.text = "<br>".join(self._described(info) for info in infos)
+        isFile = parameters is not None and parameters.model == FILE
+        described = [self._file.described()] if isFile else [self._described(info) for info in infos]
+        ui.modelInfoLabel.text = "<br>".join(described)
+        self._nameFile()
         absent = [info for info in infos if not store.is_present(info)]
         busy = _("Wait until the present job is done.") if self._shared.tasks.busy else ""
         done = "" if absent else _("The model is on this computer already.")
+        if isFile:
+            done = _('A file of your own is not downloaded: press "Use a local file...".')
         enable(ui.downloadButton, busy or done, _("Download the weights, after asking; size and SHA-256 are checked."))
-        enable(ui.localFileButton, busy, _("Take the weights from a file on this computer; they are checked."))
+        local = _("Take a published weight file, or one of your own, from this computer. Nothing in it is run.")
+        enable(ui.localFileButton, busy, local)
         downloaded = [info for info in infos if (store.root / info.file_name).is_file()]
         nothing = "" if downloaded else _("There is nothing downloaded to remove.")
         enable(ui.removeModelButton, busy or nothing, _("Delete the downloaded weights from this computer."))
@@ -67,34 +73,20 @@ class Model:
     def _described(self, info: ModelInfo) -> str:
         isHere = self._shared.pool.store.is_present(info)
         state = _("on this computer") if isHere else _("not downloaded")
-        prompts = _(" and ").join(sorted(info.prompts - {"mask"}))
-        return f"<b>{info.title}</b>: {prompts}; {human_size(info.size)}, {info.licence}; {state}"
+        return f"<b>{info.title}</b>: {promptsOf(info)}; {human_size(info.size)}, {info.licence}; {state}"
+
+    def _nameFile(self) -> None:
+        # the list is filled with the parameter's values, of which this one is no model's id
+        combo = self._ui.modelCombo
+        index = combo.findText(FILE)
+        if index >= 0:
+            combo.setItemText(index, _("From a file"))
 
     def _onDownload(self) -> None:
         self._weights.download([info for info in self._infos() if not self._shared.pool.store.is_present(info)])
 
     def _onLocalFile(self) -> None:
-        name = qt.QFileDialog.getOpenFileName(
-            self._ui.localFileButton, _("Weights"), "", _("Weights (*.pth *.pt *.safetensors);;All files (*)")
-        )
-        if not name:
-            return
-        path, store, session = Path(name), self._shared.pool.store, self._shared.session
-        parameters = self._shared.parameters
-        chosen = load_registry().values() if parameters.model == AUTO else self._infos()
-        size = path.stat().st_size if path.is_file() else -1
-        info = next((info for info in chosen if info.size == size), None)
-        if info is None:
-            titles = ", ".join(info.title for info in chosen)
-            session.say(_("{name} is not the published weight file of {titles}.").format(name=path.name, titles=titles))
-            return
-
-        def finished(value: object) -> None:
-            session.say(_("{title} was taken from {name}.").format(title=info.title, name=path.name))
-
-        work = lambda cancelled, progress: store.adopt(path, info, cancelled)  # noqa: E731
-        self._shared.tasks.start("adopt", _("Checking the file"), work, finished)
-        self._shared.follow()
+        self._file.choose(self._ui.localFileButton)
 
     def _onRemove(self) -> None:
         store, session = self._shared.pool.store, self._shared.session
@@ -120,4 +112,4 @@ def settingsFrom(parameters: Any) -> Settings:
     if parameters.window == CUSTOM:
         window = Window(parameters.windowLow, parameters.windowHigh)
     orientation = "axial" if parameters.plane == VIEW else parameters.plane
-    return Settings(parameters.model, orientation, window, parameters.channels)
+    return Settings(chosenModel(parameters), orientation, window, parameters.channels)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, choose_model
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 
+#: The choice of a weight file of the user's own, which the parameter `modelFile` names.
+FILE = "file"
 PACKAGES = ("torch", "torchvision", "segment_anything")
 
 
@@ -24,6 +28,7 @@ class PanelPool:
         self._device = "auto"
         self._pool: object | None = None
         self._isComplete = False
+        self._fileInfos: dict[str, ModelInfo] = {}
 
     def use(self, pool: object) -> None:
         """Take another pool, which needs neither weight files nor packages."""
@@ -49,11 +54,13 @@ class PanelPool:
         return [info for info in modelsFor(model, kinds) if not self.store.is_present(info)]
 
     def predictor(self, model: str) -> object:
-        """The predictor for a model; called in the worker's thread.
+        """The predictor for a model's id or a weight file's path; called in the worker's thread.
 
         :raises ModelError: the weights or a package are missing; the text names the button to press.
         """
         info = load_registry().get(model)
+        if info is None and not self._isComplete:
+            self._checkFile(model)
         if info is not None and not self._isComplete and not self.store.is_present(info):
             raise ModelError(f"{info.title} is not on this computer yet: press Segment, or Download in section Model.")
         if missing := self.missingPackages():
@@ -61,9 +68,33 @@ class PanelPool:
         if self._pool is None:
             self._pool = PredictorPool(store=self.store, device=self._device)
         try:
-            return self._pool.predictor(model)
+            predictor = self._pool.predictor(model)
         except (ImportError, OSError) as error:
             raise ModelError(f"PyTorch or segment-anything cannot be loaded, reinstall them: {error}") from error
+        if info is None:
+            self._fileInfos[model] = predictor.model.info
+        return predictor
+
+    def recognized(self, path: str) -> ModelInfo:
+        """Load a weight file, and tell which network's it is; called in the worker's thread.
+
+        :raises ModelError: it is missing, damaged, or of no known network.
+        """
+        return self.predictor(path).model.info
+
+    def fileInfo(self, path: str) -> ModelInfo | None:
+        """What is known of a weight file; None as long as it has not been loaded."""
+        return self._fileInfos.get(path)
+
+    def _checkFile(self, path: str) -> None:
+        if not path:
+            raise ModelError("No weight file is chosen: press 'Use a local file...' in section Model.")
+        isLoaded = self._pool is not None and self._pool.is_loaded(path)
+        if not isLoaded and not Path(path).is_file():
+            raise ModelError(
+                f"The weight file {path} is gone: in section Model press 'Use a local file...' to choose it again, or "
+                "choose another model."
+            )
 
 
 def modelsFor(model: str, kinds: Iterable[str]) -> list[ModelInfo]:
@@ -71,3 +102,8 @@ def modelsFor(model: str, kinds: Iterable[str]) -> list[ModelInfo]:
     registry = load_registry()
     chosen = {choose_model(model, {kind}) for kind in sorted(kinds)} if model == AUTO else {model}
     return [info for model_id, info in registry.items() if model_id in chosen]
+
+
+def chosenModel(parameters: Any) -> str:
+    """The model that a parameter node names: "auto", a model's id, or the path of a weight file."""
+    return parameters.modelFile if parameters.model == FILE else parameters.model

@@ -22,20 +22,26 @@ class Weights:
 
     def prepare(self, go: Callable[[], None]) -> None:
         """See to packages and models that the present prompts need, asking the user, and then call `go`."""
-        pool, session = self._shared.pool, self._shared.session
-        try:
-            if pool.missingPackages():
-                from SAMLiverTumorLib.mrml.packages import ensurePackages
-
-                ensurePackages(self._shared.requirements)
-        except SAMLiverTumorError as error:
-            session.say(str(error))
+        if not self.havePackages():
             return
+        pool, session = self._shared.pool, self._shared.session
         missing = pool.missingModels(session.settings.model, session.promptKinds)
         if missing:
             self.download(missing, go)
         else:
             go()
+
+    def havePackages(self) -> bool:
+        """Have the Python packages installed that are missing, asking the user; whether they are there now."""
+        try:
+            if self._shared.pool.missingPackages():
+                from SAMLiverTumorLib.mrml.packages import ensurePackages
+
+                ensurePackages(self._shared.requirements)
+        except SAMLiverTumorError as error:
+            self._shared.session.say(str(error))
+            return False
+        return True
 
     def download(self, infos: list[ModelInfo], done: Callable[[], None] | None = None) -> None:
         """Fetch models in the worker's thread after a yes, and then call `done`."""

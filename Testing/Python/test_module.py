@@ -104,7 +104,7 @@ fields = set(module.SAMLiverTumorParameterNode.__doc__ and widget._parameterNode
 bound = {"volume", "segmentation", "model", "device", "window", "windowLow", "windowHigh", "channels", "plane"}
 assert set(named) == bound | {"live", "boxThroughSlices", "editorMasking", "editorOverwrite"}
 # chosen in lists that the scene fills, of more than one class, or made by the panel
-listed = {"segmentId", "reference", "referenceSegmentId"}
+listed = {"segmentId", "reference", "referenceSegmentId", "modelFile"}
 assert fields - set(named) == listed | {"include", "exclude", "roi", "evaluation"}
 """
     )
