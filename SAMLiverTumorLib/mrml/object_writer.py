@@ -10,10 +10,12 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.segment import versions
+from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.segments import SegmentWriter, replaceProvenance
+from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import Prompts
 
 
@@ -40,6 +42,20 @@ class ObjectWriter:
         writer = self._writer(target, volumeKey)
         with self._writing():
             target.keep(setShare(writer, target.segmentId, target.objectOn(volumeKey), key, share))
+
+    def voxelsOn(self, target: PromptedSegment, volumeKey: VolumeKey, plane: Plane) -> Mask | None:
+        """The segment's voxels on one slice of the volume's grid; None for an oblique plane.
+
+        :raises InputError: the segmentation lies on another voxel grid.
+        """
+        if plane.axis is None:
+            return None
+        writer = self._writer(target, volumeKey)
+        grid = writer.grid()
+        origin, size = [0, 0, 0], list(grid.dimensions)
+        origin[plane.axis], size[plane.axis] = plane.index, 1
+        box = writer.readBox(target.segmentId, tuple(origin), tuple(size[::-1]))
+        return Mask.from_array(box, grid, tuple(origin))
 
     def restore(self, target: PromptedSegment, objects: Mapping[VolumeKey, OpenObject], areVoxelsThere: bool) -> None:
         """Bring the segment's voxels and provenance back to earlier objects.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.nodes import Grid
 from SAMLiverTumorLib.mrml.writer import SegmentWriter
@@ -26,11 +27,13 @@ class SliceShare:
     :param promptKey: names the prompts that the slice was last settled for.
     :param mask: its voxels; None where it has none, such as on slices whose prompts came with a loaded scene.
     :param model: provenance of the model, or None.
+    :param isFollowed: whether the slice has no prompts of its own: the tumor was followed to it.
     """
 
     promptKey: Hashable
     mask: Mask | None = None
     model: dict | None = None
+    isFollowed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,7 @@ class OpenObject:
     :param added: voxels of the segment that are there because of this object.
     :param taken: what it has taken from other segments, by segment ID.
     :param provenance: the entry that the segment's provenance has for it.
+    :param propagation: how the tumor was followed through the volume, to go on from; None if it was not.
     """
 
     volumeKey: VolumeKey
@@ -49,6 +53,7 @@ class OpenObject:
     added: Mask | None = None
     taken: Mapping[str, Mask] = field(default_factory=dict)
     provenance: dict | None = None
+    propagation: Propagation | None = None
 
     @property
     def hasVoxels(self) -> bool:

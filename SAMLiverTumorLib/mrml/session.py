@@ -48,14 +48,39 @@ class PromptSession(SessionChoices):
             plan = self._runner.plan(current, source)
             if not plan.slices:
                 missing = _("Place an include point or draw a box first.")
-                return self._refuse(plan.notes[0] if plan.notes else missing)
+                return self._refuse(next(iter((*plan.notes, *plan.loneNotes())), missing))
             self._undo.recordUnlessFresh(current)
+            others = self._propagations.follow(current, source, plan, self.settings, True)
             again = {
                 key
                 for key, planned in plan.slices.items()
                 if view is None or key == view.key or (self._through and planned.seen.box is not None)
             }
-            self._runner.reconcile(current, source, plan, True, frozenset(again))
+            self._runner.reconcile(current, source, plan, True, frozenset(again), others)
+        except SAMLiverTumorError as error:
+            return self._refuse(str(error))
+        self._tellBusy()
+        return self.busy
+
+    def propagate(self, direction: str = "both") -> bool:
+        """Follow the tumor from the prompted slices of the present view through the volume, as one step.
+
+        Prompted slices stay as they are. Where nothing is prompted, what the segment has on the present slice is
+        followed. A click on a slice that was reached corrects it there, and what lies beyond is done again.
+
+        :param direction: "both", or "up" (superior, anterior, right) or "down" only.
+        :return: whether anything is on its way; `message` says why not.
+        """
+        current, source, view = self._selection.current, self._selection.source, self.view
+        if current is None or source is None:
+            return self._refuse(_("Choose a volume, a segmentation and a segment first."))
+        if view is None:
+            return self._refuse(_("The present slice does not cut the volume."))
+        try:
+            plan = self._runner.plan(current, source)
+            drawn = self._objects.voxelsOn(current, source.key, view.plane(source.volume()))
+            self._propagations.start(current, source, plan, view, self.settings, direction, drawn)
+            self._undo.recordUnlessFresh(current)
         except SAMLiverTumorError as error:
             return self._refuse(str(error))
         self._tellBusy()
@@ -69,9 +94,11 @@ class PromptSession(SessionChoices):
         :raises Exception: what a job failed with that is no fault of the user's; the others are written first.
         """
         arrivals, dropped = self._runner.jobs.poll()
-        if not arrivals and not dropped:
+        followed, broken = self._propagations.poll()
+        if not arrivals and not dropped and not followed and not broken and not self._propagations.busy:
             return []
         lines, failures = self._runner.write(arrivals)
+        lines, failures = [*lines, *followed], [*failures, *broken]
         self._undo.noteVoxels(self.segmentationNode)
         if dropped:
             lines.append(_("The volume was changed meanwhile, so the result was dropped; segment again."))
@@ -83,9 +110,14 @@ class PromptSession(SessionChoices):
         return lines
 
     def cancel(self) -> None:
-        """Drop what is on its way. Prompts stay; their slices are segmented when they change or by `segment`."""
-        if self._runner.cancel():
-            self._say(_("Cancelled."))
+        """Stop what is on its way. Prompts stay; their slices are segmented when they change or by `segment`.
+
+        Of a propagation the slices that are done stay.
+        """
+        stopped = self._propagations.cancel()
+        if self._runner.cancel() or stopped:
+            self._undo.noteVoxels(self.segmentationNode)
+            self._say(_("Stopped; the slices done until then are kept.") if stopped else _("Cancelled."))
             self._changed()
 
     def accept(self) -> bool:
@@ -106,7 +138,8 @@ class PromptSession(SessionChoices):
     def canAccept(self) -> bool:
         """Whether the prompts have put something into the segment and nothing of it is on its way."""
         current = self._selection.current
-        return current is not None and current.hasVoxels and not self._runner.jobs.slicesOf(current)
+        isBusy = current is not None and (self._runner.jobs.slicesOf(current) or self._propagations.isRunning(current))
+        return current is not None and current.hasVoxels and not isBusy
 
     def clearSlice(self) -> None:
         """Remove the prompts of the slice the user looks at, as one step."""
@@ -145,7 +178,7 @@ class PromptSession(SessionChoices):
     @property
     def busy(self) -> bool:
         """Whether a slice that the user waits for is on its way; poll while it is so."""
-        return self._runner.jobs.busy
+        return self._runner.jobs.busy or self._propagations.busy
 
     def promptsOnSlice(self) -> list[tuple[str, int, tuple[float, float, float]]]:
         """The points on the slice the user looks at: (role, control point index, world RAS in mm)."""
@@ -161,7 +194,7 @@ class PromptSession(SessionChoices):
     def close(self) -> None:
         """Take the session's hands off the scene; worker and pool go on, prompt nodes and segments stay."""
         self._runner.dropIdle()
-        self._runner.jobs.cancel()
+        self._dropJobs()
         self._selection.close()
         self._objects.close()
         self._undo.history.clear()
@@ -169,6 +202,7 @@ class PromptSession(SessionChoices):
         self.onEdited.clear()
 
     def _goBackOrForth(self, way: Callable[[], PromptedSegment | None]) -> bool:
+        self._propagations.drop()
         try:
             target = way()
         except SAMLiverTumorError as error:

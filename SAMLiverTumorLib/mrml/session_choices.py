@@ -14,6 +14,7 @@ from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs
 from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
 from SAMLiverTumorLib.mrml.selection import Selection
 from SAMLiverTumorLib.mrml.slice_plan import View
@@ -47,6 +48,7 @@ class SessionChoices:
         self._objects = ObjectWriter(scene)
         self._objects.rules = rules or EditorRules()
         self._runner = SliceRunner(worker, pool, self._objects)
+        self._propagations = PropagationJobs(worker, pool, self._objects)
         self._undo = SessionUndo(self._objects, history)
         self._selection = Selection(
             scene, self._promptsChanged, self._voxelsChanged, self._segmentGone, self._volumeGone, self._sceneClosed
@@ -183,11 +185,12 @@ class SessionChoices:
             return
         try:
             plan = self._runner.plan(target, source)
-            for note in plan.notes:
+            others = self._propagations.follow(target, source, plan, self.settings, self.live)
+            for note in (*plan.notes, *plan.loneNotes(others)):
                 self._say(note)
-            self._runner.reconcile(target, source, plan, self.live)
+            self._runner.reconcile(target, source, plan, self.live, others=others)
         except SAMLiverTumorError as error:
-            self._runner.jobs.cancel(target)
+            self._dropJobs(target)
             self._say(str(error))
         self._undo.noteVoxels(self.segmentationNode)
 
@@ -216,7 +219,7 @@ class SessionChoices:
                 callback()
 
     def _segmentGone(self, target: PromptedSegment) -> None:
-        self._runner.jobs.cancel(target)
+        self._dropJobs(target)
         self._undo.history.forget(target)
         if not target.isSegmentationThere:
             self._objects.drop(target.segmentationNode)
@@ -225,16 +228,20 @@ class SessionChoices:
 
     def _volumeGone(self) -> None:
         self._runner.dropIdle()
-        self._runner.jobs.cancel()
+        self._dropJobs()
         self._changed()
 
     def _sceneClosed(self) -> None:
         self._runner.dropIdle()
-        self._runner.jobs.cancel()
+        self._dropJobs()
         self._undo.history.clear()
         self._undo.noteVoxels(None)
         self._objects.close(inScene=False)
         self._changed()
+
+    def _dropJobs(self, target: PromptedSegment | None = None) -> None:
+        self._runner.jobs.cancel(target)
+        self._propagations.drop(target)
 
     def _say(self, text: str) -> None:
         self.message = text
@@ -247,7 +254,9 @@ class SessionChoices:
 
     def _tellBusy(self) -> None:
         count = len(self._runner.jobs.slicesOf())
-        if count:
+        if self._propagations.busy:
+            self.message = _("Following the tumor: {count} slices ...").format(count=self._propagations.count)
+        elif count:
             text = _("Segmenting {count} slices ...") if count > 1 else _("Segmenting {count} slice ...")
             self.message = text.format(count=count)
         self._changed()

@@ -10,8 +10,8 @@ note lists slices, "axial 12; axial 13", or says "through axial".
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -109,11 +109,30 @@ class PlannedSlice:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The slices that the prompts name something on, and notes for the user."""
+    """What the prompts are about.
+
+    :param slices: those that the prompts name something on.
+    :param lone: those with exclude points alone, which name nothing by themselves.
+    :param notes: for the user.
+    :param isThrough: whether the box counts on every slice that it crosses.
+    """
 
     slices: dict[SliceKey, PlannedSlice]
+    lone: dict[SliceKey, PlannedSlice] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     prompts: Prompts | None = None
+    isThrough: bool = False
+
+    def loneNotes(self, settled: Collection[SliceKey] = ()) -> tuple[str, ...]:
+        """What to tell the user of slices with exclude points alone, but for those that are taken care of."""
+        names = [
+            f"{name} {where}" if isinstance(where, int) else name
+            for name, where in self.lone
+            if (name, where) not in settled
+        ]
+        if not names:
+            return ()
+        return (f"There are exclude points only on {', '.join(names)}; add an include point or a box there.",)
 
 
 def planSlices(
@@ -137,17 +156,18 @@ def planSlices(
         views[view.key] = view
     for view in _boxViews(prompts, boxNote, volume, orientation):
         views[view.key] = view
-    slices, lone = {}, []
+    slices: dict[SliceKey, PlannedSlice] = {}
+    lone: dict[SliceKey, PlannedSlice] = {}
     for key, view in views.items():
         plane = view.plane(volume)
         seen = on_plane(prompts, plane)
+        planned = PlannedSlice(plane, seen, (seen.points.tobytes(), seen.labels.tobytes(), seen.box))
         if seen.says_where:
-            slices[key] = PlannedSlice(plane, seen, (seen.points.tobytes(), seen.labels.tobytes(), seen.box))
+            slices[key] = planned
         elif len(seen.points):
-            lone.append(view.sliceNote if view.sliceToRas is None else view.name)
-    if lone:
-        notes += (f"There are exclude points only on {', '.join(lone)}; add an include point or a box there.",)
-    return Plan(slices, notes, prompts)
+            lone[key] = planned
+    isThrough = prompts.box is not None and boxNote.split()[:1] == [_THROUGH]
+    return Plan(slices, lone, notes, prompts, isThrough)
 
 
 def _boxViews(prompts: Prompts, note: str, volume: Volume, orientation: str) -> list[View]:

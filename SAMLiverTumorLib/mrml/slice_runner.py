@@ -55,20 +55,31 @@ class SliceRunner:
         plan: Plan,
         submit: bool = True,
         again: frozenset[SliceKey] = frozenset(),
+        others: frozenset[SliceKey] = frozenset(),
     ) -> None:
         """Take back the slices that have no prompts any more, and submit those that have others than before.
 
         :param submit: False only takes back.
         :param again: slices to submit though nothing changed.
+        :param others: slices that a propagation sees to.
         :raises SAMLiverTumorError: the segment cannot be written.
         """
-        for key in target.objectOn(source.key).slices:
-            if key not in plan.slices:
+        part = target.objectOn(source.key)
+        isFollowing = part.propagation is not None and (
+            plan.slices or any(anchor.prompts is None for anchor in part.propagation.anchors)
+        )
+        for key, share in part.slices.items():
+            if key not in plan.slices and key not in others and not (share.isFollowed and isFollowing):
                 self._objects.set(target, source.key, key, None)
+        if part.propagation is not None and not isFollowing:
+            target.keep(replace(target.objectOn(source.key), propagation=None))
         for key in self.jobs.slicesOf(target):
             if key not in plan.slices:
                 self.jobs.cancelSlice(target, key)
         for key, planned in plan.slices.items():
+            if key in others:
+                self.jobs.cancelSlice(target, key)
+                continue
             share = target.objectOn(source.key).slices.get(key)
             if share is not None and share.promptKey == planned.promptKey and key not in again:
                 self.jobs.cancelSlice(target, key)
