@@ -115,7 +115,7 @@ def test_a_click_that_says_nothing_new_changes_no_voxel():
 
 
 def test_a_click_outside_the_volume_is_refused():
-    stack, pool, first = propagated()
+    _, pool, first = propagated()
     with pytest.raises(PromptError, match="outside"):
         correct(first, Click(np.array([0.0, 0.0, 900.0]), True), pool, SETTINGS)
 

@@ -8,9 +8,11 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, phantom_of, ras_of
+from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.inference.anchors import Anchor, anchors_of_mask
+from SAMLiverTumorLib.inference.follow import Limits
 from SAMLiverTumorLib.inference.propagated import SlicePropagation
 from SAMLiverTumorLib.inference.propagation import Propagator, propagate
 from SAMLiverTumorLib.inference.reconcile import reconciled
@@ -19,6 +21,7 @@ from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import oblique_plane
+from SAMLiverTumorLib.prompts import Box
 from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()
@@ -86,18 +89,11 @@ def ended(volume, inside, network=None, **options):
     return stop.kind, stop.index
 
 
-def limits(**given):
-    """`Limits`, imported where a test needs them."""
-    from SAMLiverTumorLib.inference.follow import Limits
-
-    return Limits(**given)
-
-
 def test_it_stops_where_the_tumor_vanishes_jumps_or_fades():
     assert ended(*ladder([8, 8, 8])) == ("vanished", 8)
     # pi 2^2 = 13 to pi 3.4^2 = 37: more than twice the area, within the box's margin
     assert ended(*ladder([2, 2, 3.4]), rules=PropagationRules(margin_mm=3.0)) == ("jumped", 7)
-    # 80 of 160 is full contrast; 155 would keep 6% of it, but is no longer dark: 119 keeps half
+    # 80 against 160 is the anchor's contrast, of which 119 keeps half
     assert ended(*ladder([8, 8, 8], shades=[80, 80, 119]), rules=PropagationRules(least_contrast=0.6)) == (
         "contrast",
         7,
@@ -124,11 +120,9 @@ def test_it_stops_at_the_borders_of_liver_box_and_volume():
     volume, inside = ladder([8] * 25)
     liver = np.ones(inside.shape, bool)
     liver[9:] = False
-    assert ended(volume, inside, limits=limits(liver=liver)) == ("liver", 9)
-    from SAMLiverTumorLib.prompts import Box
-
+    assert ended(volume, inside, limits=Limits(liver=liver)) == ("liver", 9)
     roi = Box.from_corners(ras_of(volume, 0, 0, 0), ras_of(volume, 11, 39, 43))
-    assert ended(volume, inside, limits=limits(roi=roi)) == ("roi", 12)
+    assert ended(volume, inside, limits=Limits(roi=roi)) == ("roi", 12)
     assert ended(volume, inside) == ("edge", 30)
 
 
@@ -136,7 +130,7 @@ def test_a_mask_is_cut_at_the_liver_where_most_of_it_lies_inside():
     stack, anchor = started()
     liver = np.ones(BALL.shape, bool)
     liver[:, :, 27:] = False
-    result = propagate(stack, [anchor], DarkPool(), SETTINGS, limits=limits(liver=liver))
+    result = propagate(stack, [anchor], DarkPool(), SETTINGS, limits=Limits(liver=liver))
     mask = result.mask().full()
     assert np.array_equal(np.delete(mask, 15, axis=0), np.delete(BALL & liver, 15, axis=0))
     assert np.array_equal(mask[15], BALL[15]), "the user's own slice is not cut"
@@ -380,8 +374,6 @@ def test_an_oblique_propagation_covers_the_ball_without_holes(angle):
     result = propagate(stack, [Anchor(0, box_around(dark))], DarkPool(), SETTINGS)
     mask = result.mask().full()
     assert dice(mask, volume.array < 100) > 0.95
-    from scipy import ndimage
-
     assert np.array_equal(ndimage.binary_fill_holes(mask), mask)
     assert min(result.reached) < 0 < max(result.reached)
     assert stack.index_at(ras_of(volume, 15, 20, 22)) == 0

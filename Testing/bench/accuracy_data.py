@@ -117,7 +117,7 @@ def _pairs(folder: Path) -> Iterator[Pair]:
             name = stem
         elif match := re.fullmatch(r"(.*?)_?(ct8?)", stem):
             names = [image.with_name(f"{match[1]}_label{suffix}" if match[1] else f"label{suffix}")]
-            name = match[1] or folder.name
+            name = match[1] or image.parent.name
         else:
             continue
         if names[0].is_file():
