@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,35 +12,12 @@ from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.corrections import Click, correct
 from SAMLiverTumorLib.inference.follow import Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
 from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
 from SAMLiverTumorLib.inference.propagation import Propagator
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.prompts import PlanePrompts
-
-
-@dataclass(frozen=True, eq=False)
-class PromptedSlice:
-    """A slice that the user prompted, or whose mask is to be followed.
-
-    :param index: its place in the stack.
-    :param prompts: what the plane sees of the prompts; None where there is only a mask.
-    :param mask: what is shown for it, to be kept as it is; None has the network make it.
-    """
-
-    index: int
-    prompts: PlanePrompts | None = None
-    mask: Mask | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Followed:
-    """One slice's voxels, None where the tumor does not reach it any more, and the model (JSON-ready) or None."""
-
-    index: int
-    mask: Mask | None
-    model: dict | None
 
 
 class Continuation:

@@ -6,11 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
-from SAMLiverTumorLib.inference.continued import Continuation, Followed, PromptedSlice
-from SAMLiverTumorLib.inference.follow import Limits
+from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.inference.stack import PlaneStack
@@ -20,7 +17,7 @@ from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import SliceShare, VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.propagation_plan import PlannedOnStack, followedKey, leading, plannedOn
+from SAMLiverTumorLib.mrml.propagation_plan import PlannedOnStack, areSame, followedKey, leading, plannedOn
 from SAMLiverTumorLib.mrml.protocols import Worker
 from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
 from SAMLiverTumorLib.mrml.slice_plan import Plan, SliceKey, View
@@ -85,7 +82,7 @@ class PropagationJobs:
         self.cancel(target)
         part = target.objectOn(source.key)
         stack, known = PlaneStack.through(source.volume(), view.plane(source.volume())), part.propagation
-        if known is not None and _areSame(known.stack, stack):
+        if known is not None and areSame(known.stack, stack):
             # what was corrected stays corrected, what was reached is not done again
             stack, chosen = known.stack, self._chosen(plan, known.stack, known)
         else:
@@ -175,10 +172,14 @@ class PropagationJobs:
     ) -> None:
         planned = plannedOn(plan, stack)
         run = _Running(target, source, source.state(), source.key, stack, planned, settings.channels)
-        limits = Limits(roi=plan.prompts.box if plan.isThrough else None)
-        pool = self._pool
+        roi, pool = plan.prompts.box if plan.isThrough else None, self._pool
 
         def work(cancelled: Callable[[], bool]) -> Propagation:
+            # scipy comes with these: not in the thread that draws the screen
+            from SAMLiverTumorLib.inference.continued import Continuation
+            from SAMLiverTumorLib.inference.follow import Limits
+
+            limits = Limits(roi=roi)
             continuation = Continuation(stack, prompted, pool, settings, direction, limits, previous, cancelled)
             for each in continuation.steps():
                 run.arrived.append((each, continuation.result))
@@ -285,15 +286,6 @@ def told(result: Propagation) -> list[str]:
     ]
     text = _("Followed through {count} slices, {first} to {last}; see the log for why it ended there.")
     return [*lines, text.format(count=len(reached), first=reached[0], last=reached[-1])]
-
-
-def _areSame(one: PlaneStack, other: PlaneStack) -> bool:
-    """Whether two stacks have the same planes."""
-    if one.volume is not other.volume or one.orientation != other.orientation:
-        return False
-    if one.base is None or other.base is None:
-        return one.base is other.base
-    return one.base.shape == other.base.shape and np.allclose(one.base.to_ras, other.base.to_ras, atol=1e-6)
 
 
 def _isCurrent(run: _Running) -> bool:

@@ -61,6 +61,15 @@ def followedKey(stack: PlaneStack, index: int) -> SliceKey:
     return "oblique", (*np.round(stack.base.to_ras[:3], 9).ravel().tolist(), index)
 
 
+def areSame(one: PlaneStack, other: PlaneStack) -> bool:
+    """Whether two stacks have the same planes."""
+    if one.volume is not other.volume or one.orientation != other.orientation:
+        return False
+    if one.base is None or other.base is None:
+        return one.base is other.base
+    return one.base.shape == other.base.shape and np.allclose(one.base.to_ras, other.base.to_ras, atol=1e-6)
+
+
 def _indexOf(key: SliceKey, each: PlannedSlice, stack: PlaneStack) -> int | None:
     """The place of a planned slice in a stack; None where it is none of its planes."""
     name, where = key

@@ -23,6 +23,7 @@ from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts
 from SAMLiverTumorLib.panel.slices import VIEW, Slices
+from SAMLiverTumorLib.panel.volume import Volume
 from SAMLiverTumorLib.panel.weights import Weights
 
 
@@ -58,7 +59,9 @@ class EditorPanel:
         self._isUpdating = self._isApplying = False
         self.slices = Slices(shared, self._onMoved)
         self.prompts = Prompts(shared, self._hasSegment)
-        self.segment = Segment(shared, Weights(shared).prepare)
+        weights = Weights(shared)
+        self.segment = Segment(shared, weights.prepare)
+        self.volume = Volume(shared, weights.prepare)
         self._shortcuts = Shortcuts(self._keys(), widget)
         ui.liveCheckBox.connect("toggled(bool)", self._onOptions)
         ui.boxThroughCheckBox.connect("toggled(bool)", self._onOptions)
@@ -123,6 +126,7 @@ class EditorPanel:
         try:
             self.prompts.update()
             self.segment.update()
+            self.volume.update()
             showStatus(self._shared, self._missing() or self.segment.missing())
         finally:
             self._isUpdating = False
@@ -161,6 +165,7 @@ class EditorPanel:
             "B": lambda: self.prompts.toggle(BOX),
             "A": lambda: session.accept() if session.canAccept else None,
             "Ctrl+Return": lambda: self.segment.segment() if self.ui.segmentButton.enabled else None,
+            "F": lambda: self.volume.follow("both") if self.ui.followBothButton.enabled else None,
             "Escape": self._onEscape,
         }
 

@@ -19,6 +19,7 @@ from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts
 from SAMLiverTumorLib.panel.slices import Slices
+from SAMLiverTumorLib.panel.volume import Volume
 from SAMLiverTumorLib.panel.weights import Weights
 
 _PREFETCH_MS = 400
@@ -48,10 +49,11 @@ class Panel:
         self.slices = Slices(shared, self._onMoved)
         self.prompts = Prompts(shared, self.inputs.ensureSegment)
         self.segment = Segment(shared, weights.prepare)
+        self.volume = Volume(shared, weights.prepare)
         self.evaluate = Evaluate(shared)
         self.log = Log(shared)
         self._applied = (self.model, self.inputs, self.slices, self.segment, self.evaluate)
-        self._updated = (self.inputs, self.model, self.prompts, self.segment, self.evaluate)
+        self._updated = (self.inputs, self.model, self.prompts, self.segment, self.volume, self.evaluate)
         self._shortcuts = Shortcuts(self._keys(), widget)
         engine.join(self)
         self.update()
@@ -121,6 +123,7 @@ class Panel:
             "B": lambda: self.prompts.toggle(BOX),
             "A": lambda: session.accept() if session.canAccept else None,
             "Ctrl+Return": lambda: self.segment.segment() if self.ui.segmentButton.enabled else None,
+            "F": lambda: self.volume.follow("both") if self.ui.followBothButton.enabled else None,
             "Escape": self._onEscape,
             "Ctrl+Z": lambda: session.undo(),
             "Ctrl+Y": lambda: session.redo(),

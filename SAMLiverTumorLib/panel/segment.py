@@ -49,7 +49,11 @@ class Segment:
         isBusy = session.busy or tasks.busy
         enable(ui.segmentButton, self.missing(), _("Segment what the prompts show. Key: Ctrl+Return"))
         nothing = "" if isBusy else _("Nothing is running.")
-        enable(ui.cancelButton, nothing, _("Stop what is running; nothing of it is kept. Key: Escape"))
+        enable(
+            ui.cancelButton,
+            nothing,
+            _("Stop what is running; slices that a tumor was followed to are kept. Key: Escape"),
+        )
         noUndo = "" if session.canUndo else _("There is nothing to undo.")
         enable(ui.undoButton, noUndo, _("Take back the last step, prompt and mask together. Key: Ctrl+Z"))
         noRedo = "" if session.canRedo else _("There is nothing to redo.")

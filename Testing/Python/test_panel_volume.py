@@ -1,0 +1,113 @@
+"""The panel follows a tumor through the volume."""
+
+import pytest
+
+_PHANTOM = """
+import numpy as np
+from propagation_case import DarkPool, ball, phantom_of
+from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+dark = DarkPool()
+panel.pool.use(dark)
+inside = ball()
+user.volume = phantom_of(inside, inside.shape)
+user.volumeNode = addVolumeNode(slicer.mrmlScene, user.volume)
+ui.volumeSelector.setCurrentNode(user.volumeNode)
+ui.windowCombo.setCurrentText("custom")
+ui.windowLowSpinBox.setValue(0)
+ui.windowHighSpinBox.setValue(255)
+ui.boxThroughCheckBox.checked = False
+user.look(15)
+def slices():
+    return np.flatnonzero(user.array().any(axis=(1, 2))).tolist()
+"""
+
+
+@pytest.fixture
+def at_phantom(at_panel):
+    return lambda program, **options: at_panel(_PHANTOM + program, **options)
+
+
+def test_both_ways_follows_the_tumor_and_says_where_it_ended(at_phantom):
+    at_phantom(
+        """
+assert not ui.followBothButton.enabled
+assert ui.followBothButton.toolTip == "Prompt the tumor on one slice first."
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+assert slices() == [15] and ui.followBothButton.enabled
+ui.followBothButton.click()
+assert ui.statusLabel.text.startswith("Following the tumor") and ui.cancelButton.enabled
+user.finish()
+found = user.array()
+assert not (found & ~inside).any() and found.sum() > 0.95 * inside.sum()
+count = len(slices())
+assert ui.statusLabel.text.startswith(f"Followed through {count} slices"), ui.statusLabel.text
+assert ui.logText.toPlainText().count("stopped at slice") == 2
+assert not panel.timer.active
+ui.undoButton.click()
+assert slices() == [15]
+"""
+    )
+
+
+def test_each_slice_appears_while_the_next_ones_are_computed_and_cancel_keeps_them(at_phantom):
+    at_phantom(
+        """
+import threading
+gate, seen = threading.Event(), []
+predict = dark.network.predict
+def gated(embedding, prompts):
+    seen.append(1)
+    if len(seen) == 6:
+        gate.wait(30)
+    return predict(embedding, prompts)
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+dark.network.predict = gated
+ui.followUpButton.click()
+desktop.wait(lambda: len(slices()) >= 3)
+assert session.busy and len(seen) == 6
+ui.cancelButton.click()
+gate.set()
+kept = slices()
+assert not session.busy and 3 <= len(kept) < 8 and "kept" in ui.statusLabel.text
+panel.worker.wait(10)
+desktop.processEvents()
+assert slices() == kept
+"""
+    )
+
+
+def test_the_key_and_the_effect_follow_as_well(at_phantom):
+    at_phantom(
+        """
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+desktop.pressKeys("F")
+user.finish()
+whole = user.array()
+assert len(slices()) > 10
+node, segmentId = session.segmentationNode, session.segmentId
+ui.acceptButton.click()
+desktop.leave(widget)
+editorWidget = desktop.openSegmentEditor()
+editor = editorWidget.editor
+editor.setSegmentationNode(node)
+editor.setSourceVolumeNode(user.volumeNode)
+other = node.GetSegmentation().AddEmptySegment("", "other")
+editor.setCurrentSegmentID(other)
+editor.mrmlSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
+drawn = np.zeros_like(inside)
+drawn[15] = inside[15]
+editor.paint(drawn)
+editor.setActiveEffectByName("SAM")
+effect = editor.activeEffect().self()
+effect.panel.ui.followBothButton.click()
+desktop.wait(lambda: not session.busy)
+desktop.processEvents()
+assert (user.array(other) & ~inside).sum() == 0 and user.array(other).sum() > 0.9 * whole.sum()
+slicer.util.findChild(editor, "UndoButton").click()
+desktop.processEvents()
+assert (user.array(other) == drawn).all() and (user.array(segmentId) == whole).all()
+"""
+    )
