@@ -39,20 +39,27 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
 
 
 def mask_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> Mask:
-    """Put a boolean picture (rows, columns) into the voxels its pixels stand for.
+    """Put a boolean picture (rows, columns) into the voxels its pixels stand for; see `picture_to_voxels`."""
+    array, origin = picture_to_voxels(picture, plane, volume)
+    return Mask.from_array(array, volume, origin)
+
+
+def picture_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Put a picture (rows, columns) of any type into the voxels its pixels stand for; zero says that there is nothing.
 
     On a slice of the volume's own grid pixels are voxels. On an oblique plane every voxel whose
-    center is within half a step of the plane takes the value of the nearest pixel, so that the mask
+    center is within half a step of the plane takes the value of the nearest pixel, so that a mask
     is one voxel layer thick and has no holes.
+
+    :return: array (k, j, i) of a box that holds all that is not zero, and the box's first voxel (i, j, k).
     """
     if plane.axis is not None:
         origin = [0, 0, 0]
         origin[plane.axis] = plane.index
-        array = np.expand_dims(_from_picture(picture, plane), 2 - plane.axis)
-        return Mask.from_array(array, volume, tuple(origin))
+        return np.expand_dims(_from_picture(picture, plane), 2 - plane.axis), tuple(origin)
     filled = np.argwhere(picture)
     if not len(filled):
-        return Mask.from_array(np.zeros((1, 1, 1), bool), volume)
+        return np.zeros((1, 1, 1), picture.dtype), (0, 0, 0)
     (v0, u0), (v1, u1) = filled.min(axis=0) - 0.5, filled.max(axis=0) + 0.5
     corners = np.array([(u, v, w) for u in (u0, u1) for v in (v0, v1) for w in (-0.5, 0.5)])
     ijk = corners @ plane.to_ijk[:3, :3].T + plane.to_ijk[:3, 3]
@@ -65,9 +72,9 @@ def mask_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> Mask:
     rows, columns = plane.shape
     # the plane seen from the voxel: halfway between two layers it belongs to the one along the normal
     inside = within_step(-w) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    array = np.zeros(inside.shape, bool)
+    array = np.zeros(inside.shape, picture.dtype)
     array[inside] = picture[row[inside], column[inside]]
-    return Mask.from_array(array, volume, tuple(int(x) for x in low))
+    return array, tuple(int(x) for x in low)
 
 
 def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:

@@ -1,0 +1,184 @@
+"""The passes of an ensemble besides the one the user prompted: other planes, shifted prompts, other models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import Cancelled, InputError
+from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.inference.anchors import Anchor
+from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
+from SAMLiverTumorLib.inference.pictures import area_mm2
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
+from SAMLiverTumorLib.inference.propagation import Propagator
+from SAMLiverTumorLib.inference.reconcile import reconciled
+from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.plane import ORIENTATIONS, Plane
+from SAMLiverTumorLib.prompts import PlanePrompts
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Which passes are combined with the first one.
+
+    :param orientations: planes to look at the result on; the first pass's own counts as done.
+    :param models: models that follow the tumor from the same prompts; "auto" or the first one's count as done.
+    :param shifted: passes from prompts shifted at random.
+    :param shift_mm: how far each edge of a box, and each click, is shifted at most.
+    :param every_mm: distance of the planes of another orientation; probabilities between them are interpolated.
+    :param seed: of the shifts; equal seeds give equal results.
+    :raises InputError: an orientation or number that cannot be.
+    """
+
+    orientations: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    shifted: int = 0
+    shift_mm: float = 2.0
+    every_mm: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.orientations:
+            if name not in ORIENTATIONS:
+                raise InputError(f"Unknown orientation '{name}'; choose from {', '.join(ORIENTATIONS)}.")
+        if self.shifted < 0 or self.shift_mm < 0 or not self.every_mm > 0:
+            raise InputError("An ensemble needs 0 or more shifted passes and a distance of planes above 0 mm.")
+
+
+def further_passes(
+    first: Propagation,
+    ensemble: Ensemble,
+    pool: PredictorPool,
+    settings: Settings,
+    rules: PropagationRules,
+    direction: str = "both",
+    limits: Limits | None = None,
+    told: Callable[[], None] = lambda: None,
+    cancel: Callable[[], bool] | None = None,
+) -> Iterator[tuple[dict, Propagation]]:
+    """The passes of an ensemble besides the first one: (what it is, JSON-ready; what it found), one after the other.
+
+    :param told: called after each slice.
+    :raises Cancelled: when `cancel` says so; a pass that was cut short is not given.
+    """
+    rng = np.random.default_rng(ensemble.seed)
+    follows = [(model, first.anchors, 0) for model in dict.fromkeys(ensemble.models) if model != settings.model]
+    for n in range(1, ensemble.shifted + 1):
+        follows.append((settings.model, shifted_anchors(first, ensemble.shift_mm, rng), n))
+    for model, anchors, shift in follows:
+        done = Propagator(first.stack, anchors, pool, replace(settings, model=model), rules, direction, limits, cancel)
+        for _ in done.steps():
+            told()
+        if done.result.cancelled:
+            raise Cancelled("Cancelled; the passes done until then are kept.")
+        yield pass_entry(done.result, model, shift), done.result
+    learned = Follower(first.stack, pool, settings, rules, limits or Limits(), cancel).begin(_prompted(first))
+    for orientation in dict.fromkeys(ensemble.orientations):
+        if orientation == first.stack.orientation or learned is None:
+            continue
+        stack = PlaneStack(first.stack.volume, orientation)
+        own = replace(settings, orientation=orientation)
+        follower = Follower(stack, pool, own, rules, limits or Limits(), cancel)
+        slices = {}
+        for each in sections(follower, first.mask(), learned, ensemble.every_mm, cancel):
+            slices[each.index] = each
+            told()
+        yield pass_entry(result := Propagation(stack, filled(slices)), settings.model, 0), result
+
+
+def pass_entry(propagation: Propagation, model: str, shift: int) -> dict:
+    """What a pass was and how far it came: JSON-ready."""
+    return {
+        "orientation": propagation.stack.orientation,
+        "model": model,
+        "shift": shift,
+        "slices": [min(propagation.reached), max(propagation.reached)] if propagation.reached else None,
+        "volume_ml": round(propagation.mask().volume_ml, 6),
+    }
+
+
+def sections(
+    follower: Follower, mask: Mask, trail: Trail, every_mm: float, cancel: Callable[[], bool] | None = None
+) -> Iterator[SlicePropagation]:
+    """A mask looked at again on planes of another orientation, each prompted by its section there.
+
+    One prompt by the user so is enough for all orientations. Each section is refined as a step of a propagation
+    refines the last slice's mask, and weighs by the same confidence; nothing is handed on from plane to plane.
+
+    :param follower: on the stack of the other orientation.
+    :param trail: what the first pass learned on its prompted slice.
+    :param every_mm: distance of the planes at most; the first and the last that cut the mask are always among them.
+    :raises Cancelled: when `cancel` says so.
+    """
+    stack = follower.stack
+    axis = stack.plane(stack.first).axis
+    first, count = mask.origin[axis], mask.array.shape[2 - axis]
+    steps = int(np.ceil((count - 1) * stack.step_mm / max(every_mm, stack.step_mm)))
+    for n in np.unique(np.rint(np.linspace(first, first + count - 1, steps + 1)).astype(int)).tolist():
+        if cancel is not None and cancel():
+            raise Cancelled("Cancelled; the passes done until then are kept.")
+        plane = stack.plane(n)
+        picture = section_of(mask, plane)
+        if picture.any():
+            here = Trail(picture, trail.contrast, area_mm2(picture, plane))
+            yield follower.step(n, here, "section")[0]
+
+
+def section_of(mask: Mask, plane: Plane) -> np.ndarray:
+    """What a straight plane shows of a mask, bool (rows, columns), without the whole volume's array."""
+    axis = 2 - plane.axis
+    layer = np.zeros([1 if a == axis else size for a, size in enumerate(mask.dimensions[::-1])], bool)
+    n = plane.index - mask.box[axis].start
+    if 0 <= n < mask.array.shape[axis]:
+        box = tuple(slice(0, 1) if a == axis else part for a, part in enumerate(mask.box))
+        layer[box] = mask.array.take([n], axis)
+    return voxels_to_picture(layer, replace(plane, index=0))
+
+
+def filled(slices: dict[int, SlicePropagation]) -> dict[int, SlicePropagation]:
+    """Slices by index with those between them interpolated, by nearness and confidence."""
+    known = sorted(slices)
+    whole = dict(slices)
+    for low, high in pairwise(known):
+        for n in range(low + 1, high):
+            whole[n] = reconciled(n, (low, slices[low]), (high, slices[high]))
+    return dict(sorted(whole.items()))
+
+
+def _prompted(first: Propagation) -> SlicePropagation:
+    """The largest slice that the user prompted: what it shows stands for the tumor."""
+    return max((first.slices[a.index] for a in first.anchors if a.index in first.slices), key=lambda s: s.result.pixels)
+
+
+def shifted_anchors(first: Propagation, shift_mm: float, rng: np.random.Generator) -> tuple[Anchor, ...]:
+    """The prompts of a propagation with every box edge and click moved at random, as another user might place them.
+
+    Slices whose mask was given, drawn or corrected stay as they are.
+    """
+    anchors = []
+    for anchor in first.anchors:
+        if anchor.picture is None:
+            column_mm, row_mm = first.stack.plane(anchor.index).spacing[:2]
+            anchor = replace(anchor, prompts=_shifted(anchor.prompts, np.array([column_mm, row_mm]), shift_mm, rng))
+        anchors.append(anchor)
+    return tuple(anchors)
+
+
+def _shifted(prompts: PlanePrompts, pixel_mm: np.ndarray, most_mm: float, rng: np.random.Generator) -> PlanePrompts:
+    """Prompts moved by up to so many mm, a box by at most a quarter of its size so that it keeps its middle."""
+    points = prompts.points + rng.uniform(-1, 1, prompts.points.shape) * most_mm / pixel_mm
+    box = prompts.box
+    if box is not None:
+        low, high = np.array(box[:2]), np.array(box[2:])
+        most = np.minimum(most_mm / pixel_mm, (high - low) / 4)
+        low, high = (edge + rng.uniform(-1, 1, 2) * most for edge in (low, high))
+        box = (*low.tolist(), *high.tolist())
+    return PlanePrompts(points, prompts.labels, box, prompts.mask)

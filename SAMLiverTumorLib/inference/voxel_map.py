@@ -1,0 +1,62 @@
+"""`VoxelMap`: probabilities or uncertainties in voxels, kept as the box that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SAMLiverTumorLib.inference.propagated import INSIDE
+from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.volume import Volume
+
+VoxelBox = tuple[slice, slice, slice]
+"""Index of a box in an array (k, j, i) of the whole volume."""
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelMap:
+    """Values from 0 to 1 in the voxels of a box; 0 everywhere else.
+
+    :param array: uint8 (k, j, i) of the box; 255 stands for 1.
+    :param origin: voxel index (i, j, k) of the box's first voxel.
+    :param dimensions: voxels of the whole volume along (i, j, k).
+    :param ijk_to_ras: 4x4 affine of the whole volume (mm, world RAS).
+    """
+
+    array: np.ndarray
+    origin: tuple[int, int, int]
+    dimensions: tuple[int, int, int]
+    ijk_to_ras: np.ndarray
+
+    @classmethod
+    def in_box(cls, array: np.ndarray, box: VoxelBox, volume: Volume) -> VoxelMap:
+        """A map of a volume from its values (k, j, i) in a box."""
+        origin = tuple(int(part.start) for part in box[::-1])
+        return cls(np.ascontiguousarray(array, np.uint8), origin, volume.dimensions, volume.ijk_to_ras)
+
+    @property
+    def box(self) -> VoxelBox:
+        """Index of the box in an array (k, j, i) of the whole volume."""
+        starts = zip(self.origin[::-1], self.array.shape, strict=True)
+        return tuple(slice(start, start + size) for start, size in starts)
+
+    @property
+    def box_to_ras(self) -> np.ndarray:
+        """4x4 affine of the box alone, from its own voxel indices (i, j, k) to world RAS (mm)."""
+        affine = np.array(self.ijk_to_ras)
+        affine[:3, 3] += affine[:3, :3] @ self.origin
+        return affine
+
+    @property
+    def percent(self) -> np.ndarray:
+        """The box's values in whole percent, rounded down: uint8 (k, j, i).
+
+        50 and more is what a probability map counts as inside.
+        """
+        return (np.arange(256, dtype=np.uint16) * 100 // 255).astype(np.uint8)[self.array]
+
+    def inside(self) -> Mask:
+        """The voxels whose value is at least a half."""
+        # a map has a volume's geometry, under the same names
+        return Mask.from_array(self.array >= INSIDE, self, self.origin)
