@@ -111,7 +111,7 @@ class SAMLiverTumorParameterNode:
     channels: Annotated[str, Choice(list(CHANNEL_MODES))] = CHANNEL_MODES[0]
     plane: Annotated[str, Choice(["view", "axial", "coronal", "sagittal"])] = "view"
     live: bool = True
-    boxThroughSlices: bool = True
+    boxThroughSlices: bool = False
     editorMasking: bool = True
     editorOverwrite: bool = False
     reference: slicer.vtkMRMLDisplayableNode

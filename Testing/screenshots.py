@@ -1,6 +1,6 @@
 """Photographs of the panel and of the slice it works on, for README and tutorial: `python3 dev.py screenshots`.
 
-A user's work on the sample case, with real networks: load, box around a tumor, a click, accept, evaluate. The
+A user's work on the sample case, with real networks: load, box on one slice, follow, accept, evaluate, correct. The
 panel is the real one on the desktop stand-in; pictures of views are rendered by Slicer's displayable managers.
 """
 
@@ -37,6 +37,18 @@ def main() -> int:
         desktop.wait(lambda: not session.busy and not widget.panel.tasks.busy, seconds=300)
         desktop.processEvents()
 
+    def photograph(names: dict[str, str]) -> None:
+        """Render the scene and keep some of the pictures under other names."""
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Path(folder) / "scene.mrb"
+            desktop.saveScene(scene)
+            reason = renderScene(scene, folder, CLICK)
+            if reason:
+                print(reason, file=sys.stderr)
+                return
+            for rendered, kept in names.items():
+                shutil.copyfile(Path(folder) / rendered, OUT / kept)
+
     ui.loadSampleButton.click()
     finish()
     desktop.grab(widget, OUT / "panel-loaded.png")
@@ -46,27 +58,43 @@ def main() -> int:
     red = application.layoutManager().sliceWidget("Red").mrmlSliceNode()
     red.JumpSliceByOffsetting(*CLICK)
 
-    ui.boxThroughCheckBox.checked = True
+    # a box on the present slice, as drawn in the red view
     ui.boxButton.click()
     roi = session.promptNodes[2]
     roi.InvokeCustomModifiedEvent(roi.PointStartInteractionEvent)
-    roi.SetCenter(*CENTER)
-    roi.SetSize(*SIZE)
+    roi.SetCenter(CENTER[0], CENTER[1], CLICK[2])
+    roi.SetSize(SIZE[0], SIZE[1], 2.0)
     roi.InvokeCustomModifiedEvent(roi.PointEndInteractionEvent)
     interactionNode = slicer.app.applicationLogic().GetInteractionNode()
     interactionNode.SetCurrentInteractionMode(interactionNode.ViewTransform)
     finish()
+    desktop.grab(widget, OUT / "panel-prompted.png")
+    photograph({"axial.png": "prompted-axial.png"})
+
+    ui.followBothButton.click()
+    finish()
+    ui.helpSection.collapsed = False
+    desktop.grab(widget, OUT / "panel-followed.png")
+    ui.helpSection.collapsed = True
+    photograph({"coronal.png": "followed-coronal.png"})
+
+    ui.acceptButton.click()
+    for section in (ui.inputsButton, ui.modelButton, ui.promptsButton, ui.segmentButtonSection):
+        section.collapsed = True
+    ui.evaluateSection.collapsed = False
+    ui.evaluateButton.click()
+    finish()
+    desktop.grab(widget, OUT / "panel-evaluated.png")
+
+    desktop.leave(widget)
+    editor = desktop.openSegmentEditor().editor
+    editor.setSegmentationNode(session.segmentationNode)
+    editor.setSourceVolumeNode(volumeNode)
+    editor.setCurrentSegmentID(session.segmentId)
+    editor.setActiveEffectByName("SAM")
     session.promptNodes[0].AddControlPointWorld(*CLICK)
     finish()
-    desktop.grab(widget, OUT / "panel-prompted.png")
-    with tempfile.TemporaryDirectory() as folder:
-        scene = Path(folder) / "scene.mrb"
-        desktop.saveScene(scene)
-        reason = renderScene(scene, folder, CLICK)
-        if reason:
-            print(reason, file=sys.stderr)
-        else:
-            shutil.copyfile(Path(folder) / "axial.png", OUT / "prompted-axial.png")
+    desktop.grab(editor, OUT / "segment-editor-effect.png")
     print(f"{volumeNode.GetName()}: {ui.statusLabel.text}; pictures in {OUT}")
     desktop.quit()
     desktop.check()

@@ -32,7 +32,7 @@ class _Choices:
     """What the sections read of a parameter node; the prompt nodes are noted here rather than in the scene."""
 
     live: bool = True
-    boxThroughSlices: bool = True
+    boxThroughSlices: bool = False
     plane: str = VIEW
     include: Any = None
     exclude: Any = None

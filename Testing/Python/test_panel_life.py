@@ -101,14 +101,14 @@ def test_a_saved_scene_comes_back_with_its_prompts_and_goes_on(at_panel):
 user.click(5, 6, 4)
 user.finish()
 ui.windowCombo.setCurrentText("lesion")
-ui.boxThroughCheckBox.checked = False
+ui.boxThroughCheckBox.checked = True
 desktop.saveScene("case.mrb")
 desktop.closeScene()
 assert ui.volumeSelector.currentNode() is None
 desktop.loadScene("case.mrb")
 user.volumeNode = ui.volumeSelector.currentNode()
 assert user.volumeNode.GetName() == "CT" and ui.segmentationSelector.currentNode().GetName() == "Liver tumors"
-assert ui.windowCombo.currentText == session.settings.window.name == "lesion" and not session.boxThroughSlices
+assert ui.windowCombo.currentText == session.settings.window.name == "lesion" and session.boxThroughSlices
 user.look(4)
 assert user.listed() == ["Include 1"] and not session.busy and user.count() == SPECK
 user.look(2)

@@ -68,6 +68,7 @@ assert user.count() == left and user.listed() == ["Include 1", "Exclude 1"]
 def test_a_box_through_slices_follows_its_drag_on_release(at_panel):
     at_panel(
         """
+ui.boxThroughCheckBox.checked = True
 roi = user.drawBox((4, 4, 3), (9, 8, 5))
 user.finish()
 assert user.count() == 6 * 5 * 3 and [int(x) for x in user.array().any((1, 2)).nonzero()[0]] == [3, 4, 5]
