@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 # The intensity model may not outvote the network alone: at the default weight this is about one logit.
 _MOST_EVIDENCE = 3.0
 
+# Boxes are drawn at least so many pixels outside a mask, as those the networks were trained with: with one pixel, on
+# LiTS 117, large tumors shrank from slice to slice.
+_LEAST_PIXELS = 2.0
+
 # Pixels around a box that its intensity measurement looks at (mm).
 _SURROUNDINGS_MM = 8.0
 
@@ -209,8 +213,8 @@ class Follower:
         return predictor.embed(rgb, plane.spacing[1::-1], self._cancel), rgb[..., 1]
 
     def pixels(self, mm: float, plane: Plane) -> float:
-        """A length in pixels of a plane, at least one."""
-        return max(mm / min(plane.spacing[:2]), 1.0)
+        """A length in pixels of a plane, at least `_LEAST_PIXELS`."""
+        return max(mm / min(plane.spacing[:2]), _LEAST_PIXELS)
 
     def grey(self, plane: Plane, predictor: Predictor) -> np.ndarray:
         return self._rgb(plane, predictor)[..., 1]
