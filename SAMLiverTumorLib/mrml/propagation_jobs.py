@@ -223,7 +223,7 @@ class PropagationJobs:
         """Put what has arrived into the segment; a volume that has changed meanwhile ends it."""
         if not run.arrived:
             return
-        if not run.target.exists or not _isCurrent(run):
+        if not run.target.exists or not run.source.isStill(run.state):
             self._running.pop(run.target, None)
             run.job.cancel()
             run.arrived.clear()
@@ -286,13 +286,3 @@ def told(result: Propagation) -> list[str]:
     ]
     text = _("Followed through {count} slices, {first} to {last}; see the log for why it ended there.")
     return [*lines, text.format(count=len(reached), first=reached[0], last=reached[-1])]
-
-
-def _isCurrent(run: _Running) -> bool:
-    node = run.source.node
-    if node.GetScene() is None:
-        return False
-    try:
-        return run.source.state() == run.state
-    except SAMLiverTumorError:  # its image is gone, or it is under a non-linear transform now
-        return False

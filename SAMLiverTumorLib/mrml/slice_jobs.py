@@ -47,6 +47,15 @@ class VolumeSource:
         scalars = self.node.GetImageData().GetPointData().GetScalars()
         return grid.dimensions, grid.ijk_to_ras.tobytes(), scalars.__this__, scalars.GetMTime()
 
+    def isStill(self, state: tuple) -> bool:
+        """Whether the volume is in the scene and as it was when `state` was asked for."""
+        if self.node.GetScene() is None:
+            return False
+        try:
+            return self.state() == state
+        except SAMLiverTumorError:  # its image is gone, or it is under a non-linear transform now
+            return False
+
     @property
     def key(self) -> VolumeKey:
         """Names the voxel grid that masks belong to, wherever it is moved to."""
@@ -94,7 +103,7 @@ class SliceJobs:
     def waitsFor(self, target: PromptedSegment, key: SliceKey, promptKey: object) -> bool:
         """Whether the slice is on its way with just these prompts, and the volume still as it was."""
         pending = self._pending.get((target, key))
-        return pending is not None and pending.promptKey == promptKey and _isCurrent(pending)
+        return pending is not None and pending.promptKey == promptKey and pending.source.isStill(pending.state)
 
     def cancelSlice(self, target: PromptedSegment, key: SliceKey) -> None:
         """Drop a slice's job, if it has one."""
@@ -131,21 +140,10 @@ class SliceJobs:
             del self._pending[pending.target, pending.key]
             if not pending.target.exists:
                 continue
-            if not _isCurrent(pending):
+            if not pending.source.isStill(pending.state):
                 dropped += 1
                 continue
             arrivals.append(
                 Arrival(pending.target, pending.key, pending.promptKey, pending.volumeKey, outcome.value, outcome.error)
             )
         return arrivals, dropped
-
-
-def _isCurrent(pending: _Pending) -> bool:
-    """Whether the volume is where and what it was when the job was submitted."""
-    node = pending.source.node
-    if node.GetScene() is None:
-        return False
-    try:
-        return pending.source.state() == pending.state
-    except SAMLiverTumorError:  # its image is gone, or it is under a non-linear transform now
-        return False

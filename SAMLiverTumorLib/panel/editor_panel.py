@@ -13,7 +13,6 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
 from SAMLiverTumorLib.mrml.observations import Observations
 from SAMLiverTumorLib.panel.editor_link import EditorLink
 from SAMLiverTumorLib.panel.engine import Engine
@@ -21,7 +20,7 @@ from SAMLiverTumorLib.panel.log import showStatus
 from SAMLiverTumorLib.panel.model import settingsFrom
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
-from SAMLiverTumorLib.panel.shortcuts import Shortcuts
+from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
 from SAMLiverTumorLib.panel.slices import VIEW, Slices
 from SAMLiverTumorLib.panel.volume import Volume
 from SAMLiverTumorLib.panel.weights import Weights
@@ -62,7 +61,9 @@ class EditorPanel:
         weights = Weights(shared)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
-        self._shortcuts = Shortcuts(self._keys(), widget)
+        # undo and redo have the keys of Segment Editor
+        actions = promptActions(self.prompts, self.segment, self.volume, shared)
+        self._shortcuts = Shortcuts(actions, widget)
         ui.liveCheckBox.connect("toggled(bool)", self._onOptions)
         ui.boxThroughCheckBox.connect("toggled(bool)", self._onOptions)
         ui.panelButton.connect("clicked(bool)", lambda checked: slicer.util.selectModule("SAMLiverTumor"))
@@ -155,23 +156,6 @@ class EditorPanel:
         if self._missing():
             self.session.say(self._missing())
         return not self._missing()
-
-    def _keys(self) -> dict:
-        # undo and redo have the keys of Segment Editor
-        session = self.session
-        return {
-            "I": lambda: self.prompts.toggle(INCLUDE),
-            "E": lambda: self.prompts.toggle(EXCLUDE),
-            "B": lambda: self.prompts.toggle(BOX),
-            "A": lambda: session.accept() if session.canAccept else None,
-            "Ctrl+Return": lambda: self.segment.segment() if self.ui.segmentButton.enabled else None,
-            "F": lambda: self.volume.follow("both") if self.ui.followBothButton.enabled else None,
-            "Escape": self._onEscape,
-        }
-
-    def _onEscape(self) -> None:
-        self.prompts.stopPlacing()
-        self.segment.cancel()
 
     def _onEditorNode(self) -> None:
         # nodes refer to each other only when the scene is complete

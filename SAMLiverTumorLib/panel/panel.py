@@ -7,7 +7,6 @@ from typing import Any
 import qt
 import slicer
 
-from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
 from SAMLiverTumorLib.mrml.observations import Observations
 from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle
@@ -17,7 +16,7 @@ from SAMLiverTumorLib.panel.log import Log
 from SAMLiverTumorLib.panel.model import Model
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
-from SAMLiverTumorLib.panel.shortcuts import Shortcuts
+from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
 from SAMLiverTumorLib.panel.slices import Slices
 from SAMLiverTumorLib.panel.volume import Volume
 from SAMLiverTumorLib.panel.weights import Weights
@@ -54,7 +53,9 @@ class Panel:
         self.log = Log(shared)
         self._applied = (self.model, self.inputs, self.slices, self.segment, self.evaluate)
         self._updated = (self.inputs, self.model, self.prompts, self.segment, self.volume, self.evaluate)
-        self._shortcuts = Shortcuts(self._keys(), widget)
+        undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
+        actions = promptActions(self.prompts, self.segment, self.volume, shared)
+        self._shortcuts = Shortcuts({**actions, **undoing}, widget)
         engine.join(self)
         self.update()
 
@@ -114,24 +115,6 @@ class Panel:
             self.log.update(self.segment.missing())
         finally:
             self._isUpdating = False
-
-    def _keys(self) -> dict:
-        session = self.session
-        return {
-            "I": lambda: self.prompts.toggle(INCLUDE),
-            "E": lambda: self.prompts.toggle(EXCLUDE),
-            "B": lambda: self.prompts.toggle(BOX),
-            "A": lambda: session.accept() if session.canAccept else None,
-            "Ctrl+Return": lambda: self.segment.segment() if self.ui.segmentButton.enabled else None,
-            "F": lambda: self.volume.follow("both") if self.ui.followBothButton.enabled else None,
-            "Escape": self._onEscape,
-            "Ctrl+Z": lambda: session.undo(),
-            "Ctrl+Y": lambda: session.redo(),
-        }
-
-    def _onEscape(self) -> None:
-        self.prompts.stopPlacing()
-        self.segment.cancel()
 
     def _onParameters(self) -> None:
         # nodes refer to each other only when the scene is complete

@@ -7,6 +7,12 @@ from collections.abc import Callable
 import qt
 import slicer.util
 
+from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.panel.prompts import Prompts
+from SAMLiverTumorLib.panel.segment import Segment
+from SAMLiverTumorLib.panel.shared import Shared
+from SAMLiverTumorLib.panel.volume import Volume
+
 
 class Shortcuts:
     """Keys made by `enter` and removed by `exit`.
@@ -35,3 +41,22 @@ class Shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts = []
+
+
+def promptActions(prompts: Prompts, segment: Segment, volume: Volume, shared: Shared) -> dict[str, Callable[[], None]]:
+    """The keys of prompting, by which panel and effect work alike."""
+    session, ui = shared.session, shared.ui
+
+    def escape() -> None:
+        prompts.stopPlacing()
+        segment.cancel()
+
+    return {
+        "I": lambda: prompts.toggle(INCLUDE),
+        "E": lambda: prompts.toggle(EXCLUDE),
+        "B": lambda: prompts.toggle(BOX),
+        "A": lambda: session.accept() if session.canAccept else None,
+        "F": lambda: volume.follow("both") if ui.followBothButton.enabled else None,
+        "Ctrl+Return": lambda: segment.segment() if ui.segmentButton.enabled else None,
+        "Escape": escape,
+    }
