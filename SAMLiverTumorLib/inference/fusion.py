@@ -16,8 +16,8 @@ from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.inference.stopping import PropagationRules
 from SAMLiverTumorLib.inference.uncertainty import uncertainty
 from SAMLiverTumorLib.inference.votes import box_of, fused, indices, spread, vote
-from SAMLiverTumorLib.inference.voxel_map import VoxelBox, VoxelMap
 from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.voxel_map import VoxelBox, VoxelMap
 
 # Weight of a pass through another orientation. The networks were trained on axial slices, and the user saw the first
 # pass's: with full weight, Dice fell on the lesions that the axial pass found best (LiTS case 3: 0.907 to 0.851).

@@ -86,7 +86,8 @@ def further_passes(
             continue
         stack = PlaneStack(first.stack.volume, orientation)
         own = replace(settings, orientation=orientation)
-        follower = Follower(stack, pool, own, rules, limits or Limits(), cancel)
+        # the section says where to look: there is nothing to find the box anew for
+        follower = Follower(stack, pool, own, replace(rules, decodes=1), limits or Limits(), cancel)
         slices = {}
         for each in sections(follower, first.mask(), learned, ensemble.every_mm, cancel):
             slices[each.index] = each

@@ -13,9 +13,7 @@ from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import Stop
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.volume import Volume
-
-# Stored probabilities are 255 for 1; from this value on a pixel belongs to the mask.
-INSIDE = 128
+from SAMLiverTumorLib.voxel_map import INSIDE
 
 # Pixels below this stored probability are not worth keeping.
 _LEAST_KEPT = 13

@@ -11,7 +11,7 @@ from SAMLiverTumorLib.image.sampling import picture_to_voxels
 from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.uncertainty import uncertainty
-from SAMLiverTumorLib.inference.voxel_map import VoxelBox
+from SAMLiverTumorLib.voxel_map import VoxelBox
 
 # Slices (k) that are fused at once: what is held as float stays a few megabytes.
 _SLAB = 8

@@ -46,6 +46,15 @@ def image_affine(image: sitk.Image) -> np.ndarray:
     return _LPS_TO_RAS @ affine
 
 
+def set_image_affine(image: sitk.Image, ijk_to_ras: np.ndarray) -> None:
+    """Place a SimpleITK image by a 4x4 affine from voxel indices (i, j, k) to world RAS in mm."""
+    affine = _LPS_TO_RAS @ ijk_to_ras
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+
+
 @contextmanager
 def _without_itk_warnings() -> Iterator[None]:
     """ITK writes warnings to standard error; what matters of them is in the errors raised here."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMLiverTumorLib.inference.propagated import INSIDE
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.volume import Volume
+
+# Stored probabilities are 255 for 1; from this value on a pixel or voxel belongs to the mask.
+INSIDE = 128
 
 VoxelBox = tuple[slice, slice, slice]
 """Index of a box in an array (k, j, i) of the whole volume."""
