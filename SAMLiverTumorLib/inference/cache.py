@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from SAMLiverTumorLib.inference.disk_cache import DiskCache
+
 T = TypeVar("T")
 
 
@@ -21,11 +23,12 @@ class EmbeddingCache:
     Keys name content (pixels, spacing, model hash), so nothing has to be invalidated when a volume,
     a window or a model changes.
 
-    :param capacity_bytes: a MobileSAM or LiteMedSAM embedding takes 4 MiB.
+    :param capacity_bytes: an embedding takes 2 MiB.
+    :param disk: where predictors look, and put, what is not here.
     """
 
-    def __init__(self, capacity_bytes: int = 1 << 30) -> None:
-        self.capacity_bytes = capacity_bytes
+    def __init__(self, capacity_bytes: int = 1 << 29, disk: DiskCache | None = None) -> None:
+        self.capacity_bytes, self.disk = capacity_bytes, disk
         self._entries: OrderedDict[str, tuple[object, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import ModelError, PromptError
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
+from SAMLiverTumorLib.inference.disk_cache import DiskCache, default_disk_cache
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.prompts import PlanePrompts
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 AUTO = "auto"
+_DEFAULT: DiskCache | None = DiskCache(Path())  # stands for "not given"; never used
 
 # Boxes go to the model trained on medical boxes; points need one trained for points.
 _PREFERRED = ("lite-medsam", "mobile-sam")
@@ -59,6 +61,8 @@ class PredictorPool:
     :param store: where weights lie; the user's own store if not given.
     :param device: "auto", "cpu", "cuda", ...
     :param progress: told of a download's bytes (done, total).
+    :param disk: where embeddings are kept from one session to the next; the user's own cache if not given, None
+        for nowhere.
     """
 
     def __init__(
@@ -68,9 +72,10 @@ class PredictorPool:
         device: str = "auto",
         progress: Callable[[int, int | None], None] | None = None,
         cancel: Callable[[], bool] | None = None,
+        disk: DiskCache | None = _DEFAULT,
     ) -> None:
         self.store = store or ModelStore()
-        self.cache = EmbeddingCache()
+        self.cache = EmbeddingCache(disk=default_disk_cache() if disk is _DEFAULT else disk)
         self._confirm, self._device, self._progress, self._cancel = confirm, device, progress, cancel
         self._predictors: dict[str, Predictor] = {}
         self._stamps: dict[str, tuple[int, int]] = {}

@@ -6,7 +6,9 @@ ICCV 2023); the image encoder is the model's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ from torch.nn import functional
 from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
+from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
+from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
+from SAMLiverTumorLib.inference.parts import GRID, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_prompts
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -29,41 +34,37 @@ _IMAGENET_STD = (58.395, 57.12, 57.375)
 # Offset of the two thresholds whose masks the stability score compares, as in SAM's own mask generator.
 _STABILITY_OFFSET = 1.0
 
-
-@dataclass(frozen=True)
-class InputGeometry:
-    """How a picture lies in the network's square input.
-
-    :param shape: (rows, columns) of the picture.
-    :param resized: (rows, columns) that the picture fills in the input, from its upper left corner.
-    :param input_size: edge of the square input in pixels.
-    """
-
-    shape: tuple[int, int]
-    resized: tuple[int, int]
-    input_size: int
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Input pixels per picture pixel along (rows, columns)."""
-        return self.resized[0] / self.shape[0], self.resized[1] / self.shape[1]
-
-    def to_input(self, uv: np.ndarray) -> np.ndarray:
-        """Picture coordinates (n, 2) as (u, v) to the input's, pixel centers being integers in both."""
-        scale_v, scale_u = self.scale
-        return (np.asarray(uv, float) + 0.5) * (scale_u, scale_v) - 0.5
+# Goes into the disk cache's keys; to be raised whenever the same picture and weights give another embedding.
+_ENCODING = 1
+# Logit beyond the part of a picture that was encoded: as sure a "no" as networks give.
+_BEYOND = -20.0
+# Pictures whose side of decoding is kept; each takes 8 MiB.
+_PREPARED = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A picture after the image encoder.
+    """A picture, or a part of it, after the image encoder.
 
-    :param features: tensor (1, 256, 64, 64) on the model's device.
+    :param packed: float16 tensor (1, 256, rows, columns) on the model's device. All embeddings are rounded so, the
+        fresh ones too: a mask does not depend on whether its picture was encoded now or came from the disk.
     :param geometry: where the picture lies in the network's input.
+    :param part: which positions of the whole picture's 64 x 64 these are; None for all.
     """
 
-    features: torch.Tensor
+    packed: torch.Tensor
     geometry: InputGeometry
+    part: Part | None = None
+
+    @property
+    def features(self) -> torch.Tensor:
+        """The embedding as float32."""
+        return self.packed.float()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.packed.element_size() * self.packed.nelement()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,28 +102,50 @@ class Predictor:
         make_cancellable(model.image_encoder)
         self.encoded = 0
         """Number of pictures the image encoder has run on, cached ones not counted."""
+        self._decoder = Decoder(model.prompt_encoder, model.mask_decoder)
+        self._prepared: OrderedDict[Embedding, ImageSide] = OrderedDict()
+        self._lock = threading.Lock()
 
     def embed(
-        self, rgb: np.ndarray, spacing: tuple[float, float], cancel: Callable[[], bool] | None = None
+        self,
+        rgb: np.ndarray,
+        spacing: tuple[float, float],
+        cancel: Callable[[], bool] | None = None,
+        around: PlanePrompts | None = None,
     ) -> Embedding:
-        """The embedding of a picture, from the cache if it was encoded before.
+        """The embedding of a picture, from memory or disk if it was encoded before.
 
         :param rgb: uint8, shape (rows, columns, 3).
         :param spacing: millimeters per pixel along (rows, columns); pictures with oblong pixels reach the
             network in their true proportions.
         :param cancel: asked before every layer of the encoder.
+        :param around: encode only what lies around these prompts, where that is less and the network allows it.
         :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
+        info = self.model.info
+        geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
+        part = None
+        if around is not None and hasattr(self.model.image_encoder, "encode_part"):
+            part = part_around(around, geometry)
         key = picture_key(rgb, spacing, self.model.sha256)
+        if part is not None:
+            key = f"{key} {part.row} {part.column} {part.size}"
+
+        def make() -> Embedding:
+            disk = self.cache.disk
+            if disk is not None and (kept := disk.get(f"{_ENCODING} {key}")) is not None:
+                return Embedding(torch.tensor(kept, device=self.model.device), geometry, part)
+            embedding = self._encode(rgb, geometry, part)
+            if disk is not None:
+                disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
+            return embedding
+
         with cancelled_by(cancel):
-            return self.cache.get_or_make(
-                key, lambda: self._encode(rgb, spacing), lambda e: e.features.element_size() * e.features.nelement()
-            )
+            return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()
-    def _encode(self, rgb: np.ndarray, spacing: tuple[float, float]) -> Embedding:
+    def _encode(self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None) -> Embedding:
         info, device = self.model.info, self.model.device
-        geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
         picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
         picture = resize_picture(picture, geometry.resized)
         if info.normalization == "unit":
@@ -135,7 +158,10 @@ class Predictor:
         rows, columns = geometry.resized
         picture = functional.pad(picture, (0, info.input_size - columns, 0, info.input_size - rows))
         self.encoded += 1
-        return Embedding(self.model.image_encoder(picture), geometry)
+        encoder = self.model.image_encoder
+        scale = info.input_size // GRID
+        features = encoder(picture) if part is None else encoder.encode_part(part.of(picture, scale))
+        return Embedding(features.half(), geometry, part)
 
     @torch.inference_mode()
     def predict(self, embedding: Embedding, prompts: PlanePrompts) -> Prediction:
@@ -147,54 +173,72 @@ class Predictor:
         :raises PromptError: nothing says where the structure is, or the model was not trained for a kind
             of prompt given.
         """
-        check_prompts(prompts, self.model.info)
-        device, geometry = self.model.device, embedding.geometry
+        return self.predict_batch(embedding, [prompts])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, embedding: Embedding, batch: Sequence[PlanePrompts]) -> list[Prediction]:
+        """As `predict`, several sets of prompts for one picture; those of one form are decoded together."""
+        forms = defaultdict(list)
+        for number, prompts in enumerate(batch):
+            check_prompts(prompts, self.model.info)
+            forms[len(prompts.points), prompts.box is None, prompts.mask is None].append(number)
+        image = self._image_side(embedding)
+        predictions: dict[int, Prediction] = {}
+        for numbers in forms.values():
+            decoded = self._decode(embedding, image, [batch[number] for number in numbers])
+            predictions.update(zip(numbers, decoded, strict=True))
+        return [predictions[number] for number in range(len(batch))]
+
+    def _image_side(self, embedding: Embedding) -> ImageSide:
+        """What of decoding is the picture's own; kept for the pictures prompted last."""
+        with self._lock:
+            if embedding in self._prepared:
+                self._prepared.move_to_end(embedding)
+                return self._prepared[embedding]
+        image = self._decoder.image_side(embedding.features, embedding.part)
+        with self._lock:
+            self._prepared[embedding] = image
+            while len(self._prepared) > _PREPARED:
+                self._prepared.popitem(last=False)
+        return image
+
+    def _decode(self, embedding: Embedding, image: ImageSide, batch: list[PlanePrompts]) -> list[Prediction]:
+        """Prompts that are alike in their number of points and in having a box and a mask."""
+        device, geometry, first = self.model.device, embedding.geometry, batch[0]
         points = boxes = masks = None
-        if len(prompts.points):
-            coordinates = torch.as_tensor(geometry.to_input(prompts.points), dtype=torch.float32, device=device)
-            labels = torch.as_tensor(prompts.labels, dtype=torch.int32, device=device)
-            points = (coordinates[None], labels[None])
-        if prompts.box is not None:
-            corners = geometry.to_input(np.array(prompts.box).reshape(2, 2))
-            boxes = torch.as_tensor(corners.reshape(1, 4), dtype=torch.float32, device=device)
-        if prompts.mask is not None:
-            masks = torch.as_tensor(prompts.mask, dtype=torch.float32, device=device)[None]
-        sparse, dense = self.model.prompt_encoder(points=points, boxes=boxes, masks=masks)
-        ambiguous = prompts.kinds == {"points"} and len(prompts.points) == 1
-        logits, iou = self.model.mask_decoder(
-            image_embeddings=embedding.features,
-            image_pe=self.model.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=ambiguous,
-        )
-        best = int(iou[0].argmax())
-        low_resolution = logits[0, best]
-        full = _to_picture(low_resolution, geometry)
+        if len(first.points):
+            coordinates = np.stack([geometry.to_input(prompts.points) for prompts in batch])
+            labels = np.stack([prompts.labels for prompts in batch])
+            points = (
+                torch.as_tensor(coordinates, dtype=torch.float32, device=device),
+                torch.as_tensor(labels, dtype=torch.int32, device=device),
+            )
+        if first.box is not None:
+            corners = np.stack([geometry.to_input(np.reshape(prompts.box, (2, 2))) for prompts in batch])
+            boxes = torch.as_tensor(corners.reshape(-1, 4), dtype=torch.float32, device=device)
+        if first.mask is not None:
+            given = np.stack([prompts.mask for prompts in batch])
+            masks = torch.as_tensor(given, dtype=torch.float32, device=device)
+        ambiguous = first.kinds == {"points"} and len(first.points) == 1
+        logits, iou = self._decoder.decode(image, points, boxes, masks, ambiguous)
+        best = iou.argmax(dim=1).tolist()
+        return [self._prediction(logits[n, chosen], float(iou[n, chosen]), embedding) for n, chosen in enumerate(best)]
+
+    @staticmethod
+    def _prediction(logits: torch.Tensor, iou: float, embedding: Embedding) -> Prediction:
+        logits = logits.float()
+        if embedding.part is not None:
+            whole = logits.new_full((4 * GRID, 4 * GRID), _BEYOND)
+            embedding.part.of(whole, 4)[:] = logits
+            logits = whole
+        full = _to_picture(logits, embedding.geometry)
         return Prediction(
             mask=full > 0.0,
             logits=full,
-            predicted_iou=float(iou[0, best]),
+            predicted_iou=iou,
             stability=stability_score(full),
-            low_resolution=low_resolution[None].float().cpu().numpy(),
+            low_resolution=logits[None].cpu().numpy(),
         )
-
-
-def input_geometry(
-    shape: tuple[int, int], spacing: tuple[float, float], input_size: int, resize: str = "longest"
-) -> InputGeometry:
-    """Place a picture in the network's square input.
-
-    :param shape: (rows, columns).
-    :param spacing: millimeters per pixel along (rows, columns).
-    :param resize: "longest" scales the side that is longest in millimeters to the input's edge and keeps
-        the true proportions; "square" fills the input, as MedSAM's training did.
-    """
-    if resize == "square":
-        return InputGeometry(shape, (input_size, input_size), input_size)
-    extent = (shape[0] * spacing[0], shape[1] * spacing[1])
-    resized = tuple(max(1, round(input_size * side / max(extent))) for side in extent)
-    return InputGeometry(shape, resized, input_size)
 
 
 def stability_score(logits: np.ndarray) -> float:

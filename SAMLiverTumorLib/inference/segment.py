@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.errors import Cancelled
+from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
 from SAMLiverTumorLib.image.window import PRESETS, Window, check_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 
+QUALITIES = ("full", "fast")
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a volume is shown to the network, and to which.
@@ -38,12 +41,18 @@ class Settings:
     :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
     :param window: intensity window; None takes the one the model does best with.
     :param channels: see `image.window.plane_to_rgb`.
+    :param quality: "full", or "fast" to encode only what lies around a slice's prompts where the network allows it.
     """
 
     model: str = AUTO
     orientation: str = "axial"
     window: Window | None = None
     channels: str = "single"
+    quality: str = "full"
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise InputError(f"Unknown quality '{self.quality}'; choose one of {', '.join(QUALITIES)}.")
 
 
 _DEFAULTS = Settings()
@@ -145,6 +154,7 @@ def _segment_planes(
         "prompts": prompts.as_dict(),
         "orientation": planes[0].name,
         "channels": settings.channels,
+        "quality": settings.quality,
         "versions": versions(),
     }
     return Result(_union(masks, volume), tuple(slices), notes, provenance)
@@ -189,15 +199,19 @@ def embed_slice(
 ) -> None:
     """Encode a plane ahead of its prompts, so that `segment_slice` finds it in the cache.
 
+    In fast quality nothing is encoded: which part of the plane will be wanted only its prompts say.
+
     :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
     """
+    if settings.quality == "fast":
+        return
     predictor = pool.predictor(choose_model(settings.model, kinds))
     _embed(volume, plane, predictor, settings, cancel)
 
 
-def _embed(volume, plane, predictor: Predictor, settings: Settings, cancel):
+def _embed(volume, plane, predictor: Predictor, settings: Settings, cancel, seen: PlanePrompts | None = None):
     rgb = plane_to_rgb(volume, plane, _window(settings, predictor.model.info), settings.channels)
-    return predictor.embed(rgb, plane.spacing[1::-1], cancel)
+    return predictor.embed(rgb, plane.spacing[1::-1], cancel, seen if settings.quality == "fast" else None)
 
 
 def _predict(
@@ -209,7 +223,7 @@ def _predict(
     settings: Settings,
     cancel: Callable[[], bool] | None,
 ) -> tuple[Mask, SliceResult]:
-    prediction = predictor.predict(_embed(volume, plane, predictor, settings, cancel), seen)
+    prediction = predictor.predict(_embed(volume, plane, predictor, settings, cancel, seen), seen)
     picture = prediction.mask
     if seen.box is not None:
         picture = picture & _inside(seen.box, picture.shape)

@@ -31,6 +31,11 @@ def default_root() -> Path:
     """Folder named by SAM_LIVER_TUMOR_MODELS, else `sam-liver-tumor/models` in the user's cache folder."""
     if named := os.environ.get(ROOT_VARIABLE):
         return Path(named).expanduser().absolute()
+    return user_cache_folder() / "models"
+
+
+def user_cache_folder() -> Path:
+    """Folder `sam-liver-tumor` among what the user's programs keep and could make again."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -38,7 +43,7 @@ def default_root() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or "")
         base = base if base.is_absolute() else Path.home() / ".cache"
-    return base / "sam-liver-tumor" / "models"
+    return base / "sam-liver-tumor"
 
 
 @dataclass(frozen=True)

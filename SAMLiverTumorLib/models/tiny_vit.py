@@ -84,8 +84,16 @@ class TinyViT(nn.Module):
         size = self.input_size
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ValueError(f"{self.variant} encodes images (b, 3, {size}, {size}), not {tuple(images.shape)}.")
+        return self.encode_part(images)
+
+    def encode_part(self, images: Tensor) -> Tensor:
+        """Square parts of images, (b, 3, n * size / 64, n * size / 64), to that part of the embedding, (b, 256, n, n).
+
+        It differs from what the whole image gives near the edges, where the surroundings are missing; least where
+        the part starts at a multiple of 7 positions, as attention windows do.
+        """
         if len(images) > 1 and worth_bands(images, self.training):
-            return torch.cat([self(image) for image in images.split(1)])
+            return torch.cat([self.encode_part(image) for image in images.split(1)])
         with workers() if worth_bands(images, self.training) else nullcontext():
             return self._encode(images)
 

@@ -10,6 +10,8 @@ import pytest
 from SAMLiverTumorLib.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[2]
+# embeddings that tests make are none of the user's; programs that tests start keep to it as well
+os.environ["SAM_LIVER_TUMOR_CACHE"] = "off"
 sys.path.insert(0, str(ROOT / "Testing"))
 
 

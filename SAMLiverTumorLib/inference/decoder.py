@@ -1,0 +1,211 @@
+"""SAM's mask decoder with the work ordered for few prompts on one picture.
+
+The networks and their weights are segment_anything's (Kirillov et al., "Segment Anything", ICCV 2023). Some ten
+prompt tokens meet 4096 image tokens there. Wherever a projection of the image tokens is only multiplied with
+something of the prompt's next, the prompt's side takes the projection instead: (image W) prompt = image (W prompt).
+The masks are the same up to rounding, for a third of the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from SAMLiverTumorLib.inference.parts import Part
+from SAMLiverTumorLib.models.bands import in_parallel, workers
+
+# Image tokens whose masks are made at a time, so that what lies between stays in the processor's cache.
+_TOKENS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSide:
+    """What of the decoder's work does not depend on the prompts, made once for each picture.
+
+    :param keys: image tokens (1, n, c), with what stands for "no mask" added.
+    :param keys_at: the same with their places added.
+    :param places: positional encoding (1, n, c).
+    :param features: the embedding (1, c, rows, columns) itself.
+    :param part: which positions of the whole picture they are; None for all.
+    """
+
+    keys: Tensor
+    keys_at: Tensor
+    places: Tensor
+    features: Tensor
+    part: Part | None = None
+
+
+class Decoder:
+    """Decodes prompts with a loaded model's own prompt encoder and mask decoder, whose weights may change.
+
+    :param prompt_encoder: segment_anything's `PromptEncoder`.
+    :param mask_decoder: segment_anything's `MaskDecoder`. Where layers of it were exchanged, as by adapters, or
+        gradients are wanted, it runs as it is.
+    """
+
+    def __init__(self, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
+        self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
+        self._places: Tensor | None = None
+
+    def image_side(self, features: Tensor, part: Part | None = None) -> ImageSide:
+        """Prepare a picture's embedding (1, c, rows, columns), or the part of it that was encoded."""
+        if self._places is None or self._places.device != features.device:
+            self._places = self.prompt_encoder.get_dense_pe()
+        places = _tokens(self._places if part is None else part.of(self._places))
+        keys = _tokens(features) + self.prompt_encoder.no_mask_embed.weight
+        return ImageSide(keys, keys + places, places, features, part)
+
+    def decode(
+        self,
+        image: ImageSide,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+        ambiguous: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks and their predicted IoU for b prompts of the same kinds.
+
+        :param points: coordinates (b, p, 2) in input pixels and labels (b, p).
+        :param boxes: (b, 4) corners in input pixels.
+        :param masks: (b, 1, 256, 256) logits of the whole picture.
+        :param ambiguous: three masks for each prompt instead of one.
+        :return: logits (b, m, 256, 256) and IoU (b, m); of a part, the part's logits.
+        """
+        if masks is not None and image.part is not None:
+            masks = image.part.of(masks, 4)
+        sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=masks)
+        if torch.is_grad_enabled() or not _is_plain(self.mask_decoder):
+            places = image.places.transpose(1, 2).reshape(image.features.shape)
+            if masks is None:  # the same vector everywhere
+                dense = dense[..., : image.features.shape[-2], : image.features.shape[-1]]
+            return self.mask_decoder(image.features, places, sparse, dense, multimask_output=ambiguous)
+        keys, keys_at = image.keys, image.keys_at
+        if masks is not None:
+            keys = _tokens(image.features) + _tokens(dense)
+            keys_at = keys + image.places
+        return self._decode(keys, keys_at, image, sparse, slice(1, None) if ambiguous else slice(0, 1))
+
+    def _decode(
+        self, keys: Tensor, keys_at: Tensor, image: ImageSide, sparse: Tensor, wanted: slice
+    ) -> tuple[Tensor, Tensor]:
+        decoder, transformer = self.mask_decoder, self.mask_decoder.transformer
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
+        queries = tokens
+        for number, layer in enumerate(transformer.layers):
+            if layer.skip_first_layer_pe:
+                queries = layer.self_attn(queries, queries, queries)
+            else:
+                at = queries + tokens
+                queries = queries + layer.self_attn(at, at, queries)
+            queries = layer.norm1(queries)
+            queries = queries + _to_image(layer.cross_attn_token_to_image, queries + tokens, keys_at, keys)
+            queries = layer.norm2(queries)
+            queries = layer.norm3(queries + layer.mlp(queries))
+            taken = _from_image(layer.cross_attn_image_to_token, keys_at, queries + tokens, queries)
+            # the first layer's keys are the picture's and stay; later ones are this call's own
+            keys = layer.norm4(keys + taken if number == 0 else taken.add_(keys))
+            keys_at = keys + image.places
+        queries = queries + _to_image(transformer.final_attn_token_to_image, queries + tokens, keys_at, keys)
+        queries = transformer.norm_final_attn(queries)
+        iou = decoder.iou_prediction_head(queries[:, 0])[:, wanted]
+        numbers = range(decoder.num_mask_tokens)[wanted]
+        heads = [decoder.output_hypernetworks_mlps[n](queries[:, 1 + n]) for n in numbers]
+        return _masks(decoder.output_upscaling, keys, torch.stack(heads, dim=1), image.features.shape[-2:]), iou
+
+
+def _tokens(picture: Tensor) -> Tensor:
+    """(b, c, h, w) to (b, h * w, c), contiguous."""
+    return picture.flatten(2).transpose(1, 2).contiguous()
+
+
+def _is_plain(decoder: nn.Module) -> bool:
+    """Whether every layer that `_decode` takes apart is what segment_anything built; adapters exchange layers."""
+    attentions = [
+        attention
+        for layer in decoder.transformer.layers
+        for attention in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)
+    ]
+    attentions.append(decoder.transformer.final_attn_token_to_image)
+    parts = [part for a in attentions for part in (a.q_proj, a.k_proj, a.v_proj, a.out_proj)]
+    upscaling = [type(part).__name__ for part in decoder.output_upscaling]
+    return (
+        all(type(part) is nn.Linear for part in parts)
+        and upscaling == ["ConvTranspose2d", "LayerNorm2d", "GELU", "ConvTranspose2d", "GELU"]
+        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+    )
+
+
+def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tensor) -> Tensor:
+    """Attention of queries (b, t, c) to image tokens (b or 1, n, c); (b, t, c)."""
+    b, t, c = queries.shape
+    heads = attention.num_heads
+    query = attention.q_proj(queries).reshape(b, t, heads, -1)
+    width = query.shape[-1]
+    key_weight = attention.k_proj.weight.view(heads, width, c)
+    # the key's bias adds the same to all of a query's scores, which the softmax takes out again
+    seeking = torch.einsum("bthd,hdc->bthc", query, key_weight).reshape(b, t * heads, c) / math.sqrt(width)
+    weights = torch.softmax(seeking @ keys_at.transpose(1, 2), dim=-1)
+    mixed = (weights @ keys).view(b, t, heads, c)
+    value = torch.einsum("bthc,hdc->bthd", mixed, attention.v_proj.weight.view(heads, width, c))
+    return attention.out_proj(value.reshape(b, t, -1) + attention.v_proj.bias)
+
+
+def _from_image(attention: nn.Module, keys_at: Tensor, tokens_at: Tensor, tokens: Tensor) -> Tensor:
+    """Attention of image tokens (b or 1, n, c) to prompt tokens (b, t, c); (b, n, c)."""
+    b, t, c = tokens.shape
+    heads = attention.num_heads
+    key = attention.k_proj(tokens_at).reshape(b, t, heads, -1)
+    width = key.shape[-1]
+    sought = torch.einsum("bthd,hdc->bhtc", key, attention.q_proj.weight.view(heads, width, c))
+    offset = torch.einsum("bthd,hd->bht", key, attention.q_proj.bias.view(heads, width))
+    scale = 1.0 / math.sqrt(width)
+    # with the image tokens last the softmax runs over eight of them at once: a tenth of the time
+    scores = (sought * scale).reshape(b, heads * t, c) @ keys_at.transpose(1, 2)
+    scores = scores.view(b, heads, t, -1).add_((offset * scale)[..., None])
+    weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
+    value = attention.v_proj(tokens).reshape(b, t, heads, width)
+    given = torch.einsum("bthd,chd->bhtc", value, attention.out_proj.weight.view(c, heads, width))
+    return (weights @ given.reshape(b, heads * t, c)).add_(attention.out_proj.bias)
+
+
+def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[int, int]) -> Tensor:
+    """Upscale image tokens (b, n, c) fourfold and multiply with each mask's head: logits (b, m, 4 rows, 4 columns).
+
+    Both convolutions turn one position into 2 x 2 of their own, so image tokens can be done apart from each other
+    and only the masks have to be put in order.
+    """
+    first, norm, _, second, _ = upscaling
+    b, n, _ = keys.shape
+    weight1, bias1 = _as_linear(first)
+    weight2, bias2 = _as_linear(second)
+    logits = keys.new_empty(b, n, 16, heads.shape[1])
+
+    def work(picture: int, start: int) -> None:
+        x = F.linear(keys[picture, start : start + _TOKENS], weight1, bias1).view(-1, 4, first.out_channels)
+        x = torch.ops.aten.gelu_(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
+        x = torch.ops.aten.gelu_(F.linear(x, weight2, bias2)).view(-1, 16, second.out_channels)
+        logits[picture, start : start + _TOKENS] = x @ heads[picture].T
+
+    items = [(picture, start) for picture in range(b) for start in range(0, n, _TOKENS)]
+    if keys.device.type == "cpu":
+        with workers():
+            in_parallel(work, items)
+    else:
+        for item in items:
+            work(*item)
+    rows, columns = size
+    # (row, column, half of the row, of the column, quarter of the row, of the column, mask)
+    logits = logits.view(b, rows, columns, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
+    return logits.reshape(b, -1, 4 * rows, 4 * columns)
+
+
+def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """Weight (4 c', c) and bias (4 c') that give the 2 x 2 positions a transposed convolution makes of one."""
+    weight = conv.weight.permute(2, 3, 1, 0).reshape(-1, conv.in_channels)
+    return weight, conv.bias.repeat(4)

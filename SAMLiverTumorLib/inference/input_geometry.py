@@ -1,0 +1,48 @@
+"""How a picture lies in the network's square input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class InputGeometry:
+    """How a picture lies in the network's square input.
+
+    :param shape: (rows, columns) of the picture.
+    :param resized: (rows, columns) that the picture fills in the input, from its upper left corner.
+    :param input_size: edge of the square input in pixels.
+    """
+
+    shape: tuple[int, int]
+    resized: tuple[int, int]
+    input_size: int
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels per picture pixel along (rows, columns)."""
+        return self.resized[0] / self.shape[0], self.resized[1] / self.shape[1]
+
+    def to_input(self, uv: np.ndarray) -> np.ndarray:
+        """Picture coordinates (n, 2) as (u, v) to the input's, pixel centers being integers in both."""
+        scale_v, scale_u = self.scale
+        return (np.asarray(uv, float) + 0.5) * (scale_u, scale_v) - 0.5
+
+
+def input_geometry(
+    shape: tuple[int, int], spacing: tuple[float, float], input_size: int, resize: str = "longest"
+) -> InputGeometry:
+    """Place a picture in the network's square input.
+
+    :param shape: (rows, columns).
+    :param spacing: millimeters per pixel along (rows, columns).
+    :param resize: "longest" scales the side that is longest in millimeters to the input's edge and keeps
+        the true proportions; "square" fills the input, as MedSAM's training did.
+    """
+    if resize == "square":
+        return InputGeometry(shape, (input_size, input_size), input_size)
+    extent = (shape[0] * spacing[0], shape[1] * spacing[1])
+    resized = tuple(max(1, round(input_size * side / max(extent))) for side in extent)
+    return InputGeometry(shape, resized, input_size)
