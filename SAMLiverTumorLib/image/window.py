@@ -72,7 +72,8 @@ def check_window(volume: Volume, window: Window) -> None:
         low, high = volume.intensity_range
         raise InputError(
             f"'{volume.name}' has values {low:g} to {high:g}, which are not Hounsfield units, and window "
-            f"'{window.name}' is meant for those; give the range to show, for example --window {low:g},{high:g}."
+            f"'{window.name}' is meant for those; give the range to show: in the panel, window 'custom' with "
+            f"{low:g} and {high:g}, on the command line --window {low:g},{high:g}."
         )
 
 
@@ -88,7 +89,11 @@ def plane_to_rgb(volume: Volume, plane: Plane, window: Window, channels: str = "
         grey = window.to_uint8(sample_plane(volume, plane))
         return np.repeat(grey[..., None], 3, axis=2)
     if channels == "windows":
-        check_window(volume, PRESETS["wide"])
+        if not volume.looks_like_hounsfield:
+            raise InputError(
+                f"'{volume.name}' is not in Hounsfield units, for which channels 'windows' has its windows; choose "
+                "channels 'single' or 'neighbors'."
+            )
         values = sample_plane(volume, plane)
         return np.stack([w.to_uint8(values) for w in (PRESETS["wide"], window, PRESETS["lesion"])], axis=2)
     if channels == "neighbors":

@@ -61,6 +61,27 @@ assert "upper value" in ui.statusLabel.text and session.settings.window == Windo
     )
 
 
+def test_what_the_message_says_of_a_volume_not_in_hounsfield_units_helps(run):
+    run(
+        """
+import numpy as np
+grey = np.full(user.volume.array.shape, 60, np.uint8)
+grey[0, 0] = (0, 236) * 12
+slicer.util.updateVolumeFromArray(user.volumeNode, grey)
+user.click(5, 6, 4)
+user.finish()
+assert "give the range to show: in the panel, window 'custom' with 0 and 236" in ui.statusLabel.text
+assert user.count() == 0
+ui.windowCombo.setCurrentText("custom")
+ui.windowLowSpinBox.setValue(0)
+ui.windowHighSpinBox.setValue(236)
+ui.segmentButton.click()
+user.finish()
+assert user.count() == panel_case.SPECK, ui.statusLabel.text
+"""
+    )
+
+
 def test_the_label_names_size_licence_prompts_and_state(run):
     run(
         EMPTY

@@ -14,10 +14,14 @@ from SAMLiverTumorLib.mrml.segments import provenance
 store = panel.pool.store = ModelStore(Path("models").absolute())
 panel.pool._pool, panel.pool._isComplete = None, False
 parameters = widget._parameterNode
+def finish():
+    # torch is imported and networks are loaded, which takes long on a busy machine
+    desktop.wait(lambda: not session.busy and not panel.tasks.busy, seconds=240)
+    user.finish()
 def choose(name):
     desktop.answer(str(Path(name).absolute()))
     ui.localFileButton.click()
-    user.finish()
+    finish()
 """
 
 
@@ -36,8 +40,6 @@ def tuned(tmp_path_factory):
 def test_a_file_of_ones_own_segments_as_in_the_console_and_leaves_its_hash(run, tuned):
     run(
         f"""
-import slicer.util
-from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.mrml.api import segmentNodes
 choose({str(tuned)!r})
 said = "tuned <1>.pth is used from now on, for box; it is not checked against a published hash."
@@ -49,16 +51,13 @@ assert ui.modelInfoLabel.text == expected, ui.modelInfoLabel.text
 assert not ui.downloadButton.enabled and not ui.removeModelButton.enabled
 assert not store.root.exists(), "it is used where it is"
 roi = user.drawBox((4, 4, 4), (15, 12, 4))
-user.finish()
+finish()
 assert user.count() > 0, ui.statusLabel.text
 (entry,) = provenance(session.segmentationNode, session.segmentId)
 sha256 = {hashlib.sha256(tuned.read_bytes()).hexdigest()!r}
 assert [(m["id"], m["sha256"]) for m in entry["models"]] == [("file:tuned <1>.pth", sha256)], entry
-found, _, result = segmentNodes(user.volumeNode, roiNode=roi, pool=PredictorPool(device="cpu"), model={str(tuned)!r})
+found, _, result = segmentNodes(user.volumeNode, roiNode=roi, pool=panel.pool, model={str(tuned)!r})
 assert result.mask.count == user.count() and np.array_equal(result.mask.array, user.array()[result.mask.box])
-user.click(8, 8, 4)
-user.finish()
-assert "was trained for box prompts, not for points" in ui.statusLabel.text, ui.statusLabel.text
 """
     )
 
@@ -116,9 +115,7 @@ user.finish()
 gone = f"The weight file {{path}} is gone: in section Model press 'Use a local file...' to choose it again"
 assert ui.statusLabel.text.startswith(gone), ui.statusLabel.text
 choose({str(tuned)!r})
-ui.segmentButton.click()
-user.finish()
-assert "voxels" in ui.statusLabel.text, ui.statusLabel.text
+assert ui.modelInfoLabel.text.startswith("<b>tuned &lt;1&gt;.pth</b>: box;"), ui.modelInfoLabel.text
 ui.modelCombo.setCurrentText("auto")
 assert session.settings.model == "auto"
 ui.modelCombo.setCurrentText("From a file")
