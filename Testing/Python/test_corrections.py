@@ -107,6 +107,18 @@ def test_earlier_clicks_on_a_slice_still_count():
     assert anchor.prompts.labels.tolist() == [0, 1, 0]
 
 
+def test_an_include_click_beside_an_earlier_exclude_click_leaves_that_one_out():
+    both, _ = leaking()
+    stack, pool, first = propagated(both)
+    second = correct(first, click(stack, 15, 20, 34, False), pool, SETTINGS)
+    assert not second.mask().full()[15, 20, 31:36].any()
+    third = correct(second, click(stack, 15, 20, 31, True), pool, SETTINGS)
+    mask = third.mask().full()
+    assert mask[15, 20, 31]
+    assert not mask[15, 20, 34]
+    assert not mask[15, 20, 36], "it lies behind the excluded place"
+
+
 def test_a_click_that_says_nothing_new_changes_no_voxel():
     stack, pool, first = propagated()
     for k, j, i, include in ((17, 20, 22, True), (17, 20, 40, False)):

@@ -136,6 +136,16 @@ def test_a_mask_is_cut_at_the_liver_where_most_of_it_lies_inside():
     assert np.array_equal(mask[15], BALL[15]), "the user's own slice is not cut"
 
 
+def test_a_dark_place_beside_the_tumor_is_left_out():
+    # in the box's reach on slice 6, one pixel from a disc of radius 4, a third as large, and nothing of it on slice 5
+    _, inside = ladder([4, 4, 4])
+    beside = inside.copy()
+    beside[6, 13:15, 18:27] = True
+    stack, rules = PlaneStack(phantom_of(beside), "axial"), PropagationRules(margin_mm=4.0)
+    anchor = Anchor(5, box_around(stack.picture_of(inside, stack.plane(5))))
+    assert np.array_equal(propagate(stack, [anchor], DarkPool(), SETTINGS, rules).mask().full(), inside)
+
+
 def test_a_slice_left_empty_by_the_user_ends_it():
     stack, anchor = started()
     empty = Anchor(19, picture=np.zeros((40, 44), bool))
@@ -271,6 +281,17 @@ def test_cancel_keeps_the_finished_slices_and_going_on_gives_the_same():
         assert np.array_equal(resumed.slices[n].probabilities, whole.slices[n].probabilities), n
     # 8 and 9 are left below, with 7 where it ends, and 16 to 23 above
     assert pool.network.embedded - before == 11
+
+
+def test_going_on_starts_from_the_last_slice_not_from_the_anchor():
+    # a disc of radius 4 that moves by 1.5 pixels a slice: 9 pixels in six slices, out of the anchor's reach
+    volume, inside = ladder([4] * 12, centers=[(20, 12 + 1.5 * n) for n in range(12)])
+    stack, pool = PlaneStack(volume, "axial"), DarkPool()
+    anchor = Anchor(5, box_around(stack.picture_of(inside, stack.plane(5))))
+    cancelled = propagate(stack, [anchor], pool, SETTINGS, cancel=lambda: pool.network.embedded >= 8)
+    assert cancelled.reached == tuple(range(5, 12))
+    resumed = propagate(stack, [anchor], pool, SETTINGS, previous=cancelled)
+    assert resumed.reached == tuple(range(5, 17))
 
 
 def test_steps_yield_each_slice_once_it_is_known():
