@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink
 from SAMLiverTumorLib.panel.engine import Engine
 from SAMLiverTumorLib.panel.log import showStatus
@@ -61,8 +62,9 @@ class EditorPanel:
         weights = Weights(shared)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
+        self.doubt = Doubt(shared)
         # undo and redo have the keys of Segment Editor
-        actions = promptActions(self.prompts, self.segment, self.volume, shared)
+        actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
         self._shortcuts = Shortcuts(actions, widget)
         ui.liveCheckBox.connect("toggled(bool)", self._onOptions)
         ui.boxThroughCheckBox.connect("toggled(bool)", self._onOptions)
@@ -128,6 +130,7 @@ class EditorPanel:
             self.prompts.update()
             self.segment.update()
             self.volume.update()
+            self.doubt.update()
             showStatus(self._shared, self._missing() or self.segment.missing())
         finally:
             self._isUpdating = False
@@ -137,6 +140,7 @@ class EditorPanel:
         self.deactivate()
         self.prompts.close()
         self.slices.close()
+        self.doubt.close()
         self._observations.clear()
 
     def _applySettings(self) -> None:

@@ -8,6 +8,7 @@ import qt
 import slicer
 
 from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
@@ -49,12 +50,13 @@ class Panel:
         self.prompts = Prompts(shared, self.inputs.ensureSegment)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
+        self.doubt = Doubt(shared)
         self.evaluate = Evaluate(shared)
         self.log = Log(shared)
         self._applied = (self.model, self.inputs, self.slices, self.segment, self.evaluate)
-        self._updated = (self.inputs, self.model, self.prompts, self.segment, self.volume, self.evaluate)
+        self._updated = (self.inputs, self.model, self.prompts, self.segment, self.volume, self.doubt, self.evaluate)
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
-        actions = promptActions(self.prompts, self.segment, self.volume, shared)
+        actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
         self._shortcuts = Shortcuts({**actions, **undoing}, widget)
         engine.join(self)
         self.update()
@@ -101,7 +103,7 @@ class Panel:
         self.prompts.close()
         self._observations.clear()
         self._shared.parameters = None
-        for section in (self.inputs, self.slices, self.evaluate):
+        for section in (self.inputs, self.slices, self.evaluate, self.doubt):
             section.close()
 
     def update(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.mrml.nodes import BOX, boxFromNode, isDrawn
 from SAMLiverTumorLib.mrml.session import PromptSession
 from SAMLiverTumorLib.prompts import Prompts, on_plane
@@ -18,6 +19,18 @@ class PanelSession(PromptSession):
     def volume(self) -> Volume | None:
         """The chosen volume's voxels; None where there are none."""
         return self._selection.volume()
+
+    @property
+    def propagation(self) -> Propagation | None:
+        """How the segment's tumor was followed through the volume; None if it was not."""
+        current, source = self._selection.current, self._selection.source
+        return current.objectOn(source.key).propagation if current is not None and source is not None else None
+
+    @property
+    def segmentName(self) -> str:
+        """Name of the segment that is prompted; empty if none."""
+        segmentation = self.segmentationNode.GetSegmentation() if self.segmentationNode is not None else None
+        return segmentation.GetSegment(self.segmentId).GetName() if segmentation and self.segmentId else ""
 
     @property
     def waiting(self) -> int:

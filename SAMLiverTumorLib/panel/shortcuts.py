@@ -8,6 +8,7 @@ import qt
 import slicer.util
 
 from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
 from SAMLiverTumorLib.panel.shared import Shared
@@ -43,7 +44,9 @@ class Shortcuts:
         self._shortcuts = []
 
 
-def promptActions(prompts: Prompts, segment: Segment, volume: Volume, shared: Shared) -> dict[str, Callable[[], None]]:
+def promptActions(
+    prompts: Prompts, segment: Segment, volume: Volume, doubt: Doubt, shared: Shared
+) -> dict[str, Callable[[], None]]:
     """The keys of prompting, by which panel and effect work alike."""
     session, ui = shared.session, shared.ui
 
@@ -57,6 +60,7 @@ def promptActions(prompts: Prompts, segment: Segment, volume: Volume, shared: Sh
         "B": lambda: prompts.toggle(BOX),
         "A": lambda: session.accept() if session.canAccept else None,
         "F": lambda: volume.follow("both") if ui.followBothButton.enabled else None,
+        "N": doubt.goToNext,
         "Ctrl+Return": lambda: segment.segment() if ui.segmentButton.enabled else None,
         "Escape": escape,
     }

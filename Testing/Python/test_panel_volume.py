@@ -111,3 +111,48 @@ desktop.processEvents()
 assert (user.array(other) == drawn).all() and (user.array(segmentId) == whole).all()
 """
     )
+
+
+def test_uncertainty_lies_over_the_slices_until_it_is_switched_off(at_phantom):
+    at_phantom(
+        """
+assert not ui.uncertaintyButton.enabled and "Follow" in ui.uncertaintyButton.toolTip
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+ui.followBothButton.click()
+user.finish()
+before = user.array()
+assert ui.uncertaintyButton.enabled and not ui.uncertaintyButton.checked
+ui.uncertaintyButton.click()
+user.finish()
+nodes = {node.GetName(): node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
+doubt, probability = nodes["Liver tumor uncertainty"], nodes["Liver tumor probability"]
+composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+assert composites and all(each.GetForegroundVolumeID() == doubt.GetID() for each in composites)
+assert ui.uncertaintyButton.checked and (user.array() == before).all()
+inside_percent = slicer.util.arrayFromVolume(probability)
+assert 0.8 * before.sum() < (inside_percent >= 50).sum() < 1.2 * before.sum()
+ui.uncertaintyButton.click()
+assert not any(each.GetForegroundVolumeID() for each in composites) and not ui.uncertaintyButton.checked
+ui.uncertaintyButton.click()
+user.finish()
+assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == len(nodes), "the same volumes again"
+"""
+    )
+
+
+def test_the_next_best_slice_is_one_that_is_not_prompted(at_phantom):
+    at_phantom(
+        """
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+ui.followUpButton.click()
+user.finish()
+dark.network.sharpness = 1.0
+desktop.pressKeys("N")
+user.finish()
+k = session.view.index
+assert session.view.name == "axial" and k != 15, k
+assert ui.statusLabel.text.startswith(f"Axial slice {k}:"), ui.statusLabel.text
+"""
+    )
