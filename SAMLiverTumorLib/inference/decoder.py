@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from SAMLiverTumorLib.inference.parts import Part
-from SAMLiverTumorLib.models.bands import in_parallel, workers
+from SAMLiverTumorLib.models.bands import in_parallel
 
-# Image tokens whose masks are made at a time, so that what lies between stays in the processor's cache.
-_TOKENS = 512
+# Image tokens that a core takes at a time on a CPU, so that what lies between stays in its cache. The result does not
+# depend on the number of cores.
+_TOKENS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class Decoder:
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
         queries = tokens
-        for number, layer in enumerate(transformer.layers):
+        for layer in transformer.layers:
             if layer.skip_first_layer_pe:
                 queries = layer.self_attn(queries, queries, queries)
             else:
@@ -107,10 +108,7 @@ class Decoder:
             queries = queries + _to_image(layer.cross_attn_token_to_image, queries + tokens, keys_at, keys)
             queries = layer.norm2(queries)
             queries = layer.norm3(queries + layer.mlp(queries))
-            taken = _from_image(layer.cross_attn_image_to_token, keys_at, queries + tokens, queries)
-            # the first layer's keys are the picture's and stay; later ones are this call's own
-            keys = layer.norm4(keys + taken if number == 0 else taken.add_(keys))
-            keys_at = keys + image.places
+            keys, keys_at = _image_after(layer, keys, keys_at, image.places, queries + tokens, queries)
         queries = queries + _to_image(transformer.final_attn_token_to_image, queries + tokens, keys_at, keys)
         queries = transformer.norm_final_attn(queries)
         iou = decoder.iou_prediction_head(queries[:, 0])[:, wanted]
@@ -141,8 +139,19 @@ def _is_plain(decoder: nn.Module) -> bool:
     )
 
 
+def _chunks(keys: Tensor) -> list[slice]:
+    """Pieces of the image tokens (b, n, c) to work on one by one: all at once on a graphics card."""
+    n = keys.shape[1]
+    step = _TOKENS if keys.device.type == "cpu" else n
+    return [slice(start, start + step) for start in range(0, n, step)]
+
+
 def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tensor) -> Tensor:
-    """Attention of queries (b, t, c) to image tokens (b or 1, n, c); (b, t, c)."""
+    """Attention of queries (b, t, c) to image tokens (b or 1, n, c); (b, t, c).
+
+    The softmax over pieces is put together as in Milakov and Gimelshein, "Online normalizer calculation for
+    softmax", arXiv 1805.02867.
+    """
     b, t, c = queries.shape
     heads = attention.num_heads
     query = attention.q_proj(queries).reshape(b, t, heads, -1)
@@ -150,28 +159,52 @@ def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tens
     key_weight = attention.k_proj.weight.view(heads, width, c)
     # the key's bias adds the same to all of a query's scores, which the softmax takes out again
     seeking = torch.einsum("bthd,hdc->bthc", query, key_weight).reshape(b, t * heads, c) / math.sqrt(width)
-    weights = torch.softmax(seeking @ keys_at.transpose(1, 2), dim=-1)
-    mixed = (weights @ keys).view(b, t, heads, c)
-    value = torch.einsum("bthc,hdc->bthd", mixed, attention.v_proj.weight.view(heads, width, c))
+    chunks = _chunks(keys)
+    most = keys.new_empty(len(chunks), b, t * heads, 1)
+    total = torch.empty_like(most)
+    mixed = keys.new_empty(len(chunks), b, t * heads, c)
+
+    def work(number: int) -> None:
+        scores = seeking @ keys_at[:, chunks[number]].transpose(1, 2)
+        torch.amax(scores, dim=-1, keepdim=True, out=most[number])
+        weights = scores.sub_(most[number]).exp_()
+        torch.sum(weights, dim=-1, keepdim=True, out=total[number])
+        mixed[number] = weights @ keys[:, chunks[number]]
+
+    in_parallel(work, [(number,) for number in range(len(chunks))])
+    share = torch.exp(most - most.amax(dim=0))
+    mean = (mixed * share).sum(dim=0) / (total * share).sum(dim=0)
+    value = torch.einsum("bthc,hdc->bthd", mean.view(b, t, heads, c), attention.v_proj.weight.view(heads, width, c))
     return attention.out_proj(value.reshape(b, t, -1) + attention.v_proj.bias)
 
 
-def _from_image(attention: nn.Module, keys_at: Tensor, tokens_at: Tensor, tokens: Tensor) -> Tensor:
-    """Attention of image tokens (b or 1, n, c) to prompt tokens (b, t, c); (b, n, c)."""
+def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor, tokens_at: Tensor, tokens: Tensor):
+    """Image tokens (b, n, c) after they attended to prompt tokens (b, t, c), and with their places added."""
+    attention = layer.cross_attn_image_to_token
     b, t, c = tokens.shape
     heads = attention.num_heads
     key = attention.k_proj(tokens_at).reshape(b, t, heads, -1)
     width = key.shape[-1]
-    sought = torch.einsum("bthd,hdc->bhtc", key, attention.q_proj.weight.view(heads, width, c))
-    offset = torch.einsum("bthd,hd->bht", key, attention.q_proj.bias.view(heads, width))
     scale = 1.0 / math.sqrt(width)
-    # with the image tokens last the softmax runs over eight of them at once: a tenth of the time
-    scores = (sought * scale).reshape(b, heads * t, c) @ keys_at.transpose(1, 2)
-    scores = scores.view(b, heads, t, -1).add_((offset * scale)[..., None])
-    weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
+    sought = torch.einsum("bthd,hdc->bhtc", key * scale, attention.q_proj.weight.view(heads, width, c))
+    sought = sought.reshape(b, heads * t, c)
+    offset = torch.einsum("bthd,hd->bht", key * scale, attention.q_proj.bias.view(heads, width))[..., None]
     value = attention.v_proj(tokens).reshape(b, t, heads, width)
     given = torch.einsum("bthd,chd->bhtc", value, attention.out_proj.weight.view(c, heads, width))
-    return (weights @ given.reshape(b, heads * t, c)).add_(attention.out_proj.bias)
+    given = given.reshape(b, heads * t, c)
+    after = keys.new_empty(b, *keys.shape[1:])
+    after_at = torch.empty_like(after)
+
+    def work(chunk: slice) -> None:
+        # with the image tokens last the softmax runs over eight of them at once: a tenth of the time
+        scores = (sought @ keys_at[:, chunk].transpose(1, 2)).view(b, heads, t, -1).add_(offset)
+        weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
+        attended = (weights @ given).add_(attention.out_proj.bias).add_(keys[:, chunk])
+        after[:, chunk] = layer.norm4(attended)
+        torch.add(after[:, chunk], places[:, chunk], out=after_at[:, chunk])
+
+    in_parallel(work, [(chunk,) for chunk in _chunks(keys)])
+    return after, after_at
 
 
 def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[int, int]) -> Tensor:
@@ -186,19 +219,13 @@ def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[in
     weight2, bias2 = _as_linear(second)
     logits = keys.new_empty(b, n, 16, heads.shape[1])
 
-    def work(picture: int, start: int) -> None:
-        x = F.linear(keys[picture, start : start + _TOKENS], weight1, bias1).view(-1, 4, first.out_channels)
+    def work(picture: int, chunk: slice) -> None:
+        x = F.linear(keys[picture, chunk], weight1, bias1).view(-1, 4, first.out_channels)
         x = torch.ops.aten.gelu_(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
         x = torch.ops.aten.gelu_(F.linear(x, weight2, bias2)).view(-1, 16, second.out_channels)
-        logits[picture, start : start + _TOKENS] = x @ heads[picture].T
+        logits[picture, chunk] = x @ heads[picture].T
 
-    items = [(picture, start) for picture in range(b) for start in range(0, n, _TOKENS)]
-    if keys.device.type == "cpu":
-        with workers():
-            in_parallel(work, items)
-    else:
-        for item in items:
-            work(*item)
+    in_parallel(work, [(picture, chunk) for picture in range(b) for chunk in _chunks(keys)])
     rows, columns = size
     # (row, column, half of the row, of the column, quarter of the row, of the column, mask)
     logits = logits.view(b, rows, columns, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)

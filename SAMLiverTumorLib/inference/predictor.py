@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
 from SAMLiverTumorLib.inference.parts import GRID, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_prompts
+from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ class Predictor:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
             return embedding
 
-        with cancelled_by(cancel):
+        with cancelled_by(cancel), self._cores():
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()
@@ -160,7 +162,9 @@ class Predictor:
         self.encoded += 1
         encoder = self.model.image_encoder
         scale = info.input_size // GRID
-        features = encoder(picture) if part is None else encoder.encode_part(part.of(picture, scale))
+        # graphics cards have hardware for half precision, which embeddings are rounded to in any case
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            features = encoder(picture) if part is None else encoder.encode_part(part.of(picture, scale))
         return Embedding(features.half(), geometry, part)
 
     @torch.inference_mode()
@@ -178,6 +182,14 @@ class Predictor:
     @torch.inference_mode()
     def predict_batch(self, embedding: Embedding, batch: Sequence[PlanePrompts]) -> list[Prediction]:
         """As `predict`, several sets of prompts for one picture; those of one form are decoded together."""
+        with self._cores():
+            return self._predict_batch(embedding, batch)
+
+    def _cores(self) -> AbstractContextManager:
+        """Share work out among cores in large pieces: operation by operation they would wait for each other."""
+        return workers() if self.model.device.type == "cpu" else nullcontext()
+
+    def _predict_batch(self, embedding: Embedding, batch: Sequence[PlanePrompts]) -> list[Prediction]:
         forms = defaultdict(list)
         for number, prompts in enumerate(batch):
             check_prompts(prompts, self.model.info)

@@ -78,7 +78,7 @@ class Attention(nn.Module):
         # Along the last axis lie, head by head, that head's query, key and value.
         qkv = self.qkv(self.norm(windows)).reshape(n, positions, self.heads, -1).transpose(1, 2)
         query, key, value = qkv.chunk(3, dim=-1)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias())
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias().to(query.dtype))
         return self.proj(mixed.transpose(1, 2).reshape(n, positions, dim))
 
     def train(self, mode: bool = True) -> Attention:

@@ -1,0 +1,44 @@
+"""Memory of one session with a long volume, in a process of its own: prints one JSON object, bytes by stage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.speed_scene import SceneClick, box_through, peak_bytes, phantom, present_bytes
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.segment import Settings, segment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measure(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[str, int | None]:
+    """Run `stages` in another process; bytes by stage."""
+    arguments = [str(slices), str(edge), ",".join(map(str, boxes)), model]
+    folders = [str(ROOT), str(ROOT / "Testing")]
+    program = f"import sys; sys.path[:0] = {folders!r}; import bench.speed_memory as memory; memory.main()"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def stages(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[str, int | None]:
+    """Memory after each stage, and the peak; nothing is kept on the disk."""
+    pool = PredictorPool(confirm=lambda question: True, disk=None)
+    found = {"network loaded": pool.predictor(model) and present_bytes()}
+    volume = phantom(slices, edge)
+    found["volume made"] = present_bytes()
+    SceneClick(volume, pool, model).click()
+    found["volume in a scene, one click"] = present_bytes()
+    found["peak, one click"] = peak_bytes()
+    for count in boxes:
+        segment(volume, box_through(volume, count), pool, Settings(model=model))
+        found[f"peak, box over {count} slices"] = peak_bytes()
+    return found
+
+
+def main() -> None:
+    """Arguments: slices, edge, slices of the boxes with commas, model."""
+    slices, edge, boxes, model = sys.argv[1:]
+    print(json.dumps(stages(int(slices), int(edge), tuple(int(n) for n in boxes.split(",")), model)))

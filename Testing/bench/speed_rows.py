@@ -1,0 +1,206 @@
+"""The rows of the table of speeds, each measured by contenders that take turns."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.speed_plain import sam_predictor
+from bench.speed_scene import SceneClick, box_through, phantom, tumor_box
+from bench.speed_timing import Times, count_flops, matrix_product, take_turns
+from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
+from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.predictor import Predictor
+from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.plane import slice_plane
+
+PLAIN = "segment-anything's SamPredictor"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    :param name: what was done.
+    :param ours: seconds of ours.
+    :param others: seconds of what it is compared with, by name; "estimate" in the name says that it was not run whole.
+    :param limit_s: seconds that the arithmetic takes at this machine's rate of matrix products.
+    :param notes: other figures, by name.
+    """
+
+    name: str
+    ours: Times
+    others: dict[str, Times | float] = field(default_factory=dict)
+    limit_s: float | None = None
+    notes: dict[str, float | int | str] = field(default_factory=dict)
+
+    def ratios(self) -> dict[str, float]:
+        """Ours over each of the others, by name; medians."""
+        known = {name: times.median if isinstance(times, Times) else times for name, times in self.others.items()}
+        if self.limit_s is not None:
+            known["arithmetic limit"] = self.limit_s
+        return {name: self.ours.median / seconds for name, seconds in known.items()}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    edge: int = 512
+    lengths: tuple[int, int] = (100, 800)
+    box_slices: int = 60
+    runs: int = 7
+    clicks: int = 30
+
+
+class Bench:
+    """Measures rows with MobileSAM, whose encoder the plain way shares, on a phantom's slices."""
+
+    def __init__(self, size: Size, model: str = "mobile-sam", device: str = "cpu", folder: Path | None = None) -> None:
+        self.size, self.model = size, model
+        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None)
+        self.predictor: Predictor = self.pool.predictor(model)
+        self._folder = Path(folder or tempfile.mkdtemp(prefix="sam-liver-tumor-bench-"))
+        self.volume = phantom(size.lengths[0], size.edge)
+        plane = slice_plane(self.volume, "axial", size.lengths[0] // 2)
+        self.rgb, self.spacing = plane_to_rgb(self.volume, plane, PRESETS["liver"]), plane.spacing[1::-1]
+        self.prompts = tumor_box(self.volume)
+
+    def encode(self) -> list[Row]:
+        """Rows of the encoder: full and fast quality, the plain way, the limit."""
+        predictor, sam = self.predictor, sam_predictor(self.predictor.model)
+        geometry = predictor.embed(self.rgb, self.spacing).geometry
+        part = predictor.embed(self.rgb, self.spacing, around=self.prompts).part
+        multiply, flops = matrix_product(predictor.model.device)
+        times = take_turns(
+            {
+                "full": lambda: predictor._encode(self.rgb, geometry, None),
+                "fast": lambda: predictor._encode(self.rgb, geometry, part),
+                "plain": lambda: sam.set_image(self.rgb),
+                "matrix product": lambda: [multiply() for _ in range(4)],
+            },
+            self.size.runs,
+        )
+        rate = 4 * flops / times["matrix product"].median
+        side = predictor.model.info.input_size
+        image = torch.zeros(1, 3, side, side, device=predictor.model.device)
+        work = count_flops(lambda: sam.model.image_encoder(image))
+        masks, _, _ = sam.predict(box=_in_sams_pixels(self.prompts.box, side / self.size.edge), multimask_output=False)
+        mask = predictor.predict(predictor.embed(self.rgb, self.spacing), self.prompts).mask
+        self.rate = rate
+        agreement = 2 * np.count_nonzero(mask & masks[0]) / (np.count_nonzero(mask) + np.count_nonzero(masks[0]))
+        notes = {"GFLOP": work / 1e9, "matrix product GFLOP/s": rate / 1e9, "Dice with the plain way's mask": agreement}
+        notes["ours GFLOP/s"] = work / times["full"].median / 1e9
+        share = f"{part.size} of 64" if part else "whole"
+        return [
+            Row("encode one slice, full quality", times["full"], {PLAIN: times["plain"]}, work / rate, notes),
+            Row("encode one slice, fast", times["fast"], {"full quality": times["full"]}, None, {"edge": share}),
+        ]
+
+    def decode(self) -> list[Row]:
+        """One prompt, and eight at once, on an encoded picture."""
+        predictor, sam = self.predictor, sam_predictor(self.predictor.model)
+        sam.set_image(self.rgb)
+        embedding = predictor.embed(self.rgb, self.spacing)
+        box = _in_sams_pixels(self.prompts.box, predictor.model.info.input_size / self.size.edge)
+        eight = [tumor_box(self.volume, grow=n) for n in range(8)]
+        times = take_turns(
+            {
+                "one": lambda: predictor.predict(embedding, self.prompts),
+                "eight": lambda: predictor.predict_batch(embedding, eight),
+                "plain": lambda: sam.predict(box=box, multimask_output=False),
+            },
+            self.size.clicks,
+        )
+        sparse, dense = sam.model.prompt_encoder(points=None, boxes=torch.zeros(1, 4, device=sam.device), masks=None)
+        places = sam.model.prompt_encoder.get_dense_pe()
+        work = count_flops(lambda: sam.model.mask_decoder(sam.features, places, sparse, dense, multimask_output=False))
+        return [
+            Row("decode one prompt, cached", times["one"], {PLAIN: times["plain"]}, work / self.rate),
+            Row("decode eight prompts, cached", times["eight"], {"eight times one": 8 * times["one"].median}),
+        ]
+
+    def clicks(self) -> list[Row]:
+        """Click to changed segment in the scene, on a short and on a long volume."""
+        scenes = {
+            length: SceneClick(phantom(length, self.size.edge), self.pool, self.model) for length in self.size.lengths
+        }
+        times = take_turns({str(length): scene.click for length, scene in scenes.items()}, self.size.clicks)
+        short, long = (times[str(length)] for length in self.size.lengths)
+        name = "click to changed segment, {0} x {0} x {1}"
+        return [
+            Row(name.format(self.size.edge, self.size.lengths[0]), short),
+            Row(name.format(self.size.edge, self.size.lengths[1]), long, {f"{self.size.lengths[0]} slices": short}),
+        ]
+
+    def first_mask(self, encode: Row, decode: Row) -> list[Row]:
+        """A fresh volume to its first mask."""
+        volumes = iter([phantom(self.size.lengths[0], self.size.edge, seed) for seed in range(1, self.size.runs + 2)])
+
+        def open_and_prompt() -> None:
+            volume = next(volumes)
+            segment(volume, box_through(volume, 1), self._fresh_pool(), Settings(model=self.model))
+
+        times = take_turns({"ours": open_and_prompt}, self.size.runs)["ours"]
+        one = encode.ours.median + decode.ours.median
+        every = self.size.lengths[0] * encode.others[PLAIN].median + decode.others[PLAIN].median
+        name = f"opening {self.size.lengths[0]} slices to first mask"
+        return [Row(name, times, {"1 encode + 1 decode": one, "every slice first, the plain way (estimate)": every})]
+
+    def box(self, encode: Row, decode: Row) -> list[Row]:
+        """One box through many slices; again; and after a new start."""
+        volume, slices = self.volume, self.size.box_slices
+        prompts, settings = box_through(volume, slices), Settings(model=self.model)
+        predictor, runs = self.predictor, max(self.size.runs // 3, 1)
+        disk = DiskCache(self._folder / "embeddings")
+        encoded: dict[str, int] = {}
+
+        def counted(name: str, pool: PredictorPool) -> None:
+            before = pool.predictor(self.model).encoded
+            segment(volume, prompts, pool, settings)
+            encoded[name] = pool.predictor(self.model).encoded - before
+
+        def first() -> None:
+            disk.clear()
+            counted("first", self._fresh_pool(disk))
+
+        def encode_all() -> None:
+            geometry = predictor.embed(self.rgb, self.spacing).geometry
+            for _ in range(slices):
+                predictor._encode(self.rgb, geometry, None)
+
+        kept = self._fresh_pool()
+        segment(volume, prompts, kept, settings)
+        contenders: dict[str, Callable[[], None]] = {
+            "encode": encode_all,
+            "first": first,
+            "reopened": lambda: counted("reopened", self._fresh_pool(disk)),
+            "again": partial(counted, "again", kept),
+        }
+        times = take_turns(contenders, runs, warm=False)
+        plain = slices * (encode.others[PLAIN].median + decode.others[PLAIN].median)
+        others = {f"{slices} x encode": times["encode"], f"{slices} x plain (encode + decode) (estimate)": plain}
+        again = {"the first time": times["first"]}
+        return [
+            Row(f"box over {slices} slices", times["first"], others, None, {"encodes": encoded["first"]}),
+            Row("the same again", times["again"], again, None, {"encodes": encoded["again"]}),
+            Row("the same after a new start", times["reopened"], again, None, {"encodes": encoded["reopened"]}),
+        ]
+
+    def _fresh_pool(self, disk: DiskCache | None = None) -> PredictorPool:
+        """A pool as a new session has, but for the weights, which are loaded already."""
+        pool = PredictorPool(disk=disk)
+        pool._predictors[self.model] = Predictor(self.predictor.model, pool.cache)
+        return pool
+
+
+def _in_sams_pixels(box: tuple[float, float, float, float], scale: float) -> np.ndarray:
+    """The same box for SamPredictor, which adds its half pixel after scaling to the input and not before."""
+    return np.asarray(box) + 0.5 - 0.5 / scale
