@@ -89,3 +89,16 @@ def ras_of(volume, k, j, i):
 def dice(a, b):
     """Dice of two masks, not both empty."""
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def ladder(radii, centers=None, shades=None):
+    """A tumor of discs on slices 5, 6, ...; their radii, centers (j, i) and greys."""
+    k, j, i = np.indices((30, 40, 44))
+    array = np.full(k.shape, 160, np.uint8)
+    inside = np.zeros(k.shape, bool)
+    for n, radius in enumerate(radii):
+        cj, ci = centers[n] if centers else (20, 22)
+        disc = (k == 5 + n) & (np.hypot(j - cj, i - ci) <= radius)
+        inside |= disc
+        array[disc] = shades[n] if shades else 80
+    return Volume(array, np.diag([-1.0, -1.0, 2.0, 1.0]), "ladder"), inside

