@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -124,7 +125,16 @@ def load_registry(path: Path | None = None) -> dict[str, ModelInfo]:
     :param path: a file in the form of `models.json`; None for the one of this package.
     :raises ModelError: the file cannot be read, or an entry is malformed.
     """
-    path = Path(path) if path is not None else REGISTRY_PATH
+    return dict(_published()) if path is None else _read(Path(path))
+
+
+@cache
+def _published() -> dict[str, ModelInfo]:
+    # the panel asks several times with each of its updates
+    return _read(REGISTRY_PATH)
+
+
+def _read(path: Path) -> dict[str, ModelInfo]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, choose_model
+from SAMLiverTumorLib.inference.quiet_import import import_torch_quietly
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 
@@ -68,6 +69,8 @@ class PanelPool:
         if self._pool is None:
             self._pool = PredictorPool(store=self.store, device=self._device)
         try:
+            if not self._isComplete:
+                import_torch_quietly()
             predictor = self._pool.predictor(model)
         except (ImportError, OSError) as error:
             raise ModelError(f"PyTorch or segment-anything cannot be loaded, reinstall them: {error}") from error

@@ -76,6 +76,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         painter.setPen(self.palette.buttonText().color())
         middle = QtCore.Qt.AlignmentFlag.AlignVCenter | QtCore.Qt.AlignmentFlag.AlignLeft
         painter.drawText(bar.adjusted(24, 0, 0, 0), middle, self.text)
+        painter.end()
 
 
 class ctkPathLineEdit(qt.QWidget):

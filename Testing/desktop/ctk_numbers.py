@@ -155,3 +155,4 @@ class _RangeBar(QtWidgets.QWidget):
         painter.fillRect(QtCore.QRectF(start, middle - 2, end - start, 4), self.palette.highlight())
         for position in (start, end):
             painter.fillRect(QtCore.QRectF(position, middle - 7, 7, 14), self.palette.dark())
+        painter.end()
