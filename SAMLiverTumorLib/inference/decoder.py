@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SAMLiverTumorLib.inference.parts import Part
 from SAMLiverTumorLib.models.bands import in_parallel
 
 # Image tokens that a core takes at a time on a CPU, so that what lies between stays in its cache. The result does not
@@ -31,14 +30,12 @@ class ImageSide:
     :param keys_at: the same with their places added.
     :param places: positional encoding (1, n, c).
     :param features: the embedding (1, c, rows, columns) itself.
-    :param part: which positions of the whole picture they are; None for all.
     """
 
     keys: Tensor
     keys_at: Tensor
     places: Tensor
     features: Tensor
-    part: Part | None = None
 
 
 class Decoder:
@@ -53,13 +50,12 @@ class Decoder:
         self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
         self._places: Tensor | None = None
 
-    def image_side(self, features: Tensor, part: Part | None = None) -> ImageSide:
-        """Prepare a picture's embedding (1, c, rows, columns), or the part of it that was encoded."""
+    def image_side(self, features: Tensor) -> ImageSide:
+        """Prepare a picture's embedding (1, c, rows, columns)."""
         if self._places is None or self._places.device != features.device:
-            self._places = self.prompt_encoder.get_dense_pe()
-        places = _tokens(self._places if part is None else part.of(self._places))
+            self._places = _tokens(self.prompt_encoder.get_dense_pe())
         keys = _tokens(features) + self.prompt_encoder.no_mask_embed.weight
-        return ImageSide(keys, keys + places, places, features, part)
+        return ImageSide(keys, keys + self._places, self._places, features)
 
     def decode(
         self,
@@ -73,17 +69,13 @@ class Decoder:
 
         :param points: coordinates (b, p, 2) in input pixels and labels (b, p).
         :param boxes: (b, 4) corners in input pixels.
-        :param masks: (b, 1, 256, 256) logits of the whole picture.
+        :param masks: (b, 1, 256, 256) logits.
         :param ambiguous: three masks for each prompt instead of one.
-        :return: logits (b, m, 256, 256) and IoU (b, m); of a part, the part's logits.
+        :return: logits (b, m, 256, 256) and IoU (b, m).
         """
-        if masks is not None and image.part is not None:
-            masks = image.part.of(masks, 4)
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=masks)
         if torch.is_grad_enabled() or not _is_plain(self.mask_decoder):
-            places = image.places.transpose(1, 2).reshape(image.features.shape)
-            if masks is None:  # the same vector everywhere
-                dense = dense[..., : image.features.shape[-2], : image.features.shape[-1]]
+            places = self.prompt_encoder.get_dense_pe()
             return self.mask_decoder(image.features, places, sparse, dense, multimask_output=ambiguous)
         keys, keys_at = image.keys, image.keys_at
         if masks is not None:

@@ -1,7 +1,10 @@
-"""Which part of a picture to encode when only what lies around the prompts is wanted.
+"""Fast quality: which part of a picture to encode in full, where only what lies around the prompts is wanted.
 
-TinyViT looks at windows and small neighborhoods only, so a part's embedding is nearly the same piece of the whole
-picture's. The decoder is given the piece with its places in the whole: nothing moves, nothing is rescaled.
+MobileSAM's encoder looks at windows and small neighborhoods, so the embedding of a part is nearly that piece of the
+whole picture's. The piece is set into an embedding of the whole picture at a fifth of the resolution, without which
+the decoder loses its bearings: over 38 boxes on six LiTS cases the mean Dice was 0.753 in full, 0.740 so, and 0.676
+with the piece alone. LiteMedSAM, trained at a quarter of the resolution, does need its surroundings (0.88 in full,
+0.74 with 28 of 64 positions): it always sees the whole picture.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ GRID = 64
 # Corners lie on TinyViT's attention windows (7 positions), as they do in the whole picture; prompts that lie near
 # each other, and neighboring slices, so also share their part.
 _STEP = 7
-# Positions along a part's edge, whole windows: 21 of 64 are 0.11 of the whole picture's arithmetic.
+# Positions along a part's edge, whole windows. 21 of 64 and the surroundings are 0.15 of the whole's arithmetic.
 _SIZES = (21, 28, 35, 42)
 # Positions of surroundings wanted around the prompts.
 _MARGIN = 3
+
+SURROUNDINGS = 12
+"""Positions along the edge of the embedding that a part is set into, before it is enlarged to `GRID`."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
-from SAMLiverTumorLib.inference.parts import GRID, Part, part_around
+from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_prompts
 from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts
@@ -38,25 +38,21 @@ _STABILITY_OFFSET = 1.0
 
 # Goes into the disk cache's keys; to be raised whenever the same picture and weights give another embedding.
 _ENCODING = 1
-# Logit beyond the part of a picture that was encoded: as sure a "no" as networks give.
-_BEYOND = -20.0
 # Pictures whose side of decoding is kept; each takes 8 MiB.
 _PREPARED = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A picture, or a part of it, after the image encoder.
+    """A picture after the image encoder.
 
-    :param packed: float16 tensor (1, 256, rows, columns) on the model's device. All embeddings are rounded so, the
+    :param packed: float16 tensor (1, 256, 64, 64) on the model's device. All embeddings are rounded so, the
         fresh ones too: a mask does not depend on whether its picture was encoded now or came from the disk.
     :param geometry: where the picture lies in the network's input.
-    :param part: which positions of the whole picture's 64 x 64 these are; None for all.
     """
 
     packed: torch.Tensor
     geometry: InputGeometry
-    part: Part | None = None
 
     @property
     def features(self) -> torch.Tensor:
@@ -108,6 +104,11 @@ class Predictor:
         self._prepared: OrderedDict[Embedding, ImageSide] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def encodes_parts(self) -> bool:
+        """Whether `embed` makes use of `around`."""
+        return getattr(self.model.image_encoder, "bears_parts", False)
+
     def embed(
         self,
         rgb: np.ndarray,
@@ -121,22 +122,23 @@ class Predictor:
         :param spacing: millimeters per pixel along (rows, columns); pictures with oblong pixels reach the
             network in their true proportions.
         :param cancel: asked before every layer of the encoder.
-        :param around: encode only what lies around these prompts, where that is less and the network allows it.
+        :param around: encode in full only what lies around these prompts, where that saves work and the network
+            bears it.
         :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
         info = self.model.info
         geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
         part = None
-        if around is not None and hasattr(self.model.image_encoder, "encode_part"):
+        if around is not None and self.encodes_parts:
             part = part_around(around, geometry)
         key = picture_key(rgb, spacing, self.model.sha256)
         if part is not None:
-            key = f"{key} {part.row} {part.column} {part.size}"
+            key = f"{key} {part.row} {part.column} {part.size} {SURROUNDINGS}"
 
         def make() -> Embedding:
             disk = self.cache.disk
             if disk is not None and (kept := disk.get(f"{_ENCODING} {key}")) is not None:
-                return Embedding(torch.tensor(kept, device=self.model.device), geometry, part)
+                return Embedding(torch.tensor(kept, device=self.model.device), geometry)
             embedding = self._encode(rgb, geometry, part)
             if disk is not None:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
@@ -148,8 +150,26 @@ class Predictor:
     @torch.inference_mode()
     def _encode(self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None) -> Embedding:
         info, device = self.model.info, self.model.device
+        encoder = self.model.image_encoder
+        self.encoded += 1
+        # graphics cards have hardware for half precision, which embeddings are rounded to in any case
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            picture = self._input(rgb, geometry, info.input_size)
+            if part is None:
+                features = encoder(picture)
+            else:
+                pixels = info.input_size // GRID
+                coarse = encoder.encode_part(self._input(rgb, geometry, SURROUNDINGS * pixels))
+                features = functional.interpolate(coarse.float(), (GRID, GRID), mode="bilinear")
+                part.of(features)[:] = encoder.encode_part(part.of(picture, pixels))
+        return Embedding(features.half(), geometry)
+
+    def _input(self, rgb: np.ndarray, geometry: InputGeometry, edge: int) -> torch.Tensor:
+        """The picture as the network wants it, float32 (1, 3, edge, edge)."""
+        info, device = self.model.info, self.model.device
         picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
-        picture = resize_picture(picture, geometry.resized)
+        rows, columns = (max(1, round(side * edge / geometry.input_size)) for side in geometry.resized)
+        picture = resize_picture(picture, (rows, columns))
         if info.normalization == "unit":
             low, high = picture.min(), picture.max()
             picture = (picture - low) / torch.clamp(high - low, min=1e-8)
@@ -157,15 +177,7 @@ class Predictor:
             mean = torch.tensor(_IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
             std = torch.tensor(_IMAGENET_STD, device=device).view(1, 3, 1, 1)
             picture = (picture - mean) / std
-        rows, columns = geometry.resized
-        picture = functional.pad(picture, (0, info.input_size - columns, 0, info.input_size - rows))
-        self.encoded += 1
-        encoder = self.model.image_encoder
-        scale = info.input_size // GRID
-        # graphics cards have hardware for half precision, which embeddings are rounded to in any case
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            features = encoder(picture) if part is None else encoder.encode_part(part.of(picture, scale))
-        return Embedding(features.half(), geometry, part)
+        return functional.pad(picture, (0, edge - columns, 0, edge - rows))
 
     @torch.inference_mode()
     def predict(self, embedding: Embedding, prompts: PlanePrompts) -> Prediction:
@@ -207,7 +219,7 @@ class Predictor:
             if embedding in self._prepared:
                 self._prepared.move_to_end(embedding)
                 return self._prepared[embedding]
-        image = self._decoder.image_side(embedding.features, embedding.part)
+        image = self._decoder.image_side(embedding.features)
         with self._lock:
             self._prepared[embedding] = image
             while len(self._prepared) > _PREPARED:
@@ -239,10 +251,6 @@ class Predictor:
     @staticmethod
     def _prediction(logits: torch.Tensor, iou: float, embedding: Embedding) -> Prediction:
         logits = logits.float()
-        if embedding.part is not None:
-            whole = logits.new_full((4 * GRID, 4 * GRID), _BEYOND)
-            embedding.part.of(whole, 4)[:] = logits
-            logits = whole
         full = _to_picture(logits, embedding.geometry)
         return Prediction(
             mask=full > 0.0,

@@ -41,7 +41,8 @@ class Settings:
     :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
     :param window: intensity window; None takes the one the model does best with.
     :param channels: see `image.window.plane_to_rgb`.
-    :param quality: "full", or "fast" to encode only what lies around a slice's prompts where the network allows it.
+    :param quality: "full", or "fast" to encode in full only what lies around a slice's prompts. MobileSAM is then six
+        times as fast; for other models it is the same as "full".
     """
 
     model: str = AUTO
@@ -199,13 +200,13 @@ def embed_slice(
 ) -> None:
     """Encode a plane ahead of its prompts, so that `segment_slice` finds it in the cache.
 
-    In fast quality nothing is encoded: which part of the plane will be wanted only its prompts say.
+    Nothing is encoded where fast quality encodes a part: which one, only the plane's prompts will say.
 
     :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
     """
-    if settings.quality == "fast":
-        return
     predictor = pool.predictor(choose_model(settings.model, kinds))
+    if settings.quality == "fast" and predictor.encodes_parts:
+        return
     _embed(volume, plane, predictor, settings, cancel)
 
 

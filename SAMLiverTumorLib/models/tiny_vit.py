@@ -67,6 +67,8 @@ class TinyViT(nn.Module):
         settings = _VARIANTS[variant]
         self.variant = variant
         self.input_size = settings.input_size
+        self.bears_parts = variant == "mobile-sam"
+        """Whether a part's embedding is good for segmenting; see `inference/parts.py` for the figures."""
         self.patch_embed = _Stem(settings.stem_kernel, settings.stem_stride)
         self.layers = nn.ModuleList(_Stage(n) for n in range(len(_DEPTHS)))
         if settings.classifier:
@@ -247,7 +249,8 @@ class _AttentionBlock(nn.Module):
             out[:, start:stop] = self.mlp(part).add_(part)
 
         parts = bands(rows, 3 * columns * dim, self.window)
-        in_parallel(attend, [(*band, *side) for band in parts for side in ((0, half), (half, columns))])
+        sides = [(0, half), (half, columns)] if half < columns else [(0, columns)]
+        in_parallel(attend, [(*band, *side) for band in parts for side in sides])
         in_parallel(finish, bands(rows, columns * dim * EXPANSION))
         return out
 

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.inference.decoder import Decoder
-from SAMLiverTumorLib.inference.parts import Part
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -90,22 +89,6 @@ def test_exchanged_layers_run_as_they_are(mobile_sam, features):
         attention.q_proj = plain
     assert (after - expected).abs().max() <= 1e-4
     assert (after - before).abs().max() > 1e-2
-
-
-@torch.inference_mode()
-def test_a_part_has_its_places_in_the_whole_picture(decoder, mobile_sam, features):
-    part = Part(7, 21, 24)
-    box = torch.tensor([[400.0, 200.0, 600.0, 350.0]])
-    for mask in (None, MASK):
-        sparse, dense = mobile_sam.prompt_encoder(points=None, boxes=box, masks=mask)
-        place = mobile_sam.prompt_encoder.get_dense_pe()
-        expected, _ = mobile_sam.mask_decoder(
-            features[..., 7:31, 21:45], place[..., 7:31, 21:45], sparse, dense[..., 7:31, 21:45], multimask_output=False
-        )
-        image = decoder.image_side(features[..., 7:31, 21:45], part)
-        logits, _ = decoder.decode(image, None, box, mask, False)
-        assert logits.shape == (1, 1, 96, 96)
-        assert (logits - expected).abs().max() <= 1e-3
 
 
 def test_prompts_decoded_together_are_decoded_as_if_alone_and_in_order(pool):

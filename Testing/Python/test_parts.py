@@ -13,6 +13,7 @@ from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.parts import Part, part_around
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.inference.segment import Settings, embed_slice, segment_slice
+from SAMLiverTumorLib.models.tiny_vit import TinyViT
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -62,7 +63,7 @@ class Bright(nn.Module):
 
     def __init__(self, pixels):
         super().__init__()
-        self.pixels, self.seen = pixels, []
+        self.pixels, self.seen, self.bears_parts = pixels, [], True
 
     def forward(self, images):
         return self.encode_part(images)
@@ -76,7 +77,7 @@ class Bright(nn.Module):
 class Threshold:
     """A decoder whose mask is where the picture is bright."""
 
-    def image_side(self, features, part=None):
+    def image_side(self, features):
         return features[:, :1]
 
     def decode(self, image, points, boxes, masks, ambiguous):
@@ -101,18 +102,26 @@ def test_the_mask_of_a_part_is_the_whole_pictures_to_the_pixel(predictor, shape)
     whole = predictor.predict(predictor.embed(rgb, (0.8, 0.8)), prompts)
     embedding = predictor.embed(rgb, (0.8, 0.8), around=prompts)
     part = predictor.predict(embedding, prompts)
-    assert predictor.model.image_encoder.seen == [(256, 256), (84, 84)]
-    geometry, here = embedding.geometry, embedding.part
+    assert predictor.model.image_encoder.seen == [(256, 256), (48, 48), (84, 84)]
+    here = part_around(prompts, embedding.geometry)
     uv = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
-    places = (geometry.to_input(uv) + 0.5) / 4
+    places = (embedding.geometry.to_input(uv) + 0.5) / 4
     # half a position inside its edges, where bilinear samples reach beyond it
     inside = ((places > (here.column + 0.5, here.row + 0.5)) & (places < np.add((here.column, here.row), 20.5))).all(-1)
-    outside = ((places < (here.column, here.row)) | (places > np.add((here.column, here.row), 21))).any(-1)
     assert 0.05 < inside.mean() < 0.3
     assert np.array_equal(part.logits[inside], whole.logits[inside])
     assert 0.2 < part.mask[inside].mean() < 0.8
-    assert not part.mask[outside & (places < (here.column - 1, here.row - 1)).any(-1)].any()
-    assert part.low_resolution.shape == (1, 256, 256)
+    assert not np.array_equal(part.logits, whole.logits)
+
+
+def test_beyond_the_part_the_picture_is_seen_in_less_detail_but_in_its_place(predictor):
+    rgb = np.zeros((512, 512, 3), np.uint8)
+    rgb[:, 256:] = 255
+    prompts = PlanePrompts(box=(40, 40, 70, 70))
+    mask = predictor.predict(predictor.embed(rgb, (0.8, 0.8), around=prompts), prompts).mask
+    # one position of the coarse embedding is 43 pixels
+    assert not mask[:, : 256 - 43].any()
+    assert mask[:, 256 + 43 :].all()
 
 
 def test_neighboring_prompts_share_a_parts_embedding_and_the_whole_is_another(predictor):
@@ -120,24 +129,25 @@ def test_neighboring_prompts_share_a_parts_embedding_and_the_whole_is_another(pr
     first = predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=(250, 200, 300, 240)))
     assert predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=(253, 203, 303, 243))) is first
     assert predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=(50, 400, 80, 440))) is not first
-    assert predictor.embed(rgb, (0.8, 0.8)).part is None
+    predictor.embed(rgb, (0.8, 0.8))
     assert predictor.encoded == 3
 
 
-def test_an_encoder_that_knows_no_parts_encodes_the_whole(predictor):
-    whole = Predictor(replace(predictor.model, image_encoder=nn.Sequential(predictor.model.image_encoder)))
-    assert whole.embed(np.zeros((64, 64, 3), np.uint8), (1, 1), around=PlanePrompts(box=(3, 3, 9, 9))).part is None
+@pytest.mark.parametrize("encoder", [nn.Sequential(Bright(4)), TinyViT("lite-medsam").eval()])
+def test_an_encoder_that_does_not_bear_parts_encodes_the_whole(lite_medsam, encoder):
+    predictor = Predictor(replace(lite_medsam, image_encoder=encoder))
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    assert predictor.embed(rgb, (1, 1), around=PlanePrompts(box=(3, 3, 9, 9))) is predictor.embed(rgb, (1, 1))
 
 
-@pytest.mark.parametrize("model", ["lite-medsam", "mobile-sam"])
-def test_fast_quality_finds_a_real_tumor_as_well_as_full_quality(sample, pool, model):
+def test_fast_quality_finds_a_real_tumor_as_well_as_full_quality(sample, pool):
     volume, labels = sample
     plane = slice_plane(volume, "axial", 73)
     seen = PlanePrompts(box=(38.5, 29.5, 69.5, 63.5))
     tumor = np.zeros(labels.shape, bool)
     tumor[73, 65:96, 59:87] = labels[73, 65:96, 59:87] == 2
     full, fast = (
-        segment_slice(volume, plane, seen, pool, Settings(model=model, quality=quality)).mask.full()
+        segment_slice(volume, plane, seen, pool, Settings(model="mobile-sam", quality=quality)).mask.full()
         for quality in ("full", "fast")
     )
     assert not np.array_equal(full, fast)
@@ -145,13 +155,13 @@ def test_fast_quality_finds_a_real_tumor_as_well_as_full_quality(sample, pool, m
     assert reference_table.dice(fast, tumor) >= reference_table.dice(full, tumor) - 0.01
 
 
-def test_nothing_is_encoded_ahead_in_fast_quality(sample, pool):
+def test_nothing_is_encoded_ahead_where_nobody_knows_which_part_will_be_wanted(sample, pool):
     volume, _ = sample
-    predictor = pool.predictor("lite-medsam")
-    before = predictor.encoded
-    # nobody knows yet which part of the slice will be wanted
-    embed_slice(volume, slice_plane(volume, "axial", 20), frozenset({"box"}), pool, Settings(quality="fast"))
-    assert predictor.encoded == before
+    for model, kind, encoded in (("mobile-sam", "points", 0), ("lite-medsam", "box", 1)):
+        predictor = pool.predictor(model)
+        before = predictor.encoded
+        embed_slice(volume, slice_plane(volume, "axial", 21), frozenset({kind}), pool, Settings(quality="fast"))
+        assert predictor.encoded == before + encoded
 
 
 def test_an_unknown_quality_is_refused():

@@ -16,6 +16,7 @@ from bench.speed_scene import SceneClick, box_through, phantom, tumor_box
 from bench.speed_timing import Times, count_flops, matrix_product, take_turns
 from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
 from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.parts import part_around
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.inference.segment import Settings, segment
@@ -77,7 +78,7 @@ class Bench:
         """Rows of the encoder: full and fast quality, the plain way, the limit."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         geometry = predictor.embed(self.rgb, self.spacing).geometry
-        part = predictor.embed(self.rgb, self.spacing, around=self.prompts).part
+        part = part_around(self.prompts, geometry)
         multiply, flops = matrix_product(predictor.model.device)
         times = take_turns(
             {
