@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.fusion_options import add_fusion_options, given_options
 from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PRESETS, parse_window
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.voxel_map import VoxelMap
 
 _DESCRIPTION = """\
 Segment one structure in a CT from points and a box. Coordinates are millimeters in RAS, as Slicer shows
@@ -22,7 +29,8 @@ that one slice. Points apply on their own slices.
 
 With --mode volume the tumor is followed from one slice through the others: from the box's slice (of a box
 through several, the middle one; the tumor then ends at its faces), else from the first point's, else from the
-slices outlined in --start. Points on other slices correct the result. Ctrl+C keeps what is done.
+slices outlined in --start. Points on other slices correct the result. Ctrl+C keeps what is done. --fuse looks
+at the result on other planes as well, which shows better where it may be wrong than it improves it.
 """
 
 MODES = ("slice", "volume")
@@ -57,6 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     follow.add_argument(
         "--direction", choices=("both", "up", "down"), default="both", help="up: superior, anterior, right"
     )
+    add_fusion_options(parser)
     parser.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="name of the segment")
     parser.add_argument("--json", type=Path, metavar="REPORT", help="write scores per slice and provenance to REPORT")
     parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
@@ -80,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
         from SAMLiverTumorLib.cli.volume import run_volume
 
         return run_volume(args)
-    for option in ("liver", "start"):
-        if getattr(args, option):
-            raise InputError(f"--{option} is for following a tumor through the volume; add --mode volume.")
+    volume_alone = [option for option in ("liver", "start") if getattr(args, option)] + given_options(args)
+    if volume_alone:
+        raise InputError(f"--{volume_alone[0]} is for following a tumor through the volume; add --mode volume.")
     window = None if args.window == "auto" else parse_window(args.window)
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
@@ -118,17 +127,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_files(args: argparse.Namespace, report: dict, segmentationNode) -> None:
-    """Write the segmentation and, where asked for, the report: both files appear, or neither.
+def write_files(
+    args: argparse.Namespace, report: dict, segmentationNode, maps: Mapping[Path, VoxelMap] = MappingProxyType({})
+) -> None:
+    """Write the segmentation and, where asked for, maps and report: all files appear, or none.
 
     :raises OutputError: folder or disk refuses.
     """
     from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
 
     # the report is written first and put in place last
-    with atomic_path(args.json, args.overwrite) if args.json else nullcontext() as temporary:
-        if temporary:
+    with ExitStack() as outputs:
+        if args.json:
+            temporary = outputs.enter_context(atomic_path(args.json, args.overwrite))
             temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        for path, values in maps.items():
+            from SAMLiverTumorLib.io.maps import write_map
+
+            write_map(values, outputs.enter_context(atomic_path(path, args.overwrite)))
         saveSegmentation(segmentationNode, args.output, args.overwrite)
 
 
@@ -144,13 +160,13 @@ def report_head(args: argparse.Namespace, mask: Mask) -> dict:
 
 
 def _check_paths_differ(args: argparse.Namespace) -> None:
-    """Refuse an output that would replace an input, or the other output, whatever --overwrite says.
+    """Refuse an output that would replace an input, or another output, whatever --overwrite says.
 
     :raises OutputError: naming the file given twice.
     """
     given = (args.ct, args.roi, args.include, args.exclude, args.liver, args.start, Path(args.model))
     taken = [path.resolve() for path in given if path]
-    for path in filter(None, (args.output, args.json)):
+    for path in filter(None, (args.output, args.json, args.probability, args.uncertainty)):
         if path.resolve() in taken:
             raise OutputError(f"'{path}' is given twice; an output needs a file name of its own.")
         taken.append(path.resolve())

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.fusion_options import check_fusion_options, ensemble_of, fusion_report, maps_of, told
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.prompt_options import read_prompts
@@ -27,8 +28,10 @@ def run_volume(args: argparse.Namespace) -> int:
     :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
     """
     from SAMLiverTumorLib.inference import pool as pools
+    from SAMLiverTumorLib.inference.fusion import fuse
+    from SAMLiverTumorLib.inference.next_slice import next_best_slice
     from SAMLiverTumorLib.inference.segment import Settings
-    from SAMLiverTumorLib.inference.segment_volume import segment_volume
+    from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
     from SAMLiverTumorLib.inference.stack import PlaneStack
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.mask import Mask
@@ -36,35 +39,54 @@ def run_volume(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
     from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 
+    check_fusion_options(args)
     window = None if args.window == "auto" else parse_window(args.window)
     scene = createScene()
     prompts = read_prompts(args, scene)
     volume = read_volume(args.ct)
     liver = _labels_on(args.liver, volume) if args.liver else None
     start = Mask.from_array(_labels_on(args.start, volume), volume) if args.start else None
-    with download_bar() as downloaded, bar("following", "slice") as progressed, cancel_by_interrupt() as cancel:
-        result = segment_volume(
-            PlaneStack(volume, args.plane),
-            prompts,
-            pools.PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel),
-            Settings(args.model, args.plane, window, args.channels),
-            direction=args.direction,
-            liver=liver,
-            start=start,
-            progress=progressed,
-            cancel=cancel,
+    stack = PlaneStack(volume, args.plane)
+    settings = Settings(args.model, args.plane, window, args.channels)
+    with download_bar() as downloaded, cancel_by_interrupt() as cancel:
+        pool = pools.PredictorPool(
+            confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel
         )
-    mask = result.mask()
-    if not mask.count:
-        raise PromptError("No voxel was marked; move the prompts or try another window. Nothing was written.")
+        with bar("following", "slice") as progressed:
+            result = segment_volume(
+                stack,
+                prompts,
+                pool,
+                settings,
+                direction=args.direction,
+                liver=liver,
+                start=start,
+                progress=progressed,
+                cancel=cancel,
+            )
+        if not result.reached:
+            raise PromptError("No voxel was marked; move the prompts or try another window. Nothing was written.")
+        with bar("looking again", "slice") as progressed:
+            fusion = fuse(
+                result,
+                pool,
+                settings,
+                ensemble_of(args),
+                direction=args.direction,
+                limits=limits_of(stack, prompts, liver),
+                progress=progressed,
+                cancel=cancel,
+            )
+    mask, best = fusion.mask(), next_best_slice(fusion)
     volumeNode = addVolumeNode(scene, volume)
     segmentationNode = createSegmentation(scene, volumeNode)
     segmentId = addTumorSegment(segmentationNode, args.segment_name)
     SegmentWriter(scene, segmentationNode, volumeNode).write(segmentId, mask)
-    setProvenance(segmentationNode, segmentId, result.provenance)
-    for note in result.notes:
+    setProvenance(segmentationNode, segmentId, fusion.provenance)
+    for note in fusion.notes:
         print(f"note: {note}")
-    write_files(args, _report(args, result, mask), segmentationNode)
+    report = _report(args, fusion, mask) | fusion_report(args, fusion, best)
+    write_files(args, report, segmentationNode, maps_of(args, fusion))
     reached = result.reached
     print(
         f"{args.output}: segment '{args.segment_name}', {mask.count:,} voxels, {mask.volume_ml:.2f} ml on {args.plane} "
@@ -72,14 +94,17 @@ def run_volume(args: argparse.Namespace) -> int:
     )
     for stop in result.stops:
         print(f"{stop.direction}: ended at slice {stop.index}: {stop.reason}")
-    return _INTERRUPTED if result.cancelled else 0
+    for line in told(fusion, best):
+        print(line)
+    return _INTERRUPTED if fusion.cancelled else 0
 
 
-def _report(args: argparse.Namespace, result, mask) -> dict:
+def _report(args: argparse.Namespace, fusion, mask) -> dict:
+    result = fusion.first
     return {
         **report_head(args, mask),
         "mode": "volume",
-        "cancelled": result.cancelled,
+        "cancelled": fusion.cancelled,
         "slices": [
             {
                 "index": s.index,
@@ -93,8 +118,8 @@ def _report(args: argparse.Namespace, result, mask) -> dict:
             for s in result.slices.values()
         ],
         "stops": [asdict(stop) for stop in result.stops],
-        "notes": list(result.notes),
-        "provenance": result.provenance,
+        "notes": list(fusion.notes),
+        "provenance": fusion.provenance,
     }
 
 

@@ -54,8 +54,7 @@ def segment_volume(
     if prompts.kinds or start is None:
         prompts, notes = fit_to_volume(prompts, stack.volume)
     anchors = anchors_of_mask(start, stack) if start is not None else (first_anchor(stack, prompts),)
-    roi = prompts.box if prompts.box is not None and not _is_flat(stack, prompts.box) else None
-    limits = Limits(liver, roi)
+    limits = limits_of(stack, prompts, liver)
     done = 0
 
     def told(count: int, total: int | None) -> None:
@@ -75,6 +74,11 @@ def segment_volume(
             result = replace(result, cancelled=True, notes=(*result.notes, str(error)))
     provenance = {**result.provenance, "prompts": prompts.as_dict(), "cancelled": result.cancelled}
     return replace(result, notes=(*notes, *result.notes), provenance=provenance)
+
+
+def limits_of(stack: PlaneStack, prompts: Prompts, liver: np.ndarray | None = None) -> Limits:
+    """Where the tumor may go: within a box that spans several planes, and within the liver (k, j, i) where given."""
+    return Limits(liver, prompts.box if prompts.box is not None and not _is_flat(stack, prompts.box) else None)
 
 
 def first_anchor(stack: PlaneStack, prompts: Prompts) -> Anchor:
