@@ -1,8 +1,8 @@
 """Importing PyTorch in one thread without stopping all others.
 
 Python holds its lock while a shared library is loaded and while it looks for garbage, and no other thread runs
-meanwhile: a window does not answer for 350 ms and several times 100 to 200 ms (two cores, PyTorch 2.13 for CPU). Loaded
-through a foreign call, and without garbage collection, the longest such pause is 40 ms.
+meanwhile: a window does not answer for 350 ms once and for 100 to 200 ms several times (two cores, PyTorch 2.13 for
+CPU). With the libraries loaded through a foreign call, and without garbage collection, the longest is about 40 ms.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ _MODULES = (
     "SAMLiverTumorLib.models.builders",
     "SAMLiverTumorLib.inference.predictor",
 )
+
+# In glibc 2.36 a thread that uses thread-local variables (numpy does) for the first time since a library was loaded
+# waits until no other one is being loaded: 400 ms without this pause, in which the polling GUI thread uses them.
+_PAUSE_SECONDS = 0.12
 
 
 def import_torch_quietly() -> None:
@@ -58,6 +63,7 @@ def _load_libraries() -> None:
         path = folder / f"{name}{'.dylib' if sys.platform == 'darwin' else '.so'}"
         if path.is_file():
             mode = os.RTLD_GLOBAL if name == "libtorch_global_deps" else os.RTLD_LOCAL
+            time.sleep(_PAUSE_SECONDS)
             load(os.fsencode(path), os.RTLD_LAZY | mode)
 
 
