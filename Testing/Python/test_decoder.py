@@ -77,8 +77,8 @@ def test_exchanged_layers_run_as_they_are(mobile_sam, features):
     with torch.inference_mode():
         image = decoder.image_side(features)
         before, _ = decoder.decode(image, None, BOXES[:1], None, False)
-    plain = attention.q_proj
-    attention.q_proj = Adapted(plain)
+    plain = attention.k_proj
+    attention.k_proj = Adapted(plain)
     try:
         with torch.inference_mode():
             after, _ = decoder.decode(image, None, BOXES[:1], None, False)
@@ -86,7 +86,7 @@ def test_exchanged_layers_run_as_they_are(mobile_sam, features):
             place = mobile_sam.prompt_encoder.get_dense_pe()
             expected, _ = mobile_sam.mask_decoder(features, place, sparse, dense, multimask_output=False)
     finally:
-        attention.q_proj = plain
+        attention.k_proj = plain
     assert (after - expected).abs().max() <= 1e-4
     assert (after - before).abs().max() > 1e-2
 

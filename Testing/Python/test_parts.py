@@ -128,9 +128,10 @@ def test_neighboring_prompts_share_a_parts_embedding_and_the_whole_is_another(pr
     rgb = np.zeros((512, 512, 3), np.uint8)
     first = predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=(250, 200, 300, 240)))
     assert predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=(253, 203, 303, 243))) is first
-    assert predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=(50, 400, 80, 440))) is not first
+    for elsewhere in ((250, 400, 300, 440), (50, 200, 100, 240), (200, 150, 350, 290)):
+        assert predictor.embed(rgb, (0.8, 0.8), around=PlanePrompts(box=elsewhere)) is not first
     predictor.embed(rgb, (0.8, 0.8))
-    assert predictor.encoded == 3
+    assert predictor.encoded == 5
 
 
 @pytest.mark.parametrize("encoder", [nn.Sequential(Bright(4)), TinyViT("lite-medsam").eval()])
