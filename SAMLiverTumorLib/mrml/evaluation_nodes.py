@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import slicer
 import vtk
 
+from SAMLiverTumorLib.mrml.i18n import tr as _
+
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.metrics import Overlap
     from SAMLiverTumorLib.evaluation.report import Evaluation
@@ -34,12 +36,14 @@ def tableFromEvaluation(
     if tableNode is None:
         tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
         tableNode.SetAttribute(TABLE_ATTRIBUTE, "1")
-    rows: list[tuple[str, Overlap | dict]] = [("overall", evaluation.overall)]
+    rows: list[tuple[str, Overlap | dict]] = [(_("overall"), evaluation.overall)]
     if evaluation.lesions:
-        rows.append((f"mean of {len(evaluation.found)} found", evaluation.mean_found))
-        rows.append((f"mean of all {len(evaluation.lesions)}", evaluation.mean_all))
-    rows += [(f"lesion {lesion.number}", lesion.overlap) for lesion in evaluation.found]
-    rows += [(f"missed {lesion.number}", lesion.overlap) for lesion in evaluation.missed[:_MISSED_ROWS]]
+        found, everything = len(evaluation.found), len(evaluation.lesions)
+        rows.append((_("mean of {count} found").format(count=found), evaluation.mean_found))
+        rows.append((_("mean of all {count}").format(count=everything), evaluation.mean_all))
+    missed = evaluation.missed[:_MISSED_ROWS]
+    for text, lesions in ((_("lesion {number}"), evaluation.found), (_("missed {number}"), missed)):
+        rows += [(text.format(number=lesion.number), lesion.overlap) for lesion in lesions]
     names = vtk.vtkStringArray()
     names.SetName("Lesion")
     for label, _figures in rows:
@@ -74,7 +78,7 @@ def plotFromTable(
         seriesNode.SetAndObserveTableNodeID(tableNode.GetID())
         seriesNode.SetLabelColumnName("Lesion")
         seriesNode.SetYColumnName(key)
-        chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{tableNode.GetName()} plot")
+        chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("{name} plot").format(name=tableNode.GetName()))
         chartNode.AddAndObservePlotSeriesNodeID(seriesNode.GetID())
         chartNode.SetYAxisTitle(key)
         chartNode.SetYAxisRangeAuto(False)
