@@ -57,6 +57,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="how the three colors are filled")
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
+    picture.add_argument(
+        "--quality", choices=("full", "fast"), default="full", help="fast encodes in full only what lies around prompts"
+    )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")
     follow.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             prompts,
             None,
             args.segment_name,
-            Settings(args.model, args.plane, window, args.channels),
+            Settings(args.model, args.plane, window, args.channels, args.quality),
             PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded),
             progressed,
         )

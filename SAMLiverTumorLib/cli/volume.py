@@ -47,7 +47,7 @@ def run_volume(args: argparse.Namespace) -> int:
     liver = _labels_on(args.liver, volume) if args.liver else None
     start = Mask.from_array(_labels_on(args.start, volume), volume) if args.start else None
     stack = PlaneStack(volume, args.plane)
-    settings = Settings(args.model, args.plane, window, args.channels)
+    settings = Settings(args.model, args.plane, window, args.channels, args.quality)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel:
         pool = pools.PredictorPool(
             confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel
