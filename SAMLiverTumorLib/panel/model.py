@@ -54,7 +54,7 @@ class Model:
         busy = _("Wait until the present job is done.") if self._shared.tasks.busy else ""
         done = "" if absent else _("The model is on this computer already.")
         if isFile:
-            done = _('A file of your own is not downloaded: press "Use a local file...".')
+            done = _('A file of your own is not downloaded: press "Use file…".')
         enable(ui.downloadButton, busy or done, _("Download the weights, after asking; size and SHA-256 are checked."))
         local = _("Take a published weight file, or one of your own, from this computer. Nothing in it is run.")
         enable(ui.localFileButton, busy, local)

@@ -91,11 +91,11 @@ class PanelPool:
 
     def _checkFile(self, path: str) -> None:
         if not path:
-            raise ModelError("No weight file is chosen: press 'Use a local file...' in section Model.")
+            raise ModelError("No weight file is chosen: press 'Use file…' in section Model.")
         isLoaded = self._pool is not None and self._pool.is_loaded(path)
         if not isLoaded and not Path(path).is_file():
             raise ModelError(
-                f"The weight file {path} is gone: in section Model press 'Use a local file...' to choose it again, or "
+                f"The weight file {path} is gone: in section Model press 'Use file…' to choose it again, or "
                 "choose another model."
             )
 

@@ -41,11 +41,11 @@ class WeightFile:
         """The chosen file for the section Model: name, size, prompts, that it is unchecked, or what to do."""
         text = self._shared.parameters.modelFile
         if not text:
-            return _('No weight file is chosen yet: press "Use a local file...".')
+            return _('No weight file is chosen yet: press "Use file…".')
         path = Path(text)
         size = path.stat().st_size if path.is_file() else None
         if size is None:
-            gone = _('{path} is gone: press "Use a local file..." to choose it again, or choose another model.')
+            gone = _('{path} is gone: press "Use file…" to choose it again, or choose another model.')
             return gone.format(path=escape(text))
         info = self._shared.pool.fileInfo(text)
         prompts = promptsOf(info) if info is not None else _("its prompts are known once it is loaded")

@@ -112,7 +112,7 @@ panel.update()
 assert ui.modelInfoLabel.text.startswith(path + " is gone: press"), ui.modelInfoLabel.text
 ui.segmentButton.click()
 user.finish()
-gone = f"The weight file {{path}} is gone: in section Model press 'Use a local file...' to choose it again"
+gone = f"The weight file {{path}} is gone: in section Model press 'Use file…' to choose it again"
 assert ui.statusLabel.text.startswith(gone), ui.statusLabel.text
 choose({str(tuned)!r})
 assert ui.modelInfoLabel.text.startswith("<b>tuned &lt;1&gt;.pth</b>: box;"), ui.modelInfoLabel.text
@@ -128,10 +128,10 @@ def test_file_without_a_file_says_which_button_to_press(run):
     run(
         """
 ui.modelCombo.setCurrentText("From a file")
-assert ui.modelInfoLabel.text == 'No weight file is chosen yet: press "Use a local file...".'
+assert ui.modelInfoLabel.text == f'No weight file is chosen yet: press "{ui.localFileButton.text}".'
 user.click(5, 6, 4)
 user.finish()
-assert ui.statusLabel.text.startswith("No weight file is chosen: press 'Use a local file...'"), ui.statusLabel.text
+assert ui.statusLabel.text.startswith("No weight file is chosen: press 'Use file…'"), ui.statusLabel.text
 """
     )
 
