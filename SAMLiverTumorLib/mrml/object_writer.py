@@ -9,7 +9,7 @@ from dataclasses import replace
 import slicer
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.segment import versions
+from SAMLiverTumorLib.inference.segment import Settings, versions
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
@@ -73,7 +73,7 @@ class ObjectWriter:
             target.keep(wanted)
 
     def recordProvenance(
-        self, target: PromptedSegment, volumeKey: VolumeKey, prompts: Prompts | None, channels: str
+        self, target: PromptedSegment, volumeKey: VolumeKey, prompts: Prompts | None, settings: Settings
     ) -> None:
         """Bring the object's entry in the segment's provenance up to date.
 
@@ -87,7 +87,8 @@ class ObjectWriter:
                 "models": [model for n, model in enumerate(models) if model not in models[:n]],
                 "prompts": prompts.as_dict(),
                 "orientation": ", ".join(dict.fromkeys(str(key[0]) for key in part.slices)),
-                "channels": channels,
+                "channels": settings.channels,
+                "quality": settings.quality,
                 "versions": self._versions,
             }
         if entry != part.provenance:

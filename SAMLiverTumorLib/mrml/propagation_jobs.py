@@ -31,7 +31,7 @@ class _Running:
     volumeKey: VolumeKey
     stack: PlaneStack
     planned: dict[int, PlannedOnStack]
-    channels: str
+    settings: Settings
     job: Job | None = None
     #: Filled by the worker's thread; a deque's ends are safe to use from two.
     arrived: deque[tuple[Followed, Propagation]] = field(default_factory=deque)
@@ -171,7 +171,7 @@ class PropagationJobs:
         previous: Propagation | None,
     ) -> None:
         planned = plannedOn(plan, stack)
-        run = _Running(target, source, source.state(), source.key, stack, planned, settings.channels)
+        run = _Running(target, source, source.state(), source.key, stack, planned, settings)
         roi, pool = plan.prompts.box if plan.isThrough else None, self._pool
 
         def work(cancelled: Callable[[], bool]) -> Propagation:
@@ -236,7 +236,7 @@ class PropagationJobs:
                 self._keep(run, result)
                 run.count += 1
             prompts = run.target.nodes.prompts()
-            self._objects.recordProvenance(run.target, run.volumeKey, prompts, run.channels)
+            self._objects.recordProvenance(run.target, run.volumeKey, prompts, run.settings)
         except SAMLiverTumorError as error:
             lines.append(str(error))
 

@@ -87,7 +87,7 @@ class SliceRunner:
                 self.jobs.cancelSlice(target, key)
                 if submit:
                     self._submit(target, key, planned, source)
-        self._objects.recordProvenance(target, source.key, plan.prompts, self.settings.channels)
+        self._objects.recordProvenance(target, source.key, plan.prompts, self.settings)
 
     def write(self, arrivals: list[Arrival]) -> tuple[list[str], list[BaseException]]:
         """Put results into their segments: lines for the user, and errors that are not the user's to mend."""
@@ -109,7 +109,7 @@ class SliceRunner:
         for arrival in {arrival.target: arrival for arrival in touched}.values():
             try:
                 prompts = arrival.target.nodes.prompts()
-                self._objects.recordProvenance(arrival.target, arrival.volumeKey, prompts, self.settings.channels)
+                self._objects.recordProvenance(arrival.target, arrival.volumeKey, prompts, self.settings)
             except SAMLiverTumorError as error:
                 lines.append(str(error))
         return lines, failures
