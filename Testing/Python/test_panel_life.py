@@ -187,9 +187,10 @@ def test_the_neighbors_of_a_slice_the_user_stays_on_are_encoded_ahead(at_panel):
         """
 user.click(5, 6, 4)
 user.finish()
-assert user.network.embedded == 1
+# on a busy machine the pause on slice 4 may have been long enough as well
+before = user.network.embedded
 user.look(5)
-desktop.wait(lambda: user.network.embedded == 5)
+desktop.wait(lambda: user.network.embedded >= max(before, 1) + 4)
 assert not session.busy and not panel.timer.active, "nobody waits for that"
 """
     )
