@@ -51,7 +51,7 @@ def test_layers_are_fused_alike_however_they_are_cut():
     rng = np.random.default_rng(2)
     votes = [Vote(rng.integers(0, 256, (21, 3, 4)).astype(np.uint8), np.full((1, 3, 1), w, np.float32)) for w in (1, 2)]
     probability, _ = fused(votes, (21, 3, 4))
-    expected = (votes[0].probability.astype(float) + 2 * votes[1].probability) / 3
+    expected = (votes[0].probability.astype(float) + 2.0 * votes[1].probability.astype(float)) / 3
     assert np.abs(probability.astype(float) - expected).max() <= 0.51
 
 
