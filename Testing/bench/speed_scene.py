@@ -27,7 +27,7 @@ def phantom(slices: int, edge: int = 512, seed: int = 0) -> Volume:
         depth = abs(k - (slices - 1) / 2) / (slices / 4)
         radius = 0.1 * np.sqrt(max(1 - depth**2, 0.2))
         tumor = (u + 0.35) ** 2 + (v + 0.05) ** 2 < radius**2 if depth < 1 else np.zeros_like(body)
-        voxels[k] = picture - 55 * tumor + noise[k % 16]
+        voxels[k] = picture - 55 * tumor + np.roll(noise[k % 16], k, axis=1)  # no two slices are the same
     spacing = 358.0 / edge
     affine = np.diag([-spacing, -spacing, 1.0, 1.0])
     affine[:3, 3] = spacing * edge / 2, spacing * edge / 2, -slices / 2
