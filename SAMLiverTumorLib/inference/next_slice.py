@@ -13,10 +13,12 @@ from SAMLiverTumorLib.inference.votes import indices
 from SAMLiverTumorLib.volume import apply_affine
 
 # A slice this far (mm) from the nearest prompted one counts half; farther ones more, since a prompt reaches both ways.
-_HALF_MM = 5.0
+_HALF_MM = 2.0
 
 # Chance that the tumor goes on where a propagation ended, by the kind of stop; there is nothing to gain at the others.
-_GOES_ON = {"unsure": 0.4, "contrast": 0.4, "unstable": 0.4, "left": 0.4, "jumped": 0.4, "cancelled": 0.5}
+# Outlining the slice named gained 0.034 Dice on 17 lesions (LiTS cases 0, 1, 6, 7, 117), a random one 0.020, the best
+# one 0.041. By one pass's own uncertainty it was 0.031, and 0.019 with chances of 0.4.
+_GOES_ON = {"unsure": 0.1, "contrast": 0.1, "unstable": 0.1, "left": 0.1, "jumped": 0.1, "cancelled": 0.5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def next_best_slice(fusion: Fusion, stack: PlaneStack | None = None) -> NextSlic
 def rank_slices(fusion: Fusion, stack: PlaneStack | None = None) -> tuple[NextSlice, ...]:
     """Slices that a prompt would help on, the best first.
 
-    A slice scores its summed uncertainty (mm2), less the nearer it lies to a prompted slice: times d / (d + 5 mm).
+    A slice scores its summed uncertainty (mm2), less the nearer it lies to a prompted slice: times d / (d + 2 mm).
     Slices that are prompted already are left out. Where the first pass ended for want of evidence, the slice just
     beyond is a candidate too: it scores the last mask's area times the doubt that the tumor ends there.
 

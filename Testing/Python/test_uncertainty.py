@@ -11,11 +11,14 @@ from propagation_case import SETTINGS, DarkPool, ball, box_around, phantom_of, r
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.fusion import fuse
 from SAMLiverTumorLib.inference.next_slice import next_best_slice, rank_slices
+from SAMLiverTumorLib.inference.passes import filled
+from SAMLiverTumorLib.inference.propagated import SlicePropagation
 from SAMLiverTumorLib.inference.propagation import propagate
+from SAMLiverTumorLib.inference.segment import SliceResult
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop
 from SAMLiverTumorLib.inference.uncertainty import uncertainty
-from SAMLiverTumorLib.inference.votes import Vote, fused
+from SAMLiverTumorLib.inference.votes import Vote, fused, vote
 from SAMLiverTumorLib.voxel_map import VoxelMap
 
 BALL = ball()
@@ -55,6 +58,32 @@ def test_layers_are_fused_alike_however_they_are_cut():
     assert np.abs(probability.astype(float) - expected).max() <= 0.51
 
 
+def test_a_pass_says_nothing_is_there_beyond_its_own_end_and_has_no_say_beyond_a_cut():
+    stack = PlaneStack(phantom_of(BALL), "axial")
+    first = propagate(stack, [Anchor(15, box_around(BALL[15]))], DarkPool(), SETTINGS)
+    box = (slice(2, 28), slice(20, 21), slice(22, 23))
+    weights = vote(first, box).weight.ravel()
+    confidence = [first.slices[n].confidence for n in range(8, 23)]
+    assert weights == pytest.approx([1.0] * 6 + confidence + [1.0] * 5)
+    cut = replace(first, stops=(replace(first.stops[0], kind="cancelled"), first.stops[1]))
+    assert vote(cut, box).weight.ravel() == pytest.approx([0.0] * 6 + confidence + [1.0] * 5)
+    half = propagate(stack, [Anchor(15, box_around(BALL[15]))], DarkPool(), SETTINGS, direction="down")
+    assert vote(half, box, 0.5).weight.ravel() == pytest.approx(
+        [0.5] * 6 + [0.5 * each for each in confidence[:8]] + [0.0] * 12
+    )
+
+
+def test_planes_between_two_take_from_each_by_nearness_and_confidence():
+    def at(index, value, confidence):
+        values = np.full((1, 1), value, np.uint8)
+        return SlicePropagation(index, (1, 1), (0, 0), values, "section", confidence, SliceResult(index, "m", 1, 1, 1))
+
+    whole = filled({4: at(4, 240, 0.9), 8: at(8, 40, 0.3)})
+    assert list(whole) == [4, 5, 6, 7, 8]
+    # weights 0.9 * 3/4 to 0.3 * 1/4: 240 - 200 * 0.1; then 1/4 and 1/2 of the way
+    assert [int(whole[n].probabilities[0, 0]) for n in (5, 6, 7)] == [220, 190, 140]
+
+
 def doubtful(doubt, anchors=(15,), stops=(), orientation="axial"):
     """A fusion whose uncertainty is `doubt` (uint8 over BOX) and whose first pass is the ball's."""
     volume = phantom_of(BALL)
@@ -77,8 +106,8 @@ def layers(**values):
 
 
 def test_the_slice_with_most_doubt_far_from_the_prompted_one_is_named():
-    # slices 2 mm apart; 24 mm2 at 12 mm count 24 * 12/17 = 16.9, and 20 mm2 at 2 mm count 20 * 2/7 = 5.7
-    fusion = doubtful(layers(k15=24, k16=20, k9=24, k21=10))
+    # slices 2 mm apart; 24 mm2 at 12 mm count 24 * 12/14 = 20.6, 10 mm2 there 8.6, and 16 mm2 at 2 mm 16 * 2/4 = 8
+    fusion = doubtful(layers(k15=24, k16=16, k9=24, k21=10))
     ranked = rank_slices(fusion)
     assert [each.index for each in ranked] == [9, 21, 16]
     best = next_best_slice(fusion)
@@ -111,7 +140,7 @@ def test_a_slice_just_beyond_a_doubtful_end_is_a_candidate():
     area = np.count_nonzero(BALL[22])
     best = next_best_slice(fusion)
     assert best.index == 23
-    assert best.doubt_mm2 == pytest.approx(0.4 * area)
+    assert best.doubt_mm2 == pytest.approx(0.1 * area)
     assert best.reason == "it ended here: too little speaks for the tumor going on"
     assert best.center_ras == pytest.approx(ras_of(fusion.first.stack.volume, 23, 20, 22), abs=0.6)
     assert [each.index for each in rank_slices(fusion)] == [23, 9]

@@ -35,6 +35,8 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 # Surroundings (mm) of mask and lesion in which uncertainty is compared with error.
 _AROUND_MM = 8.0
 
+ANSWERS = ("outline", "box")
+
 # Random slices whose mean the next best slice is compared with.
 _RANDOM = 3
 
@@ -45,7 +47,8 @@ class Row:
 
     :param auc_first: chance that a wrong voxel of the first pass is less certain by its own probabilities than a
         right one, within 8 mm around mask and lesion; `auc_fused` likewise for the fused mask and uncertainty.
-    :param dice_next: of the first pass after a box on the next best slice (none where the lesion does not reach it).
+    :param dice_next: of the first pass after the answer on the next best slice: the lesion's outline there, or a box
+        around it (nothing where the lesion does not reach it).
     :param dice_next_alone: likewise on the slice that the first pass's own uncertainty names.
     :param dice_random: likewise on a random slice of the mask or just beyond its ends, mean of three.
     :param volume_ml: of the lesion.
@@ -70,6 +73,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--cases", metavar="N,N", help=f"which of them (default: all; never {HELD_OUT})")
     parser.add_argument("--fuse", default=",".join(ORIENTATIONS), metavar="NAMES", help="orientations (default: all)")
     parser.add_argument("--ensemble", type=int, default=0, metavar="N", help="passes from shifted boxes (default: 0)")
+    parser.add_argument(
+        "--answer", choices=ANSWERS, default=ANSWERS[0], help="to the next best slice: outline it, or box"
+    )
     parser.add_argument("--least-ml", type=float, default=0.5, metavar="ML", help="smallest lesion (default: 0.5)")
     parser.add_argument("--most", type=int, default=99, metavar="N", help="lesions of a case at most, largest first")
     parser.add_argument("--most-ml", type=float, default=100.0, metavar="ML", help="largest lesion (default: 100)")
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace, pool: PredictorPool) -> int:
         window = parse_window(args.window) if args.window else case.window
         for lesion in [each for each in case.lesions if each.ml <= args.most_ml][: args.most]:
             started = time.perf_counter()
-            rows.append(measure(case, lesion, ensemble, pool, Settings(window=window)))
+            rows.append(measure(case, lesion, ensemble, pool, Settings(window=window), args.answer))
             figures = " ".join(f"{name} {value:.3f}" for name, value in list(asdict(rows[-1]).items())[2:])
             print(f"{case.name} lesion {lesion.number}: {figures} ({time.perf_counter() - started:.0f} s)", flush=True)
     if not rows:
@@ -109,7 +115,9 @@ def run(args: argparse.Namespace, pool: PredictorPool) -> int:
     return 0
 
 
-def measure(case: Case, lesion: Lesion, ensemble: Ensemble, pool: PredictorPool, settings: Settings) -> Row:
+def measure(
+    case: Case, lesion: Lesion, ensemble: Ensemble, pool: PredictorPool, settings: Settings, answer: str
+) -> Row:
     """One lesion from one box on its largest slice: alone, fused, and corrected on three choices of a slice."""
     stack = PlaneStack(case.volume, settings.orientation)
     anchor = box_anchor(stack, lesion.mask)
@@ -120,11 +128,9 @@ def measure(case: Case, lesion: Lesion, ensemble: Ensemble, pool: PredictorPool,
     def corrected(index: int) -> float:
         if index not in after:
             picture = stack.picture_of(lesion.mask, stack.plane(index))
-            said = (
-                Anchor(index, PlanePrompts(box=grown_box(picture, BOX_MARGIN)))
-                if picture.any()
-                else Anchor(index, picture=picture)
-            )
+            boxed = answer == "box" and picture.any()
+            prompts = PlanePrompts(box=grown_box(picture, BOX_MARGIN)) if boxed else None
+            said = Anchor(index, prompts, None if boxed else picture)
             again = propagate(stack, [anchor, said], pool, settings, previous=first)
             after[index] = dice(again.mask().full(), lesion.mask)
         return after[index]
