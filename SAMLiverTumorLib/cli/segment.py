@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="how the three colors are filled")
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
     picture.add_argument(
-        "--quality", choices=("full", "fast"), default="full", help="fast encodes in full only what lies around prompts"
+        "--quality", choices=("full", "fast"), default="full", help="fast: MobileSAM alone, slice mode alone"
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")

@@ -41,8 +41,9 @@ class Settings:
     :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
     :param window: intensity window; None takes the one the model does best with.
     :param channels: see `image.window.plane_to_rgb`.
-    :param quality: "full", or "fast" to encode in full only what lies around a slice's prompts. MobileSAM is then six
-        times as fast; for other models it is the same as "full".
+    :param quality: "full", or "fast" to encode in full only what lies around a slice's prompts. MobileSAM then
+        takes about a quarter of the time and loses about 0.02 Dice with boxes; for other models, and where a tumor is
+        followed through the volume, it is the same as "full".
     """
 
     model: str = AUTO
