@@ -3,9 +3,9 @@
 MobileSAM's encoder looks at windows and small neighborhoods, so the embedding of a part is nearly that piece of the
 whole picture's. The piece is set into an embedding of the whole picture at a fifth of the resolution, without which
 the decoder loses its bearings: over 38 boxes on six LiTS cases the mean Dice was 0.753 in full, 0.740 so, and 0.676
-with the piece alone; over 31 from the same cases, all used for tuning, 0.727 and 0.706 (`dev.py bench speed --quality`). LiteMedSAM, trained at a
-quarter of the resolution, does need its surroundings (0.88 in full, 0.74 with 28 of 64 positions): it always sees the
-whole picture.
+with the piece alone; over 31 boxes of the same cases, all used for tuning, 0.727 and 0.706 (`dev.py bench speed
+--quality`). LiteMedSAM, trained at a quarter of the resolution, does need its surroundings (0.88 in full, 0.74 with 28
+of 64 positions): it always sees the whole picture.
 """
 
 from __future__ import annotations
