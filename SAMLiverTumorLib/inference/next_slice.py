@@ -75,7 +75,7 @@ def rank_slices(fusion: Fusion, stack: PlaneStack | None = None) -> tuple[NextSl
         beyond = _beyond(fusion, stop)
         if beyond is not None and beyond.doubt_mm2 > (found[stop.index].doubt_mm2 if stop.index in found else 0.0):
             found[stop.index] = beyond
-    scores = {n: each.doubt_mm2 * _apart(n, prompted, stack.step_mm) for n, each in found.items() if n not in prompted}
+    scores = {n: each.doubt_mm2 * _apart(n, prompted, stack.step_mm) for n, each in found.items()}
     return tuple(found[n] for n in sorted(scores, key=lambda n: (-scores[n], n)) if scores[n] > 0)
 
 
@@ -116,7 +116,7 @@ def _beyond(fusion: Fusion, stop: Stop) -> NextSlice | None:
 
 
 def _apart(index: int, prompted: list[int], step_mm: float) -> float:
-    """Share of a slice's doubt that counts, by its distance to the nearest prompted slice."""
+    """Share of a slice's doubt that counts, by its distance to the nearest prompted slice; none on that itself."""
     if not prompted:
         return 1.0
     mm = min(abs(index - n) for n in prompted) * step_mm

@@ -134,16 +134,20 @@ def test_another_orientation_may_be_asked_for():
     assert best.doubt_mm2 == pytest.approx(96)
 
 
-def test_a_slice_just_beyond_a_doubtful_end_is_a_candidate():
-    unsure = Stop("up", 23, "unsure", "too little speaks for the tumor going on")
-    fusion = doubtful(layers(k9=3), stops=[unsure, Stop("down", 7, "vanished", "the tumor vanishes")])
+@pytest.mark.parametrize(("unsure_way", "beyond"), [("up", 23), ("down", 7)])
+def test_a_slice_just_beyond_a_doubtful_end_is_a_candidate(unsure_way, beyond):
+    ends = {"up": 23, "down": 7}
+    unsure = Stop(unsure_way, ends.pop(unsure_way), "unsure", "too little speaks for the tumor going on")
+    ((other_way, other),) = ends.items()
+    fusion = doubtful(layers(k9=3), stops=[unsure, Stop(other_way, other, "vanished", "the tumor vanishes")])
+    # the ball ends alike on both sides
     area = np.count_nonzero(BALL[22])
     best = next_best_slice(fusion)
-    assert best.index == 23
+    assert best.index == beyond
     assert best.doubt_mm2 == pytest.approx(0.1 * area)
     assert best.reason == "it ended here: too little speaks for the tumor going on"
-    assert best.center_ras == pytest.approx(ras_of(fusion.first.stack.volume, 23, 20, 22), abs=0.6)
-    assert [each.index for each in rank_slices(fusion)] == [23, 9]
+    assert best.center_ras == pytest.approx(ras_of(fusion.first.stack.volume, beyond, 20, 22), abs=0.6)
+    assert [each.index for each in rank_slices(fusion)] == [beyond, 9]
 
 
 def test_an_end_at_the_volumes_border_is_no_candidate():
