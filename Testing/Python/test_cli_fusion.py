@@ -94,7 +94,7 @@ def test_maps_alone_leave_the_mask_as_it_was(ct, out, tmp_path):
         ([*VOLUME, "--ensemble", "-1"], "0 or more shifted passes"),
         ([*VOLUME, "--uncertainty", "u.png"], "has to end in .nrrd"),
         ([*VOLUME, "--probability", "u.seg.nrrd"], "has to end in .nrrd"),
-        ([*VOLUME, "--probability", "gone/p.nrrd"], "does not exist"),
+        ([*VOLUME, "--probability", "gone/p.nrrd"], "does not exist; create it"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
