@@ -65,14 +65,16 @@ class Doubt:
     def _fuse(self, orientations: tuple[str, ...], done: Callable[[Fusion], None]) -> None:
         session, pool = self._shared.session, self._shared.pool
         first: Propagation = session.propagation
-        settings = session.settings
+        settings, box = session.settings, session.boxThrough
 
         def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> Fusion:
             # scipy comes with these: not in the thread that draws the screen
+            from SAMLiverTumorLib.inference.follow import Limits
             from SAMLiverTumorLib.inference.fusion import fuse
             from SAMLiverTumorLib.inference.passes import Ensemble
 
-            return fuse(first, pool, settings, Ensemble(orientations), progress=progress, cancel=cancelled)
+            ensemble, limits = Ensemble(orientations), Limits(roi=box)
+            return fuse(first, pool, settings, ensemble, limits=limits, progress=progress, cancel=cancelled)
 
         what = (session.volumeNode, session.segmentName)
         self._shared.tasks.start("fuse", _("Looking along all axes"), work, partial(self._keep, what, done))

@@ -8,7 +8,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.mrml.nodes import BOX, boxFromNode, isDrawn
 from SAMLiverTumorLib.mrml.session import PromptSession
-from SAMLiverTumorLib.prompts import Prompts, on_plane
+from SAMLiverTumorLib.prompts import Box, Prompts, on_plane
 from SAMLiverTumorLib.volume import Volume
 
 
@@ -25,6 +25,16 @@ class PanelSession(PromptSession):
         """How the segment's tumor was followed through the volume; None if it was not."""
         current, source = self._selection.current, self._selection.source
         return current.objectOn(source.key).propagation if current is not None and source is not None else None
+
+    @property
+    def boxThrough(self) -> Box | None:
+        """The box that a followed tumor does not leave: one through slices; None where there is none."""
+        current, source = self._selection.current, self._selection.source
+        try:
+            plan = self._runner.plan(current, source) if current is not None and source is not None else None
+        except SAMLiverTumorError:
+            return None
+        return plan.prompts.box if plan is not None and plan.isThrough else None
 
     @property
     def segmentName(self) -> str:
