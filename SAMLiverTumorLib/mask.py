@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,3 +62,17 @@ class Mask:
         whole = np.zeros(self.dimensions[::-1], bool)
         whole[self.box] = self.array
         return whole
+
+
+def union(masks: Iterable[Mask], volume: Volume) -> Mask:
+    """One mask over the smallest box that holds all of them."""
+    filled = [mask for mask in masks if mask.count]
+    if not filled:
+        return Mask.from_array(np.zeros((1, 1, 1), bool), volume)
+    low = np.min([mask.origin for mask in filled], axis=0)
+    high = np.max([np.add(mask.origin, mask.array.shape[::-1]) for mask in filled], axis=0)
+    array = np.zeros((high - low)[::-1], bool)
+    for mask in filled:
+        box = tuple(slice(s.start - o, s.stop - o) for s, o in zip(mask.box, low[::-1], strict=True))
+        array[box] |= mask.array
+    return Mask.from_array(array, volume, tuple(int(x) for x in low))

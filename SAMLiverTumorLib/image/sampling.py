@@ -87,6 +87,13 @@ def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:
     return _as_picture(_slice_view(array, 2 - plane.axis, plane.index), plane)
 
 
+def within(box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centers lie within a box's edges (u0, v0, u1, v1); bool (rows, columns)."""
+    u0, v0, u1, v1 = box
+    rows, columns = np.arange(shape[0]), np.arange(shape[1])
+    return ((rows >= v0) & (rows <= v1))[:, None] & ((columns >= u0) & (columns <= u1))[None, :]
+
+
 def _slice_view(array: np.ndarray, axis: int, index: int) -> np.ndarray:
     return array[tuple(index if a == axis else slice(None) for a in range(3))]
 

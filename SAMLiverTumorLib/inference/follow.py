@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.image.sampling import within
 from SAMLiverTumorLib.image.window import PRESETS, check_window, plane_to_rgb
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
@@ -21,7 +22,6 @@ from SAMLiverTumorLib.inference.pictures import (
     row_column_mm,
     stability,
     stored,
-    within,
 )
 from SAMLiverTumorLib.inference.pool import PredictorPool, check_prompts, choose_model
 from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed

@@ -22,13 +22,6 @@ def grown_box(mask: np.ndarray, pixels: float) -> PixelBox:
     return float(columns[0] - grow), float(rows[0] - grow), float(columns[-1] + grow), float(rows[-1] + grow)
 
 
-def within(box: PixelBox, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centers lie within a box's edges; bool (rows, columns)."""
-    u0, v0, u1, v1 = box
-    rows, columns = np.arange(shape[0]), np.arange(shape[1])
-    return ((rows >= v0) & (rows <= v1))[:, None] & ((columns >= u0) & (columns <= u1))[None, :]
-
-
 def around(mask: np.ndarray, plane: Plane, mm: float) -> tuple[slice, slice]:
     """Index of the part of a picture that holds a mask and its surroundings."""
     u0, v0, u1, v1 = grown_box(mask, 0)

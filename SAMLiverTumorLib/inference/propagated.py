@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +10,7 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels
 from SAMLiverTumorLib.inference.segment import SliceResult
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import Stop
-from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.volume import Volume
+from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.voxel_map import INSIDE
 
 # Pixels below this stored probability are not worth keeping.
@@ -109,17 +107,3 @@ class Propagation:
     def reached(self) -> tuple[int, ...]:
         """Indices of the slices that have any mask, in order."""
         return tuple(n for n in sorted(self.slices) if self.slices[n].result.pixels)
-
-
-def union(masks: Iterable[Mask], volume: Volume) -> Mask:
-    """One mask over the smallest box that holds all of them."""
-    filled = [mask for mask in masks if mask.count]
-    if not filled:
-        return Mask.from_array(np.zeros((1, 1, 1), bool), volume)
-    low = np.min([mask.origin for mask in filled], axis=0)
-    high = np.max([np.add(mask.origin, mask.array.shape[::-1]) for mask in filled], axis=0)
-    array = np.zeros((high - low)[::-1], bool)
-    for mask in filled:
-        first = np.subtract(mask.origin, low)[::-1]
-        array[tuple(slice(f, f + n) for f, n in zip(first, mask.array.shape, strict=True))] |= mask.array
-    return Mask.from_array(array, volume, tuple(int(x) for x in low))

@@ -10,10 +10,10 @@ import numpy as np
 
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.image.sampling import mask_to_voxels
+from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import PRESETS, Window, check_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
-from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane
 from SAMLiverTumorLib.prompts import (
@@ -159,7 +159,7 @@ def _segment_planes(
         "quality": settings.quality,
         "versions": versions(),
     }
-    return Result(_union(masks, volume), tuple(slices), notes, provenance)
+    return Result(union(masks, volume), tuple(slices), notes, provenance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +228,7 @@ def _predict(
     prediction = predictor.predict(_embed(volume, plane, predictor, settings, cancel, seen), seen)
     picture = prediction.mask
     if seen.box is not None:
-        picture = picture & _inside(seen.box, picture.shape)
+        picture = picture & within(seen.box, picture.shape)
     pixels = int(np.count_nonzero(picture))
     result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels)
     return mask_to_voxels(picture, plane, volume), result
@@ -253,27 +253,6 @@ def _load(
 
 def _window(settings: Settings, info: ModelInfo) -> Window:
     return settings.window or PRESETS[info.default_window]
-
-
-def _inside(box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centers lie within a box's edges; bool (rows, columns)."""
-    u0, v0, u1, v1 = box
-    rows, columns = np.arange(shape[0]), np.arange(shape[1])
-    return ((rows >= v0) & (rows <= v1))[:, None] & ((columns >= u0) & (columns <= u1))[None, :]
-
-
-def _union(masks: list[Mask], volume: Volume) -> Mask:
-    """One mask over the smallest box that holds all of them."""
-    filled = [mask for mask in masks if mask.count]
-    if not filled:
-        return Mask.from_array(np.zeros((1, 1, 1), bool), volume)
-    low = np.min([mask.origin for mask in filled], axis=0)
-    high = np.max([np.add(mask.origin, mask.array.shape[::-1]) for mask in filled], axis=0)
-    array = np.zeros((high - low)[::-1], bool)
-    for mask in filled:
-        box = tuple(slice(s.start - o, s.stop - o) for s, o in zip(mask.box, low[::-1], strict=True))
-        array[box] |= mask.array
-    return Mask.from_array(array, volume, tuple(int(x) for x in low))
 
 
 def versions() -> dict[str, str]:

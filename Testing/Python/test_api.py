@@ -242,7 +242,7 @@ def test_a_declined_download_leaves_the_scene_as_it_was(case, tmp_path):
 def test_a_network_that_marks_nothing_leaves_the_scene_as_it_was(case, pool, monkeypatch):
     import SAMLiverTumorLib.inference.segment as module
 
-    monkeypatch.setattr(module, "_inside", lambda box, shape: np.zeros(shape, bool))
+    monkeypatch.setattr(module, "within", lambda box, shape: np.zeros(shape, bool))
     before = case.state()
     with pytest.raises(PromptError, match="marked no voxel"):
         case.segment(pool)
