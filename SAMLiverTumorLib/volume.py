@@ -100,9 +100,13 @@ class Volume:
 
     @cached_property
     def voxel_hash(self) -> str:
-        """SHA-256 of voxels, shape, type and affine: names the volume's content, not its file."""
+        """SHA-256 of voxels, shape, type and affine: names the volume's content, not its file.
+
+        The affine counts to a hundredth of a micrometer: files keep it to rounding only.
+        """
         digest = hashlib.sha256(repr((self.array.shape, self.array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(self.ijk_to_ras).tobytes())
+        # adding zero turns -0 into 0
+        digest.update(np.ascontiguousarray(np.round(self.ijk_to_ras, 5) + 0.0).tobytes())
         digest.update(np.ascontiguousarray(self.array))
         return digest.hexdigest()
 

@@ -94,7 +94,7 @@ class Continuation:
         """With what was reached before in the direction that is not asked for now, from the same slices."""
         other = {"up": "down", "down": "up"}.get(self._direction)
         previous = self._previous
-        if other is None or previous is None or previous.provenance["basis"] != result.provenance["basis"]:
+        if other is None or previous is None or not _same_basis(previous, result):
             return result
         if {anchor.key for anchor in previous.anchors} != {anchor.key for anchor in result.anchors}:
             return result
@@ -152,6 +152,14 @@ class Continuation:
                 clicks.append(Click(point[:3], bool(seen.labels[n])))
         # include clicks first: an exclude click on a slice without a mask would mean that there is no tumor
         return sorted(clicks, key=lambda click: not click.include)
+
+
+def _same_basis(one: Propagation, other: Propagation) -> bool:
+    """Whether both were made with the same voxels, networks, stack, settings, rules and limits."""
+    models, others = one.provenance["models_by_name"], other.provenance["models_by_name"]
+    return one.provenance["basis"] == other.provenance["basis"] and all(
+        models[name] == others[name] for name in models.keys() & others.keys()
+    )
 
 
 def _holds(prompts: PlanePrompts, point: np.ndarray, label: int) -> bool:

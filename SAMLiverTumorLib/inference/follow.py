@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +58,15 @@ class Limits:
 
     liver: np.ndarray | None = None
     roi: Box | None = None
+
+    @cached_property
+    def liver_hash(self) -> str | None:
+        """SHA-256 of the liver mask; None where there is none."""
+        if self.liver is None:
+            return None
+        digest = hashlib.sha256(repr(self.liver.shape).encode())
+        digest.update(np.packbits(self.liver))
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cached_property
 
-from SAMLiverTumorLib.errors import Cancelled, PromptError
+from SAMLiverTumorLib.errors import Cancelled, ModelError, PromptError
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.follow import Follower, Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
@@ -64,7 +65,7 @@ class Propagator:
         self.limits = limits or Limits()
         self.total: int | None = None
         """Slices there will be at most, for progress."""
-        self._cancel = cancel
+        self._pool, self._cancel = pool, cancel
         self._follower = Follower(stack, pool, self.settings, self.rules, self.limits, cancel)
         self._anchor_slices: dict[str, SlicePropagation] = {}
         self._passes: dict[tuple[str, str], Pass] = {}
@@ -132,8 +133,9 @@ class Propagator:
             ways.reverse()
         reached: dict[str, dict[int, SlicePropagation]] = {UP: {}, DOWN: {}}
         for n, (anchor, direction, other) in enumerate(ways):
-            # without reconciling, the second way only fills what the first left open
-            met = set() if self.rules.reconcile or n == 0 else set(reached[ways[0][1]])
+            # without reconciling, each slice is reached from one side alone, and again from the same one
+            theirs = reached[ways[0][1]].values() if n else self._known_pass(*ways[1][:2]).slices
+            met = set() if self.rules.reconcile else {each.index for each in theirs}
             for each in self._walk(anchor, direction, other, met):
                 reached[direction][each.index] = each
                 self._slices.setdefault(each.index, each)
@@ -153,16 +155,15 @@ class Propagator:
         """The slices from an anchor on, until a rule stops it or it meets the next anchor or a slice of `met`."""
         step = self.stack.up if direction == UP else -self.stack.up
         end = other.index if other is not None else (self.stack.last if step > 0 else self.stack.first) + step
-        key = (anchor.key, direction)
-        known = self._known.passes.get(key) if self._known is not None else None
+        key, known = (anchor.key, direction), self._known_pass(anchor, direction)
         done: list[SlicePropagation] = []
-        for each in known.slices if known is not None else ():
-            if each.index == end or each.index in met:
+        for each in known.slices:
+            if each.index == end:
                 self._passes[key] = Pass(tuple(done), None)
                 return
             done.append(each)
             yield each
-        stop = known.stop if known is not None else None
+        stop = known.stop
         self._passes[key] = Pass(tuple(done), stop)
         if stop is not None and stop.index != end and stop.kind not in ("edge", "anchor", "cancelled"):
             return
@@ -189,6 +190,11 @@ class Propagator:
             index += step
         self._passes[key] = Pass(tuple(done), self._ended(index, end, other, direction))
 
+    def _known_pass(self, anchor: Anchor, direction: str) -> Pass:
+        """What an earlier result has of a way; nothing, not ended, where it has none."""
+        passes = self._known.passes if self._known is not None else {}
+        return passes.get((anchor.key, direction), Pass((), None))
+
     def _resumed(self, anchor: Anchor, done: list[SlicePropagation], direction: str):
         """What the next step knows, where the slices before it are an earlier result's."""
         trail = self._follower.begin(self._anchor_slices[anchor.key])
@@ -214,21 +220,29 @@ class Propagator:
             raise Cancelled("Cancelled; the slices done until then are kept.")
 
     def _still_holds(self, previous: Propagation) -> bool:
-        """Whether an earlier result was made with the same stack, settings, rules and limits."""
-        return previous.provenance.get("basis") == self._basis()
+        """Whether an earlier result was made with the same voxels, networks, stack, settings, rules and limits."""
+        if previous.provenance.get("basis") != self._basis:
+            return False
+        models = previous.provenance["models_by_name"]
+        try:
+            return all(self._pool.predictor(name).model.sha256 == model["sha256"] for name, model in models.items())
+        except ModelError:  # a weight file that is gone
+            return False
 
+    @cached_property
     def _basis(self) -> dict:
-        """What a step depends on besides the mask before it: JSON-ready."""
-        window, liver, roi = self.settings.window, self.limits.liver, self.limits.roi
+        """What a step depends on besides the mask before it and the networks: JSON-ready."""
+        window, roi = self.settings.window, self.limits.roi
         base = self.stack.base
         return {
+            "volume": self.stack.volume.voxel_hash,
             "orientation": self.stack.orientation,
             "plane": None if base is None else [[round(float(x), 6) for x in row] for row in base.to_ras],
             "model": self.settings.model,
             "window": None if window is None else [window.low, window.high],
             "channels": self.settings.channels,
             "rules": asdict(self.rules),
-            "liver_voxels": None if liver is None else int(liver.sum()),
+            "liver": self.limits.liver_hash,
             "roi": None
             if roi is None
             else {name: getattr(roi, name).round(3).tolist() for name in ("center", "axes", "size")},
@@ -242,7 +256,7 @@ class Propagator:
             "models": list(models.values()),
             "models_by_name": models,
             "anchors": [anchor.as_dict() for anchor in self.anchors],
-            "basis": self._basis(),
+            "basis": self._basis,
             "stops": [asdict(stop) for stop in stops],
             "cancelled": self._cancelled,
             "versions": self._versions,

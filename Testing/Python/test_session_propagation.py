@@ -90,6 +90,15 @@ def test_up_and_down_go_to_one_side_alone(case):
     assert (case.array() == up_and_down).all()
 
 
+def test_what_other_weights_found_on_the_other_side_is_not_kept(case):
+    case.box_on(MIDDLE)
+    case.follow("up")
+    assert max(case.slices()) > MIDDLE
+    case.pool.network.model.sha256 = "1" * 64
+    case.follow("down")
+    assert max(case.slices()) == MIDDLE > min(case.slices())
+
+
 def test_a_click_on_a_slice_that_was_reached_corrects_it_and_what_lies_beyond():
     # above slice 18 a vessel as dark as the tumor leads away from it
     inside = BALL.copy()
