@@ -92,7 +92,7 @@ def run_demo(
         f"Tumor {n}": segmentArray(segmentationNode, d.segmentId, volumeNode)
         for n, d in zip(lesions, done, strict=True)
     }
-    evaluation = evaluate(segments, reference, volume.voxel_volume_ml)
+    evaluation = evaluate(segments, reference, volume.voxel_volume_ml, spacing=volume.spacing[::-1])
     written = [out / name for name in ("segmentation.seg.nrrd", "scene.mrb", "report.json")]
     saveSegmentation(segmentationNode, written[0], overwrite=True)
     segmentationNode.CreateClosedSurfaceRepresentation()

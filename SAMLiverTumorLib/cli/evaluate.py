@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels import LabelFile
 
 _DESCRIPTION = """\
-Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision and
-volumes, overall, per segment and per lesion.
+Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes
+and surface distances in mm (HD95, ASSD, surface Dice at 2 mm), overall and per lesion; lesions found, missed
+and predicted in excess; the lesions by size.
 
 Both are label maps (.nii, .nii.gz, .nrrd, .mha) or segmentations saved by Slicer (.seg.nrrd). The figures
 are computed on the reference's voxel grid. How lesions are matched and averaged and what empty masks
@@ -88,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        evaluation = evaluate(segments, mask, reference.voxel_volume_ml, args.min_ml, progress)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+        evaluation = evaluate(segments, mask, reference.voxel_volume_ml, args.min_ml, progress, spacing)
     size = " x ".join(map(str, dimensions))
     print(f"Prediction: {args.prediction}\nReference:  {args.reference}, label {label}")
     print(f"Grid:       {size} voxels of {reference.voxel_volume_ml:.6g} ml\n")

@@ -6,14 +6,15 @@ component labeling of the boxed reference and of each boxed segment, then only t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.metrics import Overlap, from_counts
+from SAMLiverTumorLib.evaluation.metrics import Box, Overlap, bounding_box, from_counts
+from SAMLiverTumorLib.evaluation.surface import SurfaceDistances, surface_distances
 
 CONNECTIVITY_RULE = (
     "Lesions are the connected components of the reference, objects those of each predicted segment (6-connectivity: "
@@ -26,8 +27,6 @@ MATCHING_RULE = (
     "positives. Each lesion is compared with the union of what counts to it; one without any is missed (Dice 0)."
 )
 
-Box = tuple[slice, slice, slice]
-
 
 @dataclass(frozen=True)
 class Lesion:
@@ -36,11 +35,13 @@ class Lesion:
     :param number: 1 for the largest.
     :param segments: names of the predicted segments with an object that counts to it; none: missed.
     :param overlap: that prediction against this lesion alone, over the whole volume.
+    :param surface: likewise of their surfaces; None where they were not asked for.
     """
 
     number: int
     segments: tuple[str, ...]
     overlap: Overlap
+    surface: SurfaceDistances | None = None
 
     @property
     def found(self) -> bool:
@@ -76,23 +77,13 @@ class Matching:
     small_objects: int
 
 
-def bounding_box(mask: np.ndarray) -> Box | None:
-    """Smallest box of a bool array (k, j, i) that holds all its voxels; None if there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not filled.size:
-            return None
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)
-
-
 def match_lesions(
     segments: Mapping[str, np.ndarray],
     reference: np.ndarray,
     voxel_volume_ml: float,
     min_ml: float = 0.0,
     progress: Callable[[int, int | None], None] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> Matching:
     """Match the objects of predicted segments with the lesions of a reference and compare them.
 
@@ -102,6 +93,7 @@ def match_lesions(
     :param min_ml: components of the reference smaller than this are no lesions; an object that touches
         only such components is left out of the count.
     :param progress: called with (done, total) after each segment and each lesion.
+    :param spacing: millimeters along (k, j, i), to compare surfaces as well.
     :raises InputError: the shapes differ.
     """
     numbers, sizes, reference_box = _label(reference)
@@ -128,9 +120,14 @@ def match_lesions(
     lesions = []
     boxes = ndimage.find_objects(numbers, max_label=listed) if listed else []
     for number, box in enumerate(boxes, start=1):
-        names, shared, predicted = _lesion_counts(number, _moved(box, reference_box), numbers, reference_box, assigned)
-        counts = from_counts(shared, predicted, int(sizes[number - 1]), reference.size, voxel_volume_ml)
-        lesions.append(Lesion(number, names, counts))
+        box = _moved(box, reference_box)
+        names, union, extent = _predicted_for(number, assigned, box)
+        lesion = np.zeros(union.shape, bool)
+        lesion[_moved(box, extent, -1)] = numbers[_moved(box, reference_box, -1)] == number
+        shared, predicted = np.count_nonzero(lesion & union), np.count_nonzero(union)
+        counts = from_counts(int(shared), int(predicted), int(sizes[number - 1]), reference.size, voxel_volume_ml)
+        surface = None if spacing is None else surface_distances(union, lesion, spacing)
+        lesions.append(Lesion(number, names, counts, surface))
         if progress:
             progress(len(segments) + number, total)
     false_positives.sort(key=lambda item: -item.voxels)
@@ -173,25 +170,21 @@ def _assign(
     return lesion_of, touches & (lesion_of == 0)
 
 
-def _lesion_counts(
-    number: int, box: Box, numbers: np.ndarray, reference_box: Box, assigned: list
-) -> tuple[tuple[str, ...], int, int]:
-    """Names of the segments that count to a lesion, the voxels shared with it, and all voxels predicted for it."""
+def _predicted_for(number: int, assigned: list, box: Box) -> tuple[tuple[str, ...], np.ndarray, Box]:
+    """What counts to a lesion: names of the segments, their union as bool, and the union's place in the volume.
+
+    :param box: the lesion's own, which the place holds as well.
+    """
     parts = []
     for name, owners, segment_box, found in assigned:
         if number <= len(found) and found[number - 1] is not None:
             part = found[number - 1]
             parts.append((name, owners[part] == number, _moved(part, segment_box)))
-    if not parts:
-        return (), 0, 0
-    extent = _union([where for _, _, where in parts])
+    extent = _union([box, *(where for _, _, where in parts)])
     union = np.zeros([s.stop - s.start for s in extent], bool)
     for _, mask, where in parts:
         union[_moved(where, extent, -1)] |= mask
-    common = _intersection(box, extent)
-    lesion = numbers[_moved(common, reference_box, -1)] == number
-    shared = np.count_nonzero(lesion & union[_moved(common, extent, -1)])
-    return tuple(name for name, _, _ in parts), int(shared), int(np.count_nonzero(union))
+    return tuple(name for name, _, _ in parts), union, extent
 
 
 def _moved(box: Box, by: Box, sign: int = 1) -> Box:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.evaluation.detection import DETECTION_RULE, Detection
 from SAMLiverTumorLib.evaluation.lesions import (
     CONNECTIVITY_RULE,
     MATCHING_RULE,
@@ -17,6 +18,8 @@ from SAMLiverTumorLib.evaluation.lesions import (
     match_lesions,
 )
 from SAMLiverTumorLib.evaluation.metrics import ACCURACY_RULE, EMPTY_RULE, Overlap, overlap
+from SAMLiverTumorLib.evaluation.strata import STRATA_RULE, StratumRow, mean_or_none, strata_rows
+from SAMLiverTumorLib.evaluation.surface import SURFACE_RULE, SurfaceDistances, surface_distances
 
 AVERAGING_RULE = (
     "Overall compares the union of the evaluated segments with the whole reference label, voxel by voxel. Means are "
@@ -26,6 +29,7 @@ AVERAGING_RULE = (
 
 _RATIOS = ("dice", "iou", "accuracy", "sensitivity", "specificity", "precision")
 _VOLUMES = ("predicted_ml", "reference_ml", "volume_error_ml", "volume_error_percent")
+_SURFACES = ("hd95_mm", "assd_mm", "surface_dice")
 
 # Case 117 alone has 79 components, most of them a few voxels: the table lists the largest of those
 # missed and sums up the others; the JSON report has them all.
@@ -45,6 +49,7 @@ class Evaluation:
     :param min_ml: components of the reference smaller than this were no lesions.
     :param small_lesions: how many these were.
     :param small_objects: predicted objects that touch only such components.
+    :param surface: overall, of the surfaces; None where they were not asked for, as in the lesions.
     """
 
     overall: Overlap
@@ -54,6 +59,7 @@ class Evaluation:
     min_ml: float
     small_lesions: int
     small_objects: int
+    surface: SurfaceDistances | None = None
 
     @property
     def found(self) -> tuple[Lesion, ...]:
@@ -76,22 +82,39 @@ class Evaluation:
         return _means(self.lesions)
 
     @property
+    def detection(self) -> Detection:
+        """Lesions found, missed and predicted where there is none."""
+        return Detection(len(self.found), len(self.missed), len(self.false_positives))
+
+    @property
+    def strata(self) -> tuple[StratumRow, ...]:
+        """The lesions by size, every stratum listed."""
+        return strata_rows(self.lesions)
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """How the figures were made: connectivity, matching, averaging, empty masks, accuracy."""
+        """How the figures were made: matching, detection, averaging, strata, empty masks, surfaces, accuracy."""
         limit = (
             f"Components of the reference below {self.min_ml:g} ml are no lesions: {self.small_lesions} left out, with "
             f"{self.small_objects} predicted objects that touch only them; the overall figures include them."
         )
-        rules = (CONNECTIVITY_RULE, MATCHING_RULE, AVERAGING_RULE, EMPTY_RULE, ACCURACY_RULE)
+        rules = (CONNECTIVITY_RULE, MATCHING_RULE, DETECTION_RULE, AVERAGING_RULE, STRATA_RULE, EMPTY_RULE)
+        rules += (ACCURACY_RULE,) if self.surface is None else (SURFACE_RULE, ACCURACY_RULE)
         return (*rules, limit) if self.min_ml > 0 else rules
 
     def as_dict(self) -> dict:
         """The report as JSON can hold it; floats rounded to 6 decimals, undefined figures None."""
         return {
-            "overall": _figures(self.overall),
+            "overall": {**_figures(self.overall), **_surface_figures(self.surface)},
             "segments": [{"segment": name, **_figures(result)} for name, result in self.segments.items()],
             "lesions": [
-                {"lesion": x.number, "found": x.found, "segments": list(x.segments), **_figures(x.overlap)}
+                {
+                    "lesion": x.number,
+                    "found": x.found,
+                    "segments": list(x.segments),
+                    **_figures(x.overlap),
+                    **_surface_figures(x.surface),
+                }
                 for x in self.lesions
             ],
             "false_positives": [
@@ -105,6 +128,18 @@ class Evaluation:
                 "lesions_below_limit": self.small_lesions,
                 "objects_on_lesions_below_limit": self.small_objects,
             },
+            "detection": {key: _rounded(getattr(self.detection, key)) for key in ("recall", "precision", "f1")},
+            "strata": [
+                {
+                    "stratum": row.name,
+                    "lesions": row.lesions,
+                    "found": row.found,
+                    "mean_dice_over_all": _rounded(row.dice),
+                    "mean_dice_over_found": _rounded(row.dice_found),
+                    "mean_hd95_mm_over_found": _rounded(row.hd95_mm),
+                }
+                for row in self.strata
+            ],
             "mean_over_found_lesions": {key: _rounded(value) for key, value in self.mean_found.items()},
             "mean_over_all_lesions": {key: _rounded(value) for key, value in self.mean_all.items()},
             "min_ml": _rounded(self.min_ml),
@@ -115,28 +150,46 @@ class Evaluation:
         """The report as text: one row per lesion, means, overall, counts, and beneath them how they were made."""
         header = ("Lesion", "Segment", "Dice", "IoU", "Accuracy", "Sensit.", "Specif.", "Precis.")
         header += ("Pred. ml", "Ref. ml", "Error ml", "Error %")
+        with_surface = self.surface is not None
+        header += ("HD95 mm", "ASSD mm", "Surf.Dice") if with_surface else ()
         shown = {lesion.number for lesion in (*self.found, *self.missed[:_MISSED_ROWS])}
         rows = [
-            (str(x.number), ", ".join(x.segments) or "(missed)", *_cells(x.overlap))
+            (str(x.number), ", ".join(x.segments) or "(missed)", *_cells(x.overlap), *_surface_cells(x.surface))
             for x in self.lesions
             if x.number in shown
         ]
-        means = [
-            (f"mean of {len(group)} {word}", "", *(_cell(means[key], 4) for key in _RATIOS), "", "", "", "")
-            for group, word, means in (
-                (self.found, "found", self.mean_found),
-                (self.lesions, "in all", self.mean_all),
-            )
-        ]
-        totals = [("overall", "union" if len(self.segments) > 1 else next(iter(self.segments)), *_cells(self.overall))]
+        means = []
+        for group, word, figures in ((self.found, "found", self.mean_found), (self.lesions, "in all", self.mean_all)):
+            surfaces = [
+                _cell(mean_or_none(getattr(x.surface, key) for x in group), decimals)
+                for key, decimals in zip(_SURFACES, (2, 2, 4), strict=True)
+                if with_surface
+            ]
+            ratios = [_cell(figures[key], 4) for key in _RATIOS]
+            means.append((f"mean of {len(group)} {word}", "", *ratios, "", "", "", "", *surfaces))
+        name = "union" if len(self.segments) > 1 else next(iter(self.segments))
+        totals = [("overall", name, *_cells(self.overall), *_surface_cells(self.surface))]
         if len(self.segments) > 1:
-            totals += [("segment", name, *_cells(result)) for name, result in self.segments.items()]
+            blank = ("", "", "") if with_surface else ()
+            totals += [("segment", name, *_cells(result), *blank) for name, result in self.segments.items()]
         lines = [*_aligned(header, [rows, means, totals]), "", *self._counts(), ""]
         return "\n".join([*lines, *(textwrap.fill(f"* {x}", _WIDTH, subsequent_indent="  ") for x in self.notes)])
 
     def _counts(self) -> list[str]:
         """Sentences on what was found, missed and predicted in excess."""
         lines = [f"Lesions: {len(self.lesions)}, found {len(self.found)}, missed {len(self.missed)}."]
+        detection = self.detection
+        lines.append(
+            f"Lesion detection: recall {detection.recall:.3f}, precision {detection.precision:.3f}, "
+            f"F1 {detection.f1:.3f}."
+        )
+        for row in self.strata:
+            if row.lesions:
+                found = "" if row.dice_found is None else f", of those found {row.dice_found:.3f}"
+                distance = "" if row.hd95_mm is None else f", HD95 {row.hd95_mm:.2f} mm"
+                lines.append(
+                    f"  {row.name}: {row.found} of {row.lesions} found, mean Dice {row.dice:.3f}{found}{distance}."
+                )
         hidden = self.missed[_MISSED_ROWS:]
         if hidden:
             volume = sum(lesion.overlap.reference_ml for lesion in hidden)
@@ -156,6 +209,7 @@ def evaluate(
     voxel_volume_ml: float,
     min_ml: float = 0.0,
     progress: Callable[[int, int | None], None] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> Evaluation:
     """Compare predicted segments with one reference label, overall, per segment and per lesion.
 
@@ -165,6 +219,7 @@ def evaluate(
     :param voxel_volume_ml: volume of one voxel in milliliters.
     :param min_ml: connected components of the reference smaller than this are no lesions.
     :param progress: called with (done, total).
+    :param spacing: millimeters along (k, j, i), to compare surfaces as well; a CT takes seconds more.
     :raises InputError: no segment, arrays of different shapes, or a negative limit.
 
     >>> mask = np.zeros((4, 4, 4), bool)
@@ -183,7 +238,8 @@ def evaluate(
         per_segment[name] = overlap(mask, reference, voxel_volume_ml)
         union |= np.asarray(mask).astype(bool, copy=False)
     overall = overlap(union, reference, voxel_volume_ml)
-    matching = match_lesions(prediction_segments, reference, voxel_volume_ml, min_ml, progress)
+    surface = None if spacing is None else surface_distances(union, reference, spacing)
+    matching = match_lesions(prediction_segments, reference, voxel_volume_ml, min_ml, progress, spacing)
     return Evaluation(
         overall,
         per_segment,
@@ -192,6 +248,7 @@ def evaluate(
         float(min_ml),
         matching.small_lesions,
         matching.small_objects,
+        surface,
     )
 
 
@@ -203,6 +260,16 @@ def _means(lesions: Iterable[Lesion]) -> dict[str, float | None]:
 def _figures(result: Overlap) -> dict:
     counts = {"tp": result.tp, "fp": result.fp, "fn": result.fn, "tn": result.tn}
     return {**{key: _rounded(getattr(result, key)) for key in _RATIOS + _VOLUMES}, **counts}
+
+
+def _surface_figures(surface: SurfaceDistances | None) -> dict:
+    return {} if surface is None else {key: _rounded(getattr(surface, key)) for key in _SURFACES}
+
+
+def _surface_cells(surface: SurfaceDistances | None) -> tuple[str, ...]:
+    if surface is None:
+        return ()
+    return _cell(surface.hd95_mm, 2), _cell(surface.assd_mm, 2), _cell(surface.surface_dice, 4)
 
 
 def _rounded(value: float | None) -> float | None:

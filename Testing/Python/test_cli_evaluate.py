@@ -72,7 +72,28 @@ def test_figures_on_files_are_those_worked_out_by_hand(tmp_path, lits_like, pred
     shown = capsys.readouterr().out
     assert "0.6667" in shown
     assert "Lesions: 2, found 1, missed 1." in shown
+    assert "recall 0.500, precision 1.000, F1 0.667" in shown
     assert "6-connectivity" in shown
+    assert "HD95 is the larger" in " ".join(shown.split())
+
+
+def test_surface_distances_on_files_are_in_millimeters_along_the_right_axes(tmp_path):
+    """A plate moved along each axis in turn; voxels of 0.5 x 1 x 2 mm (i, j, k)."""
+    for axis, distance in enumerate((2.0, 1.0, 0.5)):
+        array = np.zeros((8, 9, 10), np.uint8)
+        index = [slice(None)] * 3
+        index[axis] = 3
+        array[tuple(index)] = 1
+        files = [
+            save(tmp_path / f"{name}{axis}.nii.gz", np.roll(array, step, axis), spacing=(0.5, 1.0, 2.0))
+            for name, step in (("p", 2), ("r", 0))
+        ]
+        call(*files, "--json", tmp_path / f"{axis}.json")
+        report = json.loads((tmp_path / f"{axis}.json").read_text("utf-8"))
+        for figures in (report["overall"], report["lesions"][0]):
+            if figures is report["overall"] or figures["found"]:
+                assert figures["hd95_mm"] == pytest.approx(2 * distance)
+                assert figures["surface_dice"] == (0.0 if 2 * distance > 2 else 1.0)
 
 
 def test_figures_on_files_equal_those_on_arrays(tmp_path, sample_case):
@@ -86,7 +107,8 @@ def test_figures_on_files_equal_those_on_arrays(tmp_path, sample_case):
     sitk.WriteImage(saved, str(tmp_path / "prediction.nrrd"))
     call(tmp_path / "prediction.nrrd", sample_case / "label.nii.gz", "--label", "2", "--json", tmp_path / "o.json")
     report = json.loads((tmp_path / "o.json").read_text("utf-8"))
-    expected = evaluate({"1": shifted}, reference, float(np.prod(image.GetSpacing())) / 1000).as_dict()
+    spacing = image.GetSpacing()[::-1]
+    expected = evaluate({"1": shifted}, reference, float(np.prod(spacing)) / 1000, spacing=spacing).as_dict()
     assert report["counts"]["lesions"] == 79
     assert {key: report[key] for key in expected} == expected
 

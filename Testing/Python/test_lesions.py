@@ -9,6 +9,7 @@ import pytest
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics import ACCURACY_RULE, EMPTY_RULE
 from SAMLiverTumorLib.evaluation.report import evaluate
+from SAMLiverTumorLib.evaluation.surface import surface_distances
 
 SHAPE = (6, 20, 30)
 
@@ -271,3 +272,13 @@ def test_sample_case_has_the_lesions_counted_independently(sample_case):
     assert len(result.lesions) == 79
     assert [x.overlap.tp for x in result.lesions[:4]] == [51878, 37156, 11429, 8887]
     assert result.overall.reference_ml == pytest.approx(385, abs=0.5)
+
+
+def test_surfaces_of_a_lesion_are_those_of_all_that_counts_to_it():
+    overshoot, stray = box(0, 6, 1, 6, 1, 6), box(2, 3, 2, 3, 9, 10)
+    spacing = (4.0, 1.0, 0.5)
+    lesions = evaluate({"a": overshoot, "b": overshoot | stray | SMALL}, REFERENCE, 0.001, spacing=spacing).lesions
+    assert lesions[0].surface == surface_distances(overshoot, BIG, spacing)
+    assert lesions[0].surface.hd95_mm == 4.0
+    assert (lesions[1].surface.hd95_mm, lesions[1].surface.surface_dice) == (None, 0.0)
+    assert lesions[2].surface.hd95_mm == 0.0
