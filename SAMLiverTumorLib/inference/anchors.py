@@ -22,6 +22,7 @@ class Anchor:
     :param prompts: what the user said there; the network makes a mask of it if no picture is given.
     :param picture: bool (rows, columns), the mask to take as it is. An empty one says that the tumor does not
         reach this slice: propagation ends there.
+    :param model: the network that drew the picture from clicks; None where the user, or a rule, did.
     :raises PromptError: neither of them, or prompts that name nothing.
 
     >>> Anchor(12, PlanePrompts(box=(60, 40, 90, 75))).picture is None
@@ -31,6 +32,7 @@ class Anchor:
     index: int
     prompts: PlanePrompts | None = None
     picture: np.ndarray | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         if self.picture is None and (self.prompts is None or not self.prompts.says_where):
@@ -57,6 +59,8 @@ class Anchor:
     def as_dict(self) -> dict:
         """Slice, prompts in its pixels and whether the mask was given: JSON-ready."""
         said: dict = {"index": self.index, "mask": "given" if self.picture is not None else "predicted"}
+        if self.model is not None:
+            said["model"] = self.model
         if self.prompts is not None:
             said["points"] = np.round(self.prompts.points, 2).tolist()
             said["labels"] = self.prompts.labels.tolist()

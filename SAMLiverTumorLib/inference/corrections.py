@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.inference.anchors import Anchor
+from SAMLiverTumorLib.inference.click_answers import click_answer
 from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
 from SAMLiverTumorLib.inference.geodesic import geodesic_distance
 from SAMLiverTumorLib.inference.intensity import smoothed
@@ -60,6 +61,9 @@ def correct(
 ) -> Propagation:
     """Take a click into account and propagate again from its slice.
 
+    What the click stands for on its slice is read from the grey values; a model trained for clicks is asked as well,
+    see `click_answers`.
+
     An include click beyond a stop goes on from there; an exclude click in the middle of what it refuses ends the
     tumor on its slice. Settings, rules and limits have to be those of the propagation for its slices to be kept.
 
@@ -70,7 +74,10 @@ def correct(
     follower = Follower(stack, pool, settings, rules, limits or Limits(), cancel)
     anchor = corrected_anchor(propagation, click, follower)
     anchors = [a for a in propagation.anchors if a.index != anchor.index]
-    return propagate(stack, [*anchors, anchor], pool, settings, rules, "both", limits, progress, cancel, propagation)
+    result = propagate(stack, [*anchors, anchor], pool, settings, rules, "both", limits, progress, cancel, propagation)
+    models = {**follower.models, **result.provenance["models_by_name"]}
+    provenance = {**result.provenance, "models": list(models.values()), "models_by_name": models}
+    return replace(result, provenance=provenance)
 
 
 def corrected_anchor(propagation: Propagation, click: Click, follower: Follower) -> Anchor:
@@ -92,8 +99,12 @@ def corrected_anchor(propagation: Propagation, click: Click, follower: Follower)
     seeds[1 - int(click.include)] &= ~_disc(plane, uv)
     change = _including if click.include else _excluding
     picture = change(propagation, follower, index, present, _disc(plane, uv), seeds)
+    model = None
+    if not np.array_equal(picture, present):
+        answer = click_answer(follower, index, prompts, picture, reached.probabilities if present.any() else None)
+        picture, model = answer or (picture, None)
     box = grown_box(picture, follower.pixels(follower.rules.tight_mm, plane)) if picture.any() else None
-    return Anchor(index, replace(prompts, box=box), picture)
+    return Anchor(index, replace(prompts, box=box), picture, model)
 
 
 def _including(

@@ -103,7 +103,7 @@ class Follower:
         cancel: Callable[[], bool] | None = None,
     ) -> None:
         self.stack, self.settings, self.rules, self.limits = stack, settings, rules, limits
-        self._pool, self._cancel = pool, cancel
+        self.pool, self._cancel = pool, cancel
         self._chosen: dict[frozenset[str], str] = {}
         self.models: dict[str, dict] = {}
         """Entries for provenance of the models used so far: id, sha256, window."""
@@ -115,7 +115,7 @@ class Follower:
         """
         plane = self.stack.plane(anchor.index)
         if anchor.picture is not None:
-            return certain_slice(anchor.index, anchor.picture)
+            return certain_slice(anchor.index, anchor.picture, anchor.model)
         predictor, model = self.predictor(anchor.prompts)
         embedding, _ = self.look(plane, predictor)
         prediction = predictor.predict(embedding, anchor.prompts)
@@ -171,7 +171,7 @@ class Follower:
                 break
         found = np.zeros(trail.picture.shape, bool)
         found[part] = mask
-        allowed, in_liver, in_roi = self._allowed(found, plane)
+        allowed, in_liver, in_roi = self.allowed(found, plane)
         found &= allowed
         mask = found[part]
         contrast = trail.contrast.kept_by(measure_contrast(grey, mask, spacing)) if mask.any() else 0.0
@@ -208,7 +208,7 @@ class Follower:
         # every step asks with the same kinds, and choosing reads the registry
         model = self._chosen.get(prompts.kinds) or choose_model(self.settings.model, prompts.kinds)
         self._chosen[prompts.kinds] = model
-        predictor = self._pool.predictor(model)
+        predictor = self.pool.predictor(model)
         info = predictor.model.info
         check_prompts(prompts, info)
         window = self.settings.window or PRESETS[info.default_window]
@@ -249,7 +249,7 @@ class Follower:
         dv, du = part[0].start, part[1].start
         return max(u0 + du, reach[0]), max(v0 + dv, reach[1]), min(u1 + du, reach[2]), min(v1 + dv, reach[3])
 
-    def _allowed(self, found: np.ndarray, plane: Plane) -> tuple[np.ndarray, float, float]:
+    def allowed(self, found: np.ndarray, plane: Plane) -> tuple[np.ndarray, float, float]:
         """Pixels inside the limits, and the shares of a mask inside the liver and inside the ROI."""
         allowed, shares = np.ones(found.shape, bool), []
         count = int(np.count_nonzero(found))
@@ -276,7 +276,7 @@ class Follower:
         return SlicePropagation(index, picture.shape, *boxed(probabilities), source, confidence, result)
 
 
-def certain_slice(index: int, picture: np.ndarray) -> SlicePropagation:
-    """The slice of a mask that was given."""
-    result = SliceResult(index, "given", 1.0, 1.0, int(np.count_nonzero(picture)))
+def certain_slice(index: int, picture: np.ndarray, model: str | None = None) -> SlicePropagation:
+    """The slice of a mask that was given, or that a model drew from clicks."""
+    result = SliceResult(index, model or "given", 1.0, 1.0, int(np.count_nonzero(picture)))
     return SlicePropagation(index, picture.shape, *boxed(picture.astype(np.uint8) * 255), "anchor", 1.0, result)

@@ -117,6 +117,8 @@ def test_an_include_click_beside_an_earlier_exclude_click_leaves_that_one_out():
     assert mask[15, 20, 31]
     assert not mask[15, 20, 34]
     assert not mask[15, 20, 36], "it lies behind the excluded place"
+    # 2 mm from the excluded click and 3.6 mm from the included one, all as dark
+    assert not mask[15, [18, 22], 34].any()
 
 
 def test_a_click_that_says_nothing_new_changes_no_voxel():
