@@ -24,6 +24,7 @@ import numpy as np
 from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
+from SAMLiverTumorLib.evaluation.lesions import bounding_box
 from SAMLiverTumorLib.training.healthy_liver import GRAIN_MM, HealthyLiver, find_large_vessels, find_vessels, measure
 from SAMLiverTumorLib.training.smooth_noise import smooth_noise
 from SAMLiverTumorLib.training.tumor_plan import SIZES, TumorPlan, check_liver, plan_tumors
@@ -66,8 +67,9 @@ def paint(
     voxels, tumor = volume.array.copy(), np.zeros(liver.shape, bool)
     spacing = volume.spacing[::-1]
     least, most = volume.intensity_range
+    around = bounding_box(liver)
     for plan in plans:
-        frame = _Frame.of(plan, spacing, liver.shape)
+        frame = _Frame.of(plan, spacing, around)
         shape = _Shape.of(plan, frame, rng)
         here = liver[frame.box]
         before = voxels[frame.box].astype(np.float32) * np.float32(hu_per_level)
@@ -86,7 +88,8 @@ class _Frame:
     """The box that holds all that a tumor changes.
 
     :param whole: voxels (k, j, i) of the box as if the volume had no border.
-    :param inside: the part of that box within the volume; :param box: the same part in the volume's voxels.
+    :param inside: the part of it that may hold liver.
+    :param box: that part in the volume's voxels.
     :param offsets: millimeters from the center along each axis of the whole box, broadcastable.
     """
 
@@ -97,12 +100,12 @@ class _Frame:
     spacing: tuple[float, float, float]
 
     @classmethod
-    def of(cls, plan: TumorPlan, spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> _Frame:
-        """Box of a plan in a volume of this shape."""
+    def of(cls, plan: TumorPlan, spacing: tuple[float, float, float], around: Box) -> _Frame:
+        """Box of a plan, cut to the box around the liver."""
         first = [int(np.floor(c - plan.reach_mm / s)) for c, s in zip(plan.center, spacing, strict=True)]
         last = [int(np.ceil(c + plan.reach_mm / s)) + 1 for c, s in zip(plan.center, spacing, strict=True)]
-        starts = [min(max(a, 0), n) for a, n in zip(first, shape, strict=True)]
-        stops = [max(min(b, n), a) for a, b, n in zip(starts, last, shape, strict=True)]
+        starts = [min(max(a, s.start), s.stop) for a, s in zip(first, around, strict=True)]
+        stops = [max(min(b, s.stop), a) for a, b, s in zip(starts, last, around, strict=True)]
         axes = (
             ((np.arange(a, b) - c) * s).astype(np.float32)
             for a, b, c, s in zip(first, last, plan.center, spacing, strict=True)
@@ -158,8 +161,7 @@ def _paint_one(
     mask, dropped = _largest_part(mask)
     weight = special.ndtr(shape.depth / np.float32(plan.edge_mm)) * shape.reached
     if dropped.any():
-        distances = (ndimage.distance_transform_edt(~part, sampling=spacing) for part in (mask, dropped))
-        weight *= np.less_equal(*distances)
+        _leave_out(weight, mask, dropped, 4.0 * plan.edge_mm, spacing)
     # at the surface a voxel is liver in part only
     surface = np.minimum(healthy.share / 0.8, 1.0)
     if blocked.any():
@@ -210,6 +212,17 @@ def _pushed(grey: np.ndarray, liver: np.ndarray, plan: TumorPlan, frame: _Frame,
     # cubic: linear interpolation would smooth the grain away
     new[moves] = ndimage.map_coordinates(grey, source, order=3, mode="nearest")
     return new
+
+
+def _leave_out(
+    weight: np.ndarray, mask: np.ndarray, dropped: np.ndarray, around_mm: float, spacing: tuple[float, float, float]
+) -> None:
+    """Set the weight to 0, in place, where what was dropped of a tumor is nearer than its mask."""
+    pad = [int(np.ceil(around_mm / size)) for size in spacing]
+    box = tuple(slice(max(s.start - n, 0), s.stop + n) for s, n in zip(bounding_box(dropped), pad, strict=True))
+    to_dropped = ndimage.distance_transform_edt(~dropped[box], sampling=spacing)
+    to_mask = ndimage.distance_transform_edt(~mask[box], sampling=spacing) if mask[box].any() else np.inf
+    weight[box][to_dropped < to_mask] = 0.0
 
 
 def _largest_part(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
