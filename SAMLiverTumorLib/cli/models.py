@@ -1,28 +1,47 @@
-"""`sam-liver-tumor models`: list, fetch, verify and remove weights."""
+"""`sam-liver-tumor models`: list, fetch, verify and remove weights; export and benchmark image encoders."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.progress import download_bar
 from SAMLiverTumorLib.errors import InputError, ModelError
+from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.digest import human_size
+from SAMLiverTumorLib.models.onnx_files import remove_exports
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.store import ModelStore, StoredModel
 
-ACTIONS = ("list", "fetch", "verify", "remove")
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.inference.runtime_benchmark import Comparison
+    from SAMLiverTumorLib.models.builders import SamModel
+
+_DESCRIPTION = """\
+List, fetch, verify and remove model weights.
+
+`export ID FILE.onnx` writes a model's image encoder for other runtimes. `benchmark ID` measures PyTorch against ONNX
+Runtime on this machine and has the runtime "auto" take the faster one with these weights from then on. Both take the
+path of a checkpoint in place of ID.
+"""
+
+ACTIONS = ("list", "fetch", "verify", "remove", "export", "benchmark")
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
     """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
     parser = subparsers.add_parser(
         "models",
-        help="list, fetch, verify and remove model weights",
-        description="List, fetch, verify and remove model weights.",
+        help="list, fetch, verify, remove, export and benchmark models",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (default: list)")
     parser.add_argument("model", nargs="?", metavar="ID", help="the model; `verify` without it takes all that are here")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.onnx", help="what `export` writes")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE.onnx")
     parser.add_argument("--yes", action="store_true", help="download without asking")
     parser.set_defaults(run=run)
     return parser
@@ -33,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: the user can mend it.
     """
+    if args.file is not None and args.action != "export":
+        raise InputError(f"'{args.file}' is one name too many; only `models export ID FILE.onnx` takes a file.")
     store = ModelStore()
     if args.action == "list":
         print(table(store.list()))
@@ -42,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
         return _verify_all(store)
     if args.model is None:
         raise InputError(f"Say which model: sam-liver-tumor models {args.action} ID.")
+    if args.action == "export":
+        return _export(args)
+    if args.action == "benchmark":
+        return _benchmark(args)
     info = get_model(args.model)
     if args.action == "fetch":
         with download_bar() as progress:
@@ -51,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         store.verify(info)
         print(f"{info.id}: size and SHA-256 are right")
     else:
+        remove_exports(info.sha256)
         print(f"{info.id}: {'removed' if store.remove(info) else 'there was nothing to remove'}")
     return 0
 
@@ -82,3 +108,56 @@ def _verify_all(store: ModelStore) -> int:
     if wrong:
         raise ModelError(" ".join(wrong))
     return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    if args.file is None:
+        raise InputError("Say where to write it: sam-liver-tumor models export ID FILE.onnx.")
+    if args.file.suffix.lower() != ".onnx":
+        raise InputError(f"'{args.file}' has to end in .onnx.")
+    check_output(args.file, args.overwrite)
+    model = _load(args)
+    from SAMLiverTumorLib.models.onnx_export import export_encoder
+
+    export_encoder(model, args.file, args.overwrite)
+    edge = model.info.input_size
+    print(f"{args.file}: image encoder of {model.info.id}, (1, 3, {edge}, {edge}) to (1, 256, 64, 64)")
+    return 0
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    from SAMLiverTumorLib.inference.runtime import keep_choice, machine
+
+    model = _load(args)
+    from SAMLiverTumorLib.inference.runtime_benchmark import compare_runtimes
+
+    comparison = compare_runtimes(model)
+    print(f"{model.info.id}, {machine()}")
+    print(benchmark_table(comparison))
+    kept = keep_choice(model.sha256, comparison.choice, comparison.as_dict())
+    print(f'"auto" runs it in {comparison.choice} from now on, by {kept}')
+    return 0
+
+
+def benchmark_table(comparison: Comparison) -> str:
+    """Times by runtime, and how far the runtimes agree."""
+    lines = []
+    for runtime, runs in comparison.seconds.items():
+        lines.append(
+            f"{runtime:12} {1e3 * comparison.median(runtime):7.0f} ms ({1e3 * min(runs):.0f}-{1e3 * max(runs):.0f})"
+        )
+    lines.append(
+        f"embeddings differ by {comparison.difference:.2g} at most, of values up to {comparison.largest:.2g}; Dice of "
+        f"masks {comparison.dice:.4f}{'' if comparison.same_masks else ', too little to choose by speed'}"
+    )
+    return "\n".join(lines)
+
+
+def _load(args: argparse.Namespace) -> SamModel:
+    """The model named by id or file, in PyTorch on the CPU."""
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+    from SAMLiverTumorLib.inference.runtime import PYTORCH
+
+    with download_bar() as progress:
+        pool = PredictorPool(confirm_on_terminal(args.yes), device="cpu", progress=progress, disk=None, runtime=PYTORCH)
+        return pool.predictor(args.model).model

@@ -15,6 +15,7 @@ from SAMLiverTumorLib.cli.fusion_options import add_fusion_options, given_option
 from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PRESETS, parse_window
+from SAMLiverTumorLib.inference.runtime import RUNTIMES, runtime_named
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS
@@ -61,6 +62,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--quality", choices=("full", "fast"), default="full", help="fast: MobileSAM alone, slice mode alone"
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
+    picture.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what encodes pictures on a CPU; auto: what `models benchmark` found (default: SAM_LIVER_TUMOR_RUNTIME, "
+        "else auto)",
+    )
     follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")
     follow.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
     follow.add_argument("--liver", type=Path, metavar="FILE", help="labels that the tumor does not leave (any value)")
@@ -82,6 +89,11 @@ def run(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
     """
+    with runtime_named(args.runtime):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     if not args.output.name.lower().endswith(".seg.nrrd"):
         raise OutputError(f"'{args.output}' has to end in .seg.nrrd, the format Slicer opens as a segmentation.")
     check_output(args.output, args.overwrite)

@@ -24,6 +24,7 @@ from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
 from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_prompts
+from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -105,6 +106,11 @@ class Predictor:
         self._lock = threading.Lock()
 
     @property
+    def runtime(self) -> str:
+        """What encodes whole pictures: "pytorch", or another one and its version, which rounds otherwise."""
+        return getattr(self.model.image_encoder, "runtime", PYTORCH)
+
+    @property
     def encodes_parts(self) -> bool:
         """Whether `embed` makes use of `around`."""
         return getattr(self.model.image_encoder, "bears_parts", False)
@@ -134,6 +140,9 @@ class Predictor:
         key = picture_key(rgb, spacing, self.model.sha256)
         if part is not None:
             key = f"{key} {part.row} {part.column} {part.size} {SURROUNDINGS}"
+        elif self.runtime != PYTORCH:
+            # parts are PyTorch's in any case
+            key = f"{key} {self.runtime}"
 
         def make() -> Embedding:
             disk = self.cache.disk
