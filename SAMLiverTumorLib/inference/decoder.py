@@ -42,8 +42,8 @@ class Decoder:
     """Decodes prompts with a loaded model's own prompt encoder and mask decoder, whose weights may change.
 
     :param prompt_encoder: segment_anything's `PromptEncoder`.
-    :param mask_decoder: segment_anything's `MaskDecoder`. Where layers of it were exchanged, as by adapters, or
-        gradients are wanted, it runs as it is.
+    :param mask_decoder: segment_anything's `MaskDecoder`. Where layers of it were exchanged, as by adapters, it runs
+        as it is.
     """
 
     def __init__(self, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
@@ -51,7 +51,10 @@ class Decoder:
         self._places: Tensor | None = None
 
     def image_side(self, features: Tensor) -> ImageSide:
-        """Prepare a picture's embedding (1, c, rows, columns)."""
+        """Prepare a picture's embedding (1, c, rows, columns).
+
+        Where weights learn, it holds for one step of theirs only.
+        """
         if self._places is None or self._places.device != features.device:
             self._places = _tokens(self.prompt_encoder.get_dense_pe())
         keys = _tokens(features) + self.prompt_encoder.no_mask_embed.weight
@@ -64,6 +67,7 @@ class Decoder:
         boxes: Tensor | None,
         masks: Tensor | None,
         ambiguous: bool,
+        text: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Masks and their predicted IoU for b prompts of the same kinds.
 
@@ -71,10 +75,13 @@ class Decoder:
         :param boxes: (b, 4) corners in input pixels.
         :param masks: (b, 1, 256, 256) logits.
         :param ambiguous: three masks for each prompt instead of one.
+        :param text: tokens (n, c) that name what is meant, for all of the prompts.
         :return: logits (b, m, 256, 256) and IoU (b, m).
         """
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=masks)
-        if torch.is_grad_enabled() or not _is_plain(self.mask_decoder):
+        if text is not None:
+            sparse = torch.cat([sparse, text[None].expand(len(sparse), -1, -1)], dim=1)
+        if not _is_plain(self.mask_decoder):
             places = self.prompt_encoder.get_dense_pe()
             return self.mask_decoder(image.features, places, sparse, dense, multimask_output=ambiguous)
         keys, keys_at = image.keys, image.keys_at
@@ -151,6 +158,10 @@ def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tens
     key_weight = attention.k_proj.weight.view(heads, width, c)
     # the key's bias adds the same to all of a query's scores, which the softmax takes out again
     seeking = torch.einsum("bthd,hdc->bthc", query, key_weight).reshape(b, t * heads, c) / math.sqrt(width)
+    value_weight = attention.v_proj.weight.view(heads, width, c)
+    if torch.is_grad_enabled():
+        mean = torch.softmax(seeking @ keys_at.transpose(1, 2), dim=-1) @ keys
+        return _out(attention, torch.einsum("bthc,hdc->bthd", mean.view(b, t, heads, c), value_weight))
     chunks = _chunks(keys)
     most = keys.new_empty(len(chunks), b, t * heads, 1)
     total = torch.empty_like(most)
@@ -166,8 +177,12 @@ def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tens
     in_parallel(work, [(number,) for number in range(len(chunks))])
     share = torch.exp(most - most.amax(dim=0))
     mean = (mixed * share).sum(dim=0) / (total * share).sum(dim=0)
-    value = torch.einsum("bthc,hdc->bthd", mean.view(b, t, heads, c), attention.v_proj.weight.view(heads, width, c))
-    return attention.out_proj(value.reshape(b, t, -1) + attention.v_proj.bias)
+    return _out(attention, torch.einsum("bthc,hdc->bthd", mean.view(b, t, heads, c), value_weight))
+
+
+def _out(attention: nn.Module, value: Tensor) -> Tensor:
+    """What an attention gives, (b, t, c), of the values (b, t, heads, width) that it found."""
+    return attention.out_proj(value.flatten(2) + attention.v_proj.bias)
 
 
 def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor, tokens_at: Tensor, tokens: Tensor):
@@ -184,6 +199,11 @@ def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor
     value = attention.v_proj(tokens).reshape(b, t, heads, width)
     given = torch.einsum("bthd,chd->bhtc", value, attention.out_proj.weight.view(c, heads, width))
     given = given.reshape(b, heads * t, c)
+    if torch.is_grad_enabled():
+        scores = (sought @ keys_at.transpose(1, 2)).view(b, heads, t, -1) + offset
+        weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
+        after = layer.norm4(weights @ given + attention.out_proj.bias + keys)
+        return after, after + places
     after = keys.new_empty(b, *keys.shape[1:])
     after_at = torch.empty_like(after)
 
@@ -209,6 +229,11 @@ def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[in
     b, n, _ = keys.shape
     weight1, bias1 = _as_linear(first)
     weight2, bias2 = _as_linear(second)
+    if torch.is_grad_enabled():
+        x = F.linear(keys, weight1, bias1).view(b, n, 4, first.out_channels)
+        x = F.gelu(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
+        x = F.gelu(F.linear(x, weight2, bias2)).view(b, n, 16, second.out_channels)
+        return _in_order(torch.einsum("bnqc,bmc->bnqm", x, heads), size)
     logits = keys.new_empty(b, n, 16, heads.shape[1])
 
     def work(picture: int, chunk: slice) -> None:
@@ -218,7 +243,12 @@ def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[in
         logits[picture, chunk] = x @ heads[picture].T
 
     in_parallel(work, [(picture, chunk) for picture in range(b) for chunk in _chunks(keys)])
-    rows, columns = size
+    return _in_order(logits, size)
+
+
+def _in_order(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits (b, n, 16, m), 4 x 4 for each image token, as pictures (b, m, 4 rows, 4 columns)."""
+    b, (rows, columns) = len(logits), size
     # (row, column, half of the row, of the column, quarter of the row, of the column, mask)
     logits = logits.view(b, rows, columns, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
     return logits.reshape(b, -1, 4 * rows, 4 * columns)

@@ -16,8 +16,10 @@ from torch import nn
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.text import TextTokens, split_text
 from SAMLiverTumorLib.models.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+from SAMLiverTumorLib.models.weights import info_from, read_about
 
 _EMBEDDING_CHANNELS = 256
 _EMBEDDING_SIZE = (64, 64)
@@ -42,6 +44,7 @@ class SamModel:
     :param prompt_encoder: segment_anything's `PromptEncoder`.
     :param mask_decoder: segment_anything's `MaskDecoder`.
     :param device: where they are.
+    :param text: tokens for what text can name; None where the model knows no text.
     """
 
     info: ModelInfo
@@ -50,6 +53,7 @@ class SamModel:
     prompt_encoder: nn.Module
     mask_decoder: nn.Module
     device: torch.device
+    text: TextTokens | None = None
 
 
 def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") -> SamModel:
@@ -70,6 +74,7 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
     state = read_checkpoint(path)
     if info is None:
         info = _info_of_file(path, state)
+    state, tokens = split_text(state)
     networks = build_networks(info.architecture, info.input_size)
     weights = {
         name: weight.float() if weight.is_floating_point() else weight
@@ -79,7 +84,11 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
     _check_names_and_shapes(networks, weights, path, info)
     networks.load_state_dict(weights, strict=True, assign=True)
     networks.to(target).eval().requires_grad_(False)
-    return SamModel(info=info, sha256=info.sha256, device=target, **networks)
+    text = None
+    if tokens:
+        text = TextTokens({concept: value.float() for concept, value in tokens.items()})
+        text.to(target).eval().requires_grad_(False)
+    return SamModel(info=info, sha256=info.sha256, device=target, text=text, **networks)
 
 
 def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
@@ -170,6 +179,9 @@ def _info_of_file(path: Path, state: dict[str, torch.Tensor]) -> ModelInfo:
     for info in load_registry().values():
         if info.sha256 == digest:
             return info
+    about = read_about(path)
+    if about is not None:
+        return info_from(about, path, digest)
     detected = detect_architecture(state)
     return ModelInfo(
         id=f"file:{path.name}",

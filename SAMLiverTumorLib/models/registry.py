@@ -88,7 +88,7 @@ class ModelInfo:
     :param title: name for people.
     :param architecture: image encoder: "tiny_vit", "vit_b", "vit_l" or "vit_h".
     :param input_size: pixels along the side of the network's square input.
-    :param prompts: what the model was trained for: some of "points", "box", "mask".
+    :param prompts: what the model was trained for: some of "points", "box", "mask", "text".
     :param normalization: "sam" (mean and deviation of ImageNet on 0..255) or "unit" (the image's own minimum
         and maximum to 0..1).
     :param resize: "longest" (longest side to `input_size`, zeros below and to the right) or "square" (stretched).
@@ -100,6 +100,7 @@ class ModelInfo:
     :param notes: training data and anything a user should know.
     :param sources: where the weights come from, in order of trial; the store's own folder always comes first.
     :param default_window: preset of the HU window that suits the model where the user chose none.
+    :param concepts: what text can name, where "text" is among the prompts.
     """
 
     id: str
@@ -117,6 +118,7 @@ class ModelInfo:
     notes: str
     sources: tuple[Source, ...]
     default_window: str = "wide"
+    concepts: tuple[str, ...] = ()
 
 
 def load_registry(path: Path | None = None) -> dict[str, ModelInfo]:
@@ -181,8 +183,11 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
         if values[name] not in choices:
             raise ValueError(f"{name} is {values[name]!r}, not one of {choices}")
     values["prompts"] = frozenset(values["prompts"])
-    if not values["prompts"] or not values["prompts"] <= {"points", "box", "mask"}:
-        raise ValueError("prompts must be some of 'points', 'box' and 'mask'")
+    if not values["prompts"] or not values["prompts"] <= {"points", "box", "mask", "text"}:
+        raise ValueError("prompts must be some of 'points', 'box', 'mask' and 'text'")
+    values["concepts"] = tuple(values.get("concepts", ()))
+    if ("text" in values["prompts"]) != bool(values["concepts"]):
+        raise ValueError("concepts are what a model with 'text' among its prompts can name")
     if not re.fullmatch("[0-9a-f]{64}", values["sha256"]):
         raise ValueError("sha256 must be 64 lower-case hexadecimal digits")
     if not isinstance(values["size"], int) or values["size"] <= 0:

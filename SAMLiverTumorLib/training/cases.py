@@ -46,11 +46,13 @@ class CaseFiles:
     :param name: the patient.
     :param image: file or DICOM folder.
     :param label: label map or Slicer segmentation on the same voxels; None for an unlabeled scan.
+    :param window: how to show it, as `parse_window`; empty where the setting for all holds.
     """
 
     name: str
     image: Path
     label: Path | None
+    window: str = ""
 
 
 def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = frozenset()) -> list[CaseFiles]:
@@ -75,8 +77,9 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
             (found_labels, found_images, "image", images),
         ):
             if missing := [str(path.name) for name, path in one.items() if name not in other]:
+                more = " ..." if len(missing) > 3 else ""
                 raise InputError(
-                    f"There is no {what} in '{where}' for {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; "
+                    f"There is no {what} in '{where}' for {', '.join(missing[:3])}{more}; "
                     "name both files of a patient alike, such as patient7_ct.nii.gz and patient7_label.nii.gz."
                 )
         cases = [CaseFiles(name, path, found_labels[name]) for name, path in found_images.items()]
@@ -150,12 +153,14 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
 def patient_of(path: str | Path) -> str:
     """The patient that a file's name says: without ending, and without the words for image and label.
 
+    Where nothing else is in the name, as in patient7/ct.nii.gz, the folder names the patient.
+
     >>> patient_of("liver_7_ct8.nii.gz"), patient_of("liver_7_label.nii.gz"), patient_of("segmentation-12.nii")
     ('liver_7', 'liver_7', '12')
     """
     words = re.split(r"([_\-. ]+)", _stem(Path(path).name))
     kept = [words[n] for n in range(0, len(words), 2) if words[n].lower() not in _LABEL_WORDS | _IMAGE_WORDS]
-    return "_".join(word for word in kept if word) or _stem(Path(path).name)
+    return "_".join(word for word in kept if word) or Path(path).resolve().parent.name
 
 
 def _stem(name: str) -> str:

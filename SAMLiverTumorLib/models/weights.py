@@ -1,0 +1,97 @@
+"""Weight files that say what they hold: safetensors whose header carries how to use them and where they came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from SAMLiverTumorLib.models.registry import ModelInfo
+
+_KEY = "sam-liver-tumor"
+# What of ModelInfo a file can say of itself; size and hash are the file's own.
+_USE = (
+    "title",
+    "architecture",
+    "input_size",
+    "normalization",
+    "resize",
+    "default_window",
+    "licence",
+    "citation",
+    "notes",
+)
+
+
+def describe(info: ModelInfo) -> dict[str, Any]:
+    """What a file of weights has to say so that they can be used as `info` says."""
+    use = {name: getattr(info, name) for name in _USE}
+    return {**use, "prompts": sorted(info.prompts), "concepts": list(info.concepts)}
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any], half: bool = False) -> None:
+    """Write a .safetensors file, whole or not at all.
+
+    :param about: goes into the header as JSON: see `describe`, and whatever a card should say.
+    :param half: 16 bits a weight, which halves the file; masks of TinyViT change by less than by an embedding's
+        rounding.
+    :raises OutputError: the disk is full, or refuses.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for name, weight in weights.items():
+        value = weight.detach().to("cpu").contiguous().clone()
+        tensors[name] = value.to(torch.float16) if half and value.is_floating_point() else value
+    with atomic_path(path, overwrite=True) as temporary:
+        save_file(tensors, str(temporary), metadata={_KEY: json.dumps(about, sort_keys=True)})
+
+
+def read_about(path: Path) -> dict[str, Any] | None:
+    """What a file says of itself; None for a file that does not come from `save_weights`.
+
+    :raises ModelError: the header is damaged.
+    """
+    if Path(path).suffix.lower() != ".safetensors":
+        return None
+    import safetensors
+
+    try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+        about = None if text is None else json.loads(text)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"The weight file '{Path(path).name}' is damaged or incomplete; copy it again.") from error
+    if about is not None and not isinstance(about, dict):
+        raise ModelError(f"The weight file '{Path(path).name}' has a damaged header; copy it again.")
+    return about
+
+
+def info_from(about: Mapping[str, Any], path: Path, sha256: str) -> ModelInfo:
+    """The model that a file says it is.
+
+    :raises ModelError: the header lacks something, or says what cannot be.
+    """
+    from SAMLiverTumorLib.models.registry import ModelInfo
+
+    try:
+        return ModelInfo(
+            id=f"file:{path.name}",
+            **{name: about[name] for name in _USE},
+            prompts=frozenset(about["prompts"]),
+            concepts=tuple(about["concepts"]),
+            file_name=path.name,
+            size=path.stat().st_size,
+            sha256=sha256,
+            sources=(),
+        )
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"The weight file '{path.name}' has a damaged header ({error}); copy it again.") from error

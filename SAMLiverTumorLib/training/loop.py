@@ -1,0 +1,178 @@
+"""The training loop: steps, validation after each epoch, the best kept, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.training.parallel import Processes
+from SAMLiverTumorLib.training.progress import Reporter, memory_mb
+from SAMLiverTumorLib.training.samples import Sample
+from SAMLiverTumorLib.training.schedule import Schedule
+from SAMLiverTumorLib.training.settings import TrainSettings
+from SAMLiverTumorLib.training.simulate import BOX, POINT, TEXT
+from SAMLiverTumorLib.training.state import TrainingState
+from SAMLiverTumorLib.training.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.validation import overall, validate
+
+# SAM's clipping of gradients is by value; by norm 1 no single hard picture throws a batch of two off.
+_MOST_GRADIENT = 1.0
+
+
+class Diverged(InputError):
+    """The loss is no number any more; what was best before is kept."""
+
+
+def train(
+    trainee: Trainee,
+    schedule: Schedule,
+    validation: Sequence[Sample],
+    settings: TrainSettings,
+    state: TrainingState,
+    folder: Path | None,
+    report: Reporter,
+    cancel: Callable[[], bool] = lambda: False,
+    processes: Processes | None = None,
+) -> TrainingState:
+    """Train from where `state` is to the last epoch, or until it gets no better.
+
+    :param folder: where the state is saved after each epoch, and when cancelled; None for nowhere.
+    :return: the state at the end; `best` holds the weights of the best epoch.
+    :raises Diverged: the loss is not a finite number.
+    :raises InputError: the graphics card's memory does not suffice, with half of the pictures at a time neither.
+    """
+    processes = processes or Processes()
+    learning = trainee.learning()
+    optimizer = torch.optim.AdamW(learning.values(), settings.learning_rate, weight_decay=settings.weight_decay)
+    scaler = torch.amp.GradScaler(enabled=trainee.device.type == "cuda")
+    _restore(state, learning, optimizer, scaler)
+    model = processes.wrap(trainee)
+    parts, last, begun = settings.accumulate, len(state.history), time.monotonic()
+    first = state.step
+    while state.step < schedule.steps:
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(state.step)
+        exercises = processes.mine(schedule.exercises(state.step))
+        try:
+            loss = _step(model, exercises, parts, optimizer, scaler)
+        except torch.cuda.OutOfMemoryError as error:
+            if parts > settings.accumulate or len(exercises) < 2:
+                raise InputError(
+                    "The graphics card's memory does not suffice; choose a smaller batch, train the decoder alone, or "
+                    "train on the CPU (--device cpu)."
+                ) from error
+            parts = min(2 * parts, len(exercises))
+            torch.cuda.empty_cache()
+            report("note", text=f"Out of graphics memory: going on with the batch in {parts} parts.")
+            continue
+        loss = processes.mean(loss, trainee.device)
+        if not math.isfinite(loss):
+            names = ", ".join(exercise.sample.name for exercise in exercises)
+            raise Diverged(
+                f"The loss is no number any more in step {state.step + 1} ({names}); training has stopped, and the "
+                f"best weights so far (epoch {state.best_epoch}) are kept. Try a lower --learning-rate."
+            )
+        state.step += 1
+        per_step = (time.monotonic() - begun) / (state.step - first)
+        report(
+            "step",
+            step=state.step,
+            epoch=(state.step - 1) // settings.steps + 1,
+            loss=loss,
+            rate=schedule.rate(state.step - 1),
+            eta_s=round(per_step * (schedule.steps - state.step), 1),
+            memory_mb=memory_mb(trainee.device),
+        )
+        if state.step % settings.steps == 0:
+            _end_epoch(trainee, validation, state, settings, report, processes, cancel)
+            last = state.best_epoch
+            _remember(state, learning, optimizer, scaler, settings)
+            if folder is not None and processes.first:
+                state.save(folder)
+            if settings.patience and state.step // settings.steps - last >= settings.patience:
+                report("note", text=f"Stopped early: no better for {settings.patience} epochs.")
+                break
+        if processes.any(cancel(), trainee.device):
+            _remember(state, learning, optimizer, scaler, settings)
+            if folder is not None and processes.first:
+                state.save(folder)
+            report("cancelled", step=state.step)
+            break
+    return state
+
+
+def epoch_kinds(settings: TrainSettings) -> list[str]:
+    """Kinds of prompts that epochs are compared by."""
+    return [POINT, BOX, *([TEXT] if settings.concepts else [])]
+
+
+def score_of(scores: dict[str, dict[str, float]]) -> float:
+    """One number to compare epochs by: the mean of point, box and text, each a mean over patients."""
+    means = overall(scores)
+    return sum(means.values()) / len(means) if means else float("-inf")
+
+
+def _step(
+    model: nn.Module, exercises: Sequence[Exercise], parts: int, optimizer: torch.optim.Optimizer, scaler
+) -> float:
+    """One step of the optimizer on all exercises, in parts; their mean loss."""
+    optimizer.zero_grad(set_to_none=True)
+    total, device = 0.0, next(model.parameters()).device
+    size = -(-len(exercises) // parts)
+    pieces = [exercises[start : start + size] for start in range(0, len(exercises), size)]
+    for number, piece in enumerate(pieces):
+        share = len(piece) / len(exercises)
+        # gradients are exchanged among processes once, with the last part
+        apart = model.no_sync() if hasattr(model, "no_sync") and number + 1 < len(pieces) else nullcontext()
+        with apart:
+            with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+                loss = model(piece) * share
+            scaler.scale(loss).backward()
+        total += float(loss.detach())
+    if not math.isfinite(total):
+        return total
+    scaler.unscale_(optimizer)
+    learning = [weight for group in optimizer.param_groups for weight in group["params"]]
+    nn.utils.clip_grad_norm_(learning, _MOST_GRADIENT)
+    scaler.step(optimizer)
+    scaler.update()
+    return total
+
+
+def _end_epoch(trainee, validation, state, settings, report, processes, cancel) -> None:
+    epoch = state.step // settings.steps
+    scores = validate(trainee, validation, epoch_kinds(settings), cancel) if processes.first else {}
+    if processes.first and cancel():
+        return  # what was measured on a part of the pictures cannot be compared
+    score = processes.shared(score_of(scores), trainee.device)
+    state.history.append({"epoch": epoch, "score": score, "dice": scores})
+    report("validation", epoch=epoch, step=state.step, score=score, dice=overall(scores))
+    if score > state.best_score:
+        state.best_score, state.best_epoch = score, epoch
+        state.best = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
+
+
+def _remember(state, learning, optimizer, scaler, settings) -> None:
+    state.weights = {name: weight.detach().cpu().clone() for name, weight in learning.items()}
+    state.optimizer, state.scaler = optimizer.state_dict(), scaler.state_dict()
+    state.settings = settings.as_dict()
+
+
+def _restore(state, learning, optimizer, scaler) -> None:
+    if not state.weights:
+        return
+    if set(state.weights) != set(learning):
+        raise InputError("The training to resume was of other parts of the network; resume it with its own settings.")
+    with torch.no_grad():
+        for name, weight in learning.items():
+            weight.copy_(state.weights[name])
+    optimizer.load_state_dict(state.optimizer)
+    if state.scaler:
+        scaler.load_state_dict(state.scaler)

@@ -1,0 +1,93 @@
+"""Several graphics cards or machines: each process takes its share of every step's pictures.
+
+Started by `torchrun`, which sets the environment that is read here. With the same global batch the losses are those of
+one process, up to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from SAMLiverTumorLib.errors import InputError
+
+
+class Processes:
+    """The processes of one training; by default there is this one alone.
+
+    :param rank: number of this process, from 0.
+    :param count: of all of them.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that validates, writes and reports."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with its gradients averaged over all processes."""
+        if self.count == 1:
+            return model
+        # with text alone, say, what embeds clicks has no part in the loss
+        return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
+
+    def mine(self, exercises: Sequence) -> list:
+        """This process's share of a step.
+
+        :raises InputError: the batch cannot be split evenly.
+        """
+        if len(exercises) % self.count:
+            raise InputError(f"A batch of {len(exercises)} cannot be split among {self.count} processes evenly.")
+        return list(exercises[self.rank :: self.count])
+
+    def mean(self, value: float, device: torch.device) -> float:
+        """Mean of the processes' values."""
+        return self._reduced(value, device) / self.count
+
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Whether it holds in any process, so that all stop in the same step."""
+        return self._reduced(float(value), device) > 0
+
+    def shared(self, value: float, device: torch.device) -> float:
+        """The first process's value, in all of them."""
+        if self.count == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device=device)
+        torch.distributed.broadcast(tensor, 0)
+        return float(tensor)
+
+    def _reduced(self, value: float, device: torch.device) -> float:
+        if self.count == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(tensor)
+        return float(tensor)
+
+
+def join() -> Processes:
+    """Join the processes that `torchrun` started; this one alone where it did not."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or "RANK" not in os.environ:
+        return Processes()
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def local_device(name: str) -> str:
+    """With "auto" the graphics card that `torchrun` meant for this process; otherwise the name itself."""
+    if name == "auto" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return name
+
+
+def leave() -> None:
+    """Leave the processes that were joined."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,162 @@
+"""From cases to samples: read, split, picture by picture encoded and kept; one volume in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.plane import slice_plane
+from SAMLiverTumorLib.training.augment import augmented
+from SAMLiverTumorLib.training.cases import Case, CaseFiles, find_cases, load_case, read_hold_out, refuse_held_out
+from SAMLiverTumorLib.training.pictures import Picture, case_pictures
+from SAMLiverTumorLib.training.samples import Sample, SampleStore
+from SAMLiverTumorLib.training.settings import TrainSettings
+from SAMLiverTumorLib.training.split import PatientSplit, split_patients, split_slices
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a training works on.
+
+    :param train: whole slices and augmented copies.
+    :param validation: whole slices.
+    :param test: whole slices of patients that neither were learned from nor chose the best epoch.
+    :param hashes: of the volumes' voxels and labels, by patient.
+    """
+
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    split: PatientSplit
+    hashes: dict[str, str]
+
+
+def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
+    """The cases that the settings name.
+
+    :raises InputError: see `find_cases`; or a patient that is asked for is not there.
+    """
+    hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
+    if not settings.images:
+        raise InputError("Nothing to train on was named; give --images and --labels.")
+    found: dict[str, CaseFiles] = {}
+    windows = settings.windows or [settings.window] * len(settings.images)
+    for images, labels, window in zip(settings.images, settings.labels, windows, strict=True):
+        for case in find_cases(Path(images), Path(labels)):
+            if case.name in found:
+                raise InputError(f"Patient '{case.name}' is in two of the folders; leave one out.")
+            found[case.name] = replace(case, window=window)
+    if settings.cases:
+        if missing := [name for name in settings.cases if name not in found]:
+            raise InputError(f"There is no patient {', '.join(missing)}; there are {', '.join(found)}.")
+        found = {name: found[name] for name in settings.cases}
+    refuse_held_out(list(found), hold_out)
+    return list(found.values())
+
+
+def prepare(
+    settings: TrainSettings,
+    store: SampleStore,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    cancel: Callable[[], bool] = lambda: False,
+) -> TrainingSet:
+    """Read, split and encode everything.
+
+    :param progress: told of each patient: its name, how many are done, of how many.
+    :raises InputError: no tumor in the part to train on or to validate on, and what reading and splitting refuse.
+    """
+    cases = labeled_cases(settings)
+    split = split_patients(
+        [case.name for case in cases], settings.validation, settings.test, settings.validation_share, settings.seed
+    )
+    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
+    hashes = {}
+    for number, files in enumerate(cases):
+        progress(files.name, number, len(cases))
+        case = load_case(files, settings.label_names)
+        hashes[case.name] = case_hash(case)
+        for part, picture in _pictures_by_part(case, parse_window(files.window), split, settings):
+            if cancel():
+                break
+            parts[part].append(store.add(picture))
+        if case.name in split.train and not cancel():
+            for picture in _synthetic(case, files.window, number, len(split.train), settings):
+                parts["train"].append(store.add(picture))
+    progress("", len(cases), len(cases))
+    for part, what in (("train", "train on"), ("validation", "validate on"), ("test", "test with")):
+        wanted = part != "test" or split.test
+        if wanted and not cancel() and not any(sample.numbers for sample in parts[part]):
+            names = getattr(split, part)
+            raise InputError(
+                f"There is no tumor of at least 50 pixels on a slice to {what} in {', '.join(names)}; check the "
+                "meaning of the label values, or choose other patients."
+            )
+    return TrainingSet(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), split, hashes)
+
+
+def case_hash(case: Case) -> str:
+    """SHA-256 of voxels, place and tumors."""
+    import hashlib
+
+    digest = hashlib.sha256(case.volume.voxel_hash.encode())
+    digest.update(np.packbits(case.tumor))
+    return digest.hexdigest()
+
+
+def _pictures_by_part(
+    case: Case, window: Window, split: PatientSplit, settings: TrainSettings
+) -> Iterator[tuple[str, Picture]]:
+    limit = settings.slices or None
+    if split.same_volume:
+        pictures = list(case_pictures(case, window, settings.negatives))
+        with_tumor = [picture.index for picture in pictures if picture.numbers]
+        learned, _ = split_slices(with_tumor, _step_mm(case), settings.validation_share)
+        first = min(with_tumor[len(with_tumor) - _block(with_tumor, settings) :])
+        for picture in pictures:
+            if picture.index >= first:
+                yield "validation", picture
+            elif picture.index in learned or not picture.numbers:
+                yield from (("train", each) for each in _with_copies(picture, settings))
+        return
+    for part in ("validation", "test"):
+        if case.name in getattr(split, part):
+            count = limit if part == "test" else settings.validation_slices or None
+            yield from ((part, picture) for picture in case_pictures(case, window, settings.negatives, limit=count))
+    if case.name in split.train:
+        for picture in case_pictures(case, window, settings.negatives, limit=limit):
+            yield from (("train", each) for each in _with_copies(picture, settings))
+
+
+def _block(with_tumor: Sequence[int], settings: TrainSettings) -> int:
+    return max(1, round(settings.validation_share * len(with_tumor)))
+
+
+def _step_mm(case: Case) -> float:
+    return slice_plane(case.volume, "axial", 0).spacing[2]
+
+
+def _with_copies(picture: Picture, settings: TrainSettings) -> Iterator[Picture]:
+    """The picture itself and its augmented copies."""
+    yield picture
+    for copy in range(settings.copies):
+        name = sum(picture.name.encode())
+        changed = augmented(picture, (settings.seed, name, picture.index, copy))
+        # turning can take the lesion out of the picture; a negative is worth having as well
+        yield replace(changed, case=picture.case)
+
+
+def _synthetic(case: Case, window: str, number: int, patients: int, settings: TrainSettings) -> Iterator[Picture]:
+    """Slices with painted tumors of this case's share of the synthetic volumes."""
+    share = settings.synthetic // patients + (number < settings.synthetic % patients)
+    if not share or case.liver is None:
+        return
+    from SAMLiverTumorLib.training.synthetic_cases import painted_cases
+
+    for painted in painted_cases(case, share, (settings.seed, number), window):
+        for picture in case_pictures(painted, parse_window(window), limit=12):
+            yield from _with_copies(picture, replace(settings, copies=min(settings.copies, 1)))

@@ -1,0 +1,80 @@
+"""A training's progress as lines of JSON: to standard output for whoever started it, and to a file for later."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+NAME = "progress.jsonl"
+
+
+class Reporter:
+    """Writes events; each is one line with "event" and "time" (seconds since 1970).
+
+    Events: "start" (settings, split), "prepare" (patient, done, total), "step" (step, epoch, loss, rate, eta_s,
+    memory_mb), "validation" (epoch, step, score, dice), "note" (text), "done" (adopted, before, after, weights),
+    "cancelled" (step), "failed" (text).
+
+    :param folder: of the run; None for no file.
+    :param stream: where lines go as well; None for nowhere.
+    """
+
+    def __init__(self, folder: Path | None, stream: IO[str] | None = None) -> None:
+        self._path = None if folder is None else folder / NAME
+        self._stream = stream
+
+    def __call__(self, event: str, **values: Any) -> None:
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **_plain(values)})
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        if self._stream is not None:
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (BrokenPipeError, OSError):
+                # whoever started the training is gone; it goes on and its file tells the rest
+                self._stream = None
+
+
+def read_progress(folder: Path) -> list[dict[str, Any]]:
+    """All events of a run so far; a line that is only half written is left out."""
+    path = Path(folder) / NAME
+    if not path.is_file():
+        return []
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
+
+
+def memory_mb(device: Any = None) -> int:
+    """The most memory that was taken so far: the graphics card's where the networks are on one, else the process's."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _plain(value: Any) -> Any:
+    """With numbers that JSON has: it knows neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,273 @@
+"""A whole training: base model, samples, loop, comparison of before and after, and a new model only if it is better."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from SAMLiverTumorLib import __version__
+from SAMLiverTumorLib.errors import InputError, ModelError, OutputError
+from SAMLiverTumorLib.inference.network_input import network_input
+from SAMLiverTumorLib.models.builders import SamModel, load_model, resolve_device
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.models.weights import describe, save_weights
+from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
+from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
+from SAMLiverTumorLib.training.prepare import TrainingSet, prepare
+from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.samples import Sample, SampleStore
+from SAMLiverTumorLib.training.schedule import Schedule
+from SAMLiverTumorLib.training.settings import TrainSettings
+from SAMLiverTumorLib.training.simulate import TEXT
+from SAMLiverTumorLib.training.state import TrainingState, load_state
+from SAMLiverTumorLib.training.trainee import Trainee
+from SAMLiverTumorLib.training.validation import KINDS, overall, validate
+
+ADOPTED, KEPT_ASIDE = "model.safetensors", "not-adopted.safetensors"
+
+# How much of the new weights a mixture with the old ones has; Wortsman et al., "Robust fine-tuning of zero-shot
+# models", CVPR 2022.
+_BLENDS = (0.85, 0.7, 0.5)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a training.
+
+    :param adopted: whether the new model is better on the comparison.
+    :param weights: its file; None where the training was cancelled.
+    :param before, after: kind of prompt -> patient -> Dice.
+    """
+
+    adopted: bool
+    weights: Path | None
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+
+
+def run_training(
+    settings: TrainSettings,
+    report: Reporter,
+    resume: bool = False,
+    confirm: Callable[[str], bool] = lambda question: False,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train as the settings say, in the folder `settings.out`.
+
+    :param resume: go on with the training that is in the folder.
+    :param confirm: asked before the base model is downloaded.
+    :raises SAMLiverTumorError: the user can mend it.
+    """
+    processes = join()
+    try:
+        return _run(settings, report, resume, confirm, cancel, processes)
+    finally:
+        leave()
+
+
+def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamModel:
+    """The model to start from: a registered one by its id, or a weight file.
+
+    :raises ModelError: it is neither, or it cannot be had.
+    """
+    info = load_registry().get(base)
+    if info is not None:
+        return load_model(ModelStore().fetch(info, confirm=confirm), info, device)
+    if not Path(base).is_file():
+        raise ModelError(f"'{base}' is neither a known model ({', '.join(load_registry())}) nor a weight file.")
+    return load_model(Path(base), None, device)
+
+
+def sample_store(folder: Path, model: SamModel, encode: bool = True) -> SampleStore:
+    """A store of pictures as this model's encoder sees them.
+
+    :param encode: False where the encoder learns too, so that embeddings would not last.
+    """
+
+    @torch.inference_mode()
+    def embedded(rgb, spacing):
+        from SAMLiverTumorLib.models.bands import workers
+
+        with workers():
+            picture = network_input(rgb, spacing, model.info, model.device)
+            return model.image_encoder(picture)[0].half().cpu().numpy()
+
+    return SampleStore(folder, encoder_hash(model), model.info.resize, embedded if encode else None)
+
+
+def encoder_hash(model: SamModel) -> str:
+    """SHA-256 of the encoder's weights and of how pictures are made for it.
+
+    A model whose decoder alone was trained has its base's.
+    """
+    import hashlib
+
+    info = model.info
+    digest = hashlib.sha256(repr((info.input_size, info.normalization, info.resize)).encode())
+    for name, weight in sorted(model.image_encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _run(settings: TrainSettings, report: Reporter, resume: bool, confirm, cancel, processes: Processes) -> Outcome:
+    folder = _run_folder(settings, resume)
+    state = load_state(folder) if resume else TrainingState(settings=settings.as_dict())
+    torch.manual_seed(settings.seed)
+    device = local_device(settings.device)
+    resolve_device(device)
+    model = open_base(settings.base, confirm, device)
+    store = sample_store(
+        Path(settings.cache) if settings.cache else folder / "pictures", model, settings.train == "decoder"
+    )
+    report("start", settings=settings.as_dict(), base=model.sha256, resumed_at=state.step)
+    samples = prepare(
+        settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
+    )
+    report(
+        "data",
+        train=len(samples.train),
+        validation=len(samples.validation),
+        test=len(samples.test),
+        encoded=store.encoded,
+        split=samples.split.note,
+    )
+    if cancel():
+        report("cancelled", step=state.step)
+        return Outcome(False, None, {}, {})
+    trainee = Trainee(model, settings.concepts, settings.train, settings.rank)
+    old = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
+    judged = samples.test or samples.validation
+    kinds = [kind for kind in KINDS if settings.concepts or kind != TEXT]
+    before = validate(trainee, judged, kinds, cancel)
+    if state.best_epoch == 0 and not state.best:
+        state.best, state.best_score = old, score_of(_compared_by_epoch(trainee, samples.validation, settings, cancel))
+        report("validation", epoch=0, step=0, score=state.best_score, dice=overall(before))
+    schedule = Schedule(settings, samples.train)
+    try:
+        state = train(trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes)
+    except Diverged as error:
+        report("note", text=str(error))
+        if not state.best_epoch:
+            raise
+    if cancel():
+        return Outcome(False, None, before, {})
+    share = _blend(trainee, old, state, samples.validation, settings, report, cancel)
+    after = validate(trainee, judged, kinds, cancel)
+    if cancel():
+        report("cancelled", step=state.step)
+        return Outcome(False, None, before, {})
+    adopted = state.best_epoch > 0 and score_of(after) > score_of(before)
+    path = folder / (ADOPTED if adopted else KEPT_ASIDE)
+    if processes.first:
+        card = _card(settings, model, samples, state, before, after, share, adopted)
+        save_weights(
+            path, _weights(model, trainee), {**describe(_new_info(model, settings)), "card": card}, settings.half
+        )
+        report("done", adopted=adopted, before=overall(before), after=overall(after), weights=path.name)
+    return Outcome(adopted, path, before, after)
+
+
+def _run_folder(settings: TrainSettings, resume: bool) -> Path:
+    if not settings.out:
+        raise InputError("Say where the training's files go: --out RUN.")
+    folder = Path(settings.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
+    used = [name for name in ("last.pt", ADOPTED, KEPT_ASIDE) if (folder / name).exists()]
+    if used and not resume:
+        raise OutputError(f"'{folder}' holds a training already; go on with it by --resume, or choose another folder.")
+    return folder
+
+
+def _compared_by_epoch(trainee: Trainee, validation: Sequence[Sample], settings: TrainSettings, cancel):
+    return validate(trainee, validation, epoch_kinds(settings), cancel)
+
+
+@torch.no_grad()
+def _blend(trainee: Trainee, old, state: TrainingState, validation, settings, report, cancel) -> float:
+    """Put the best epoch's weights in, or the best mixture of them with the old ones; the new weights' share."""
+    learning = trainee.learning()
+
+    def put(share: float) -> None:
+        for name, weight in learning.items():
+            weight.copy_(torch.lerp(old[name], state.best[name], share))
+
+    best, best_score = 1.0, state.best_score
+    if settings.blend and state.best_epoch:
+        for share in _BLENDS:
+            put(share)
+            score = score_of(_compared_by_epoch(trainee, validation, settings, cancel))
+            report("note", text=f"{share:.0%} of the new weights with the old ones: {score:.4f}")
+            if score > best_score:
+                best, best_score = share, score
+    put(best)
+    return best
+
+
+def _new_info(model: SamModel, settings: TrainSettings) -> ModelInfo:
+    info = model.info
+    prompts = {"points", "box", "mask"} | ({"text"} if settings.concepts else set())
+    base = info.title
+    return replace(
+        info,
+        title=f"{base}, fine-tuned",
+        prompts=frozenset(prompts | (info.prompts & {"text"})),
+        default_window=settings.window,
+        notes=f"Fine-tuned from {base} ({settings.base}); see the card in the file.",
+        concepts=tuple(dict.fromkeys((*info.concepts, *settings.concepts))),
+    )
+
+
+def _weights(model: SamModel, trainee: Trainee) -> dict[str, torch.Tensor]:
+    parts = {
+        "image_encoder": model.image_encoder,
+        "prompt_encoder": model.prompt_encoder,
+        "mask_decoder": model.mask_decoder,
+        "text": trainee.text,
+    }
+    return {f"{part}.{name}": value for part, network in parts.items() for name, value in network.state_dict().items()}
+
+
+def _card(
+    settings: TrainSettings,
+    model: SamModel,
+    samples: TrainingSet,
+    state: TrainingState,
+    before: dict,
+    after: dict,
+    share: float,
+    adopted: bool,
+) -> dict[str, Any]:
+    told = settings.as_dict()
+    # folders are nobody else's business
+    for name in ("images", "labels", "unlabeled", "out", "cache", "hold_out"):
+        told.pop(name)
+    return {
+        "base": {"id": model.info.id, "sha256": model.sha256},
+        "settings": told,
+        "split": {
+            "train": list(samples.split.train),
+            "validation": list(samples.split.validation),
+            "test": list(samples.split.test),
+            "note": samples.split.note,
+        },
+        "data_sha256": samples.hashes,
+        "pictures": {"train": len(samples.train), "validation": len(samples.validation), "test": len(samples.test)},
+        "best_epoch": state.best_epoch,
+        "share_of_new_weights": share,
+        "history": [{"epoch": entry["epoch"], "score": entry["score"]} for entry in state.history],
+        "compared_on": "test" if samples.test else "validation, which also chose the epoch",
+        "before": before,
+        "after": after,
+        "adopted": adopted,
+        "versions": {"sam-liver-tumor": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }

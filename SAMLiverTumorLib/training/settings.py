@@ -1,0 +1,202 @@
+"""What a training is told: from the command line, a TOML file, the panel, or a card of an earlier run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.training.cases import LITS_VALUES
+
+TRAINABLE = ("decoder", "lora", "last", "all")
+"""What can learn: the mask decoder and the prompt tokens; these and adapters in the encoder; these and the encoder's
+last stage; everything."""
+
+
+LIVER, LIVER_TUMOR = "liver", "liver tumor"
+CONCEPTS = (LIVER_TUMOR, LIVER)
+"""What text can be trained to name."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training; times, counts and rates are those of a run on two CPU cores.
+
+    :param images: folders of images, or single files.
+    :param labels: folders of label maps, one for each of `images`.
+    :param out: the run's folder.
+    :param base: model id or weight file to start from.
+    :param train: what learns, see `TRAINABLE`.
+    :param cases: patients to use; empty for all that are found.
+    :param validation: patients to validate on; empty to draw them.
+    :param validation_share: of the patients, where they are drawn.
+    :param test: patients for the comparison of before and after; where there are none, it is that of validation.
+    :param hold_out: file of patients that are refused.
+    :param label_names: label value or segment name -> "tumor", "liver" or "ignore".
+    :param window: as `parse_window`; the new model's own from then on.
+    :param windows: one for each of `images`, where they are not in Hounsfield units; it has to show the same as
+        `window`, such as "0,255" for scans that are stored as 8-bit grey of it.
+    :param epochs: at most.
+    :param steps: in an epoch.
+    :param batch: pictures in a step, over all processes and accumulated parts.
+    :param accumulate: parts that a step's pictures are split into, to save memory.
+    :param learning_rate: of AdamW, reached after the warm-up and falling as a cosine to zero at the last epoch.
+    :param weight_decay: of AdamW.
+    :param warm_up: share of all steps in which the rate rises.
+    :param patience: epochs without a better validation after which it stops; 0 never stops early.
+    :param copies: augmented pictures of each slice, encoded once and kept.
+    :param negatives: slices of liver without tumor from each case.
+    :param slices: at most so many slices with tumor from each case; 0 for all.
+    :param validation_slices: the same for validation after each epoch.
+    :param concepts: what text can name; empty to train no text.
+    :param point, box, box_and_point, text: how often each kind of prompt is asked, in proportion.
+    :param corrections: rounds of corrective clicks after the first prompt, at most.
+    :param rank: of the adapters.
+    :param synthetic: volumes with painted tumors to add, made from the livers in the cases.
+    :param unlabeled: folders of images without labels for the mean teacher.
+    :param seed: of everything drawn at random.
+    :param device: "auto", "cpu", "cuda", ...
+    :param half: weights of 16 bits.
+    :param cache: folder of encoded pictures; the run's own if empty.
+    :param blend: also try mixtures of old and new weights, and keep the best on validation.
+    """
+
+    images: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    out: str = ""
+    base: str = "lite-medsam"
+    train: str = "decoder"
+    cases: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    validation_share: float = 0.25
+    test: tuple[str, ...] = ()
+    hold_out: str = ""
+    label_names: Mapping[str, str] = field(default_factory=lambda: dict(LITS_VALUES))
+    window: str = "wide"
+    windows: tuple[str, ...] = ()
+    epochs: int = 20
+    steps: int = 50
+    batch: int = 2
+    accumulate: int = 1
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.01
+    warm_up: float = 0.05
+    patience: int = 5
+    copies: int = 2
+    negatives: int = 6
+    slices: int = 0
+    validation_slices: int = 24
+    concepts: tuple[str, ...] = CONCEPTS
+    point: float = 0.45
+    box: float = 0.25
+    box_and_point: float = 0.05
+    text: float = 0.25
+    corrections: int = 2
+    rank: int = 8
+    synthetic: int = 0
+    unlabeled: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    half: bool = False
+    cache: str = ""
+    blend: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch", "accumulate", "rank"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; at least 1 is needed.")
+        if self.train not in TRAINABLE:
+            raise InputError(f"'{self.train}' cannot be trained; choose one of {', '.join(TRAINABLE)}.")
+        if unknown := [concept for concept in self.concepts if concept not in CONCEPTS]:
+            raise InputError(
+                f"The labels do not say where '{unknown[0]}' is; text can name {' and '.join(map(repr, CONCEPTS))}."
+            )
+        if self.batch % self.accumulate:
+            raise InputError(f"A batch of {self.batch} cannot be split into {self.accumulate} equal parts.")
+        if not self.learning_rate > 0:
+            raise InputError(f"The learning rate is {self.learning_rate:g}; it has to be above 0.")
+        if not 0 < self.validation_share < 1:
+            raise InputError(f"The share for validation is {self.validation_share:g}; it lies between 0 and 1.")
+        if len(self.images) != len(self.labels):
+            raise InputError(f"There are {len(self.images)} folders of images and {len(self.labels)} of labels.")
+        if self.windows and len(self.windows) != len(self.images):
+            raise InputError(
+                f"There are {len(self.images)} folders of images and {len(self.windows)} windows for them."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as a TOML file or card has them."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+def from_mapping(values: Mapping[str, Any], base: TrainSettings | None = None) -> TrainSettings:
+    """Settings from plain values over others.
+
+    :raises InputError: an unknown name, or a value of another type.
+    """
+    known = {each.name: each for each in fields(TrainSettings)}
+    taken: dict[str, Any] = {}
+    start = base or TrainSettings()
+    for name, value in values.items():
+        key = name.replace("-", "_")
+        if key not in known:
+            raise InputError(f"'{name}' is not a setting of a training; there are {', '.join(sorted(known))}.")
+        taken[key] = _typed(key, value, getattr(start, key))
+    return replace(start, **taken)
+
+
+def read_settings(path: Path) -> TrainSettings:
+    """Settings from a TOML file; relative paths in it start at its folder.
+
+    :raises InputError: missing or malformed file, an unknown name, or a value of another type.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is not a TOML file ({error}).") from error
+    folder = Path(path).resolve().parent
+    for name in ("images", "labels", "unlabeled"):
+        if name in values:
+            values[name] = [str(folder / each) for each in values[name]]
+    for name in ("out", "hold_out", "cache"):
+        if values.get(name):
+            values[name] = str(folder / values[name])
+    return from_mapping(values)
+
+
+def _typed(name: str, value: Any, like: Any) -> Any:
+    """The value in the type of the default.
+
+    :raises InputError: it cannot be.
+    """
+    wrong = InputError(f"Setting '{name}' is {value!r}; {_what(like)} is needed.")
+    if isinstance(like, bool) or isinstance(value, bool):
+        if isinstance(value, bool) and isinstance(like, bool):
+            return value
+        raise wrong
+    if isinstance(like, tuple):
+        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+            raise wrong
+        return tuple(value)
+    if isinstance(like, float) and isinstance(value, int | float):
+        return float(value)
+    if isinstance(like, Mapping) and isinstance(value, Mapping):
+        return {str(key): str(each) for key, each in value.items()}
+    if isinstance(value, type(like)):
+        return value
+    raise wrong
+
+
+def _what(like: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
+    return kinds.get(type(like), "a table of texts")
