@@ -32,8 +32,8 @@ from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["SIZES", "TumorPlan", "paint", "plan_tumors"]
 
-# Smoothness of the elastic deformation by the mean radius: lobes, neither a shift nor crumpling.
-_ELASTIC_SIGMA = 0.4
+# The elastic deformation: smoothness by the mean radius, and weight. Lobes, and an outline that is not drawn by ruler.
+_ELASTIC = ((0.45, 0.87), (0.18, 0.5))
 # The liver moves within this many radii.
 _PUSHED = 1.6
 # Of its distance to the surface, the liver moves by this at most: nothing outside the liver moves.
@@ -135,7 +135,7 @@ class _Shape:
         mean = float(np.cbrt(np.prod(plan.radii_mm)))
         moved = []
         for offset in frame.offsets:
-            noise = smooth_noise(frame.whole, frame.spacing, _ELASTIC_SIGMA * mean, rng)
+            noise = sum(w * smooth_noise(frame.whole, frame.spacing, sigma * mean, rng) for sigma, w in _ELASTIC)
             # rare large values would tear the shape
             moved.append(offset + 2.0 * plan.elastic * mean * np.tanh(0.5 * noise))
         to_ball = (Rotation.from_rotvec(plan.rotation).as_matrix() / plan.radii_mm).T.astype(np.float32)
