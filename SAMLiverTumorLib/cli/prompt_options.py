@@ -20,6 +20,11 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument("--point", action="append", default=[], metavar="R,A,S", help="include point; repeatable")
     prompts.add_argument("--exclude-point", action="append", default=[], metavar="R,A,S", help="exclude point")
     prompts.add_argument("--box", metavar="R1,A1,S1,R2,A2,S2", help="box between two opposite corners")
+    prompts.add_argument(
+        "--text",
+        metavar="CONCEPT",
+        help='automatic: all that a concept such as "liver tumor" names, with no click; best with --liver',
+    )
 
 
 def read_prompts(args: argparse.Namespace, scene) -> Prompts:

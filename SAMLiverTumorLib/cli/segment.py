@@ -32,6 +32,8 @@ With --mode volume the tumor is followed from one slice through the others: from
 through several, the middle one; the tumor then ends at its faces), else from the first point's, else from the
 slices outlined in --start. Points on other slices correct the result. Ctrl+C keeps what is done. --fuse looks
 at the result on other planes as well, which shows better where it may be wrong than it improves it.
+
+With --text alone the whole volume is searched, slice by slice, for what the text names.
 """
 
 MODES = ("slice", "volume")
@@ -70,7 +72,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")
     follow.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
-    follow.add_argument("--liver", type=Path, metavar="FILE", help="labels that the tumor does not leave (any value)")
+    follow.add_argument(
+        "--liver", type=Path, metavar="FILE", help="labels that no tumor leaves, any value; also with --text"
+    )
     follow.add_argument("--start", type=Path, metavar="FILE", help="outlined slices to start from, kept as they are")
     follow.add_argument(
         "--direction", choices=("both", "up", "down"), default="both", help="up: superior, anterior, right"
@@ -100,6 +104,10 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         check_output(args.json, args.overwrite)
     _check_paths_differ(args)
+    if args.text is not None:
+        from SAMLiverTumorLib.cli.automatic import run_automatic
+
+        return run_automatic(args)
     if args.mode == "volume":
         from SAMLiverTumorLib.cli.volume import run_volume
 

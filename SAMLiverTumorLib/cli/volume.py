@@ -44,8 +44,8 @@ def run_volume(args: argparse.Namespace) -> int:
     scene = createScene()
     prompts = read_prompts(args, scene)
     volume = read_volume(args.ct)
-    liver = _labels_on(args.liver, volume) if args.liver else None
-    start = Mask.from_array(_labels_on(args.start, volume), volume) if args.start else None
+    liver = labels_on(args.liver, volume) if args.liver else None
+    start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
     stack = PlaneStack(volume, args.plane)
     settings = Settings(args.model, args.plane, window, args.channels, args.quality)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel:
@@ -123,7 +123,7 @@ def _report(args: argparse.Namespace, fusion, mask) -> dict:
     }
 
 
-def _labels_on(path: Path, volume: Volume) -> np.ndarray:
+def labels_on(path: Path, volume: Volume) -> np.ndarray:
     """Every labeled voxel of a file on the volume's grid, bool (k, j, i).
 
     :raises InputError: not a label map, or nothing labeled within the volume.

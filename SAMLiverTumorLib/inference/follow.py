@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib.image.sampling import within
-from SAMLiverTumorLib.image.window import PRESETS, check_window, plane_to_rgb
+from SAMLiverTumorLib.image.window import check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
 from SAMLiverTumorLib.inference.pictures import (
@@ -211,7 +211,7 @@ class Follower:
         predictor = self.pool.predictor(model)
         info = predictor.model.info
         check_prompts(prompts, info)
-        window = self.settings.window or PRESETS[info.default_window]
+        window = self.settings.window or parse_window(info.default_window)
         check_window(self.stack.volume, window)
         self.models.setdefault(
             model, {"id": info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
@@ -231,7 +231,7 @@ class Follower:
         return self._rgb(plane, predictor)[..., 1]
 
     def _rgb(self, plane: Plane, predictor: Predictor) -> np.ndarray:
-        window = self.settings.window or PRESETS[predictor.model.info.default_window]
+        window = self.settings.window or parse_window(predictor.model.info.default_window)
         return plane_to_rgb(self.stack.volume, plane, window, self.settings.channels)
 
     def _prompts(self, box: PixelBox, trail: Trail, predictor: Predictor) -> PlanePrompts:

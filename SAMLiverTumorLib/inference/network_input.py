@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from SAMLiverTumorLib.image.resize import resize_picture
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
+from SAMLiverTumorLib.inference.input_geometry import InputGeometry
 from SAMLiverTumorLib.models.registry import ModelInfo
 
 # Mean and deviation of ImageNet's colors on 0..255, with which SAM was trained.
@@ -17,7 +17,7 @@ _IMAGENET_STD = (58.395, 57.12, 57.375)
 
 def network_input(
     rgb: np.ndarray,
-    spacing: tuple[float, float],
+    geometry: InputGeometry,
     info: ModelInfo,
     device: torch.device,
     edge: int | None = None,
@@ -25,11 +25,10 @@ def network_input(
     """Float32 (1, 3, edge, edge).
 
     :param rgb: uint8 (rows, columns, 3).
-    :param spacing: millimeters per pixel along (rows, columns).
+    :param geometry: where the picture lies in the network's input.
     :param edge: a smaller input than the network's own.
     """
     edge = edge or info.input_size
-    geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
     rows, columns = (max(1, round(side * edge / geometry.input_size)) for side in geometry.resized)
     picture = resize_picture(picture, (rows, columns))

@@ -55,6 +55,20 @@ def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
         )
 
 
+def check_concept(concept: str, info: ModelInfo) -> str:
+    """The concept as the model spells it.
+
+    :raises PromptError: the model knows no text, or not this concept.
+    """
+    wanted = " ".join(concept.lower().split())
+    if not info.concepts:
+        raise PromptError(f"Model '{info.id}' knows no text prompts; choose liver-tumor, or one trained with text.")
+    if wanted not in info.concepts:
+        known = " and ".join(f"'{each}'" for each in info.concepts)
+        raise PromptError(f"Model '{info.id}' does not know '{concept}'; text can name {known}.")
+    return wanted
+
+
 class PredictorPool:
     """Predictors by model id or checkpoint file, each loaded once.
 

@@ -17,22 +17,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
+from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
-from SAMLiverTumorLib.inference.pool import check_prompts
+from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
 from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel
-
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)
-_IMAGENET_STD = (58.395, 57.12, 57.375)
 
 # Offset of the two thresholds whose masks the stability score compares, as in SAM's own mask generator.
 _STABILITY_OFFSET = 1.0
@@ -174,19 +171,7 @@ class Predictor:
         return Embedding(features.half(), geometry)
 
     def _input(self, rgb: np.ndarray, geometry: InputGeometry, edge: int) -> torch.Tensor:
-        """The picture as the network wants it, float32 (1, 3, edge, edge)."""
-        info, device = self.model.info, self.model.device
-        picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
-        rows, columns = (max(1, round(side * edge / geometry.input_size)) for side in geometry.resized)
-        picture = resize_picture(picture, (rows, columns))
-        if info.normalization == "unit":
-            low, high = picture.min(), picture.max()
-            picture = (picture - low) / torch.clamp(high - low, min=1e-8)
-        else:
-            mean = torch.tensor(_IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
-            std = torch.tensor(_IMAGENET_STD, device=device).view(1, 3, 1, 1)
-            picture = (picture - mean) / std
-        return functional.pad(picture, (0, edge - columns, 0, edge - rows))
+        return network_input(rgb, geometry, self.model.info, self.model.device, edge)
 
     @torch.inference_mode()
     def predict(self, embedding: Embedding, prompts: PlanePrompts) -> Prediction:
@@ -205,6 +190,18 @@ class Predictor:
         """As `predict`, several sets of prompts for one picture; those of one form are decoded together."""
         with self._cores():
             return self._predict_batch(embedding, batch)
+
+    @torch.inference_mode()
+    def predict_text(self, embedding: Embedding, concept: str) -> Prediction:
+        """All that a concept such as "liver tumor" names on the picture, with nothing else said.
+
+        :raises PromptError: the model knows no text, or not this concept.
+        """
+        text = check_concept(concept, self.model.info)
+        with self._cores():
+            tokens = self.model.text(text)
+            logits, iou = self._decoder.decode(self._image_side(embedding), None, None, None, False, tokens)
+            return self._prediction(logits[0, 0], float(iou[0, 0]), embedding)
 
     def _cores(self) -> AbstractContextManager:
         """Share work out among cores in large pieces: operation by operation they would wait for each other."""

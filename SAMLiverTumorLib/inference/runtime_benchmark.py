@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
+from SAMLiverTumorLib.image.window import parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
 from SAMLiverTumorLib.inference.predictor import Embedding, Predictor
 from SAMLiverTumorLib.inference.runtime import ONNXRUNTIME, PYTORCH, in_onnxruntime
@@ -75,7 +75,7 @@ def compare_runtimes(model: SamModel) -> Comparison:
     """
     volume = read_volume(sample_case()["ct"])
     planes = [slice_plane(volume, "axial", index) for index in _SLICES]
-    window = PRESETS[model.info.default_window]
+    window = parse_window(model.info.default_window)
     pictures = [(plane_to_rgb(volume, plane, window), plane.spacing[1::-1]) for plane in planes]
     models = {PYTORCH: model, ONNXRUNTIME: in_onnxruntime(model)}
     predictors = {runtime: Predictor(loaded, EmbeddingCache()) for runtime, loaded in models.items()}

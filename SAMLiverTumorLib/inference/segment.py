@@ -11,7 +11,7 @@ import numpy as np
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
-from SAMLiverTumorLib.image.window import PRESETS, Window, check_window, plane_to_rgb
+from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
@@ -252,7 +252,7 @@ def _load(
 
 
 def _window(settings: Settings, info: ModelInfo) -> Window:
-    return settings.window or PRESETS[info.default_window]
+    return settings.window or parse_window(info.default_window)
 
 
 def versions() -> dict[str, str]:

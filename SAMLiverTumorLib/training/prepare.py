@@ -141,8 +141,10 @@ def _step_mm(case: Case) -> float:
 
 
 def _with_copies(picture: Picture, settings: TrainSettings) -> Iterator[Picture]:
-    """The picture itself and its augmented copies."""
+    """The picture itself and its augmented copies; none of pictures without a lesion."""
     yield picture
+    if not picture.numbers:
+        return
     for copy in range(settings.copies):
         name = sum(picture.name.encode())
         changed = augmented(picture, (settings.seed, name, picture.index, copy))

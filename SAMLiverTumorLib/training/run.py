@@ -12,6 +12,7 @@ import torch
 
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import InputError, ModelError, OutputError
+from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel, load_model, resolve_device
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
@@ -95,7 +96,8 @@ def sample_store(folder: Path, model: SamModel, encode: bool = True) -> SampleSt
         from SAMLiverTumorLib.models.bands import workers
 
         with workers():
-            picture = network_input(rgb, spacing, model.info, model.device)
+            geometry = input_geometry(rgb.shape[:2], spacing, model.info.input_size, model.info.resize)
+            picture = network_input(rgb, geometry, model.info, model.device)
             return model.image_encoder(picture)[0].half().cpu().numpy()
 
     return SampleStore(folder, encoder_hash(model), model.info.resize, embedded if encode else None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
+from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel
 from SAMLiverTumorLib.models.text import TextTokens
@@ -89,7 +90,8 @@ class Trainee(nn.Module):
         if not self.encoder_learns:
             return torch.from_numpy(sample.embedding()).to(self.device).float()
         rgb, spacing = sample.rgb()
-        return self.image_encoder(network_input(rgb, spacing, self.info, self.device))
+        geometry = input_geometry(rgb.shape[:2], spacing, self.info.input_size, self.info.resize)
+        return self.image_encoder(network_input(rgb, geometry, self.info, self.device))
 
     def image_side(self, sample: Sample) -> ImageSide:
         """What of decoding is the picture's own."""

@@ -1,0 +1,81 @@
+"""`sam-liver-tumor segment --text`: a whole volume searched for what a text names."""
+
+from __future__ import annotations
+
+import argparse
+
+from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.fusion_options import given_options
+from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
+from SAMLiverTumorLib.cli.progress import bar, download_bar
+from SAMLiverTumorLib.cli.segment import report_head, write_files
+from SAMLiverTumorLib.cli.volume import labels_on
+from SAMLiverTumorLib.errors import InputError, PromptError
+from SAMLiverTumorLib.image.window import parse_window
+
+_INTERRUPTED = 130
+_PLACES = ("roi", "include", "exclude", "point", "exclude_point", "box", "start")
+
+
+def run_automatic(args: argparse.Namespace) -> int:
+    """Search the volume, write the outputs and say what was found.
+
+    :return: 0; 130 where Ctrl+C cut it short, with what was found until then in the outputs.
+    :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
+    """
+    from SAMLiverTumorLib.inference.automatic import find
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+    from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.mrml.bootstrap import createScene
+    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+
+    _refuse_others(args)
+    volume = read_volume(args.ct)
+    liver = labels_on(args.liver, volume) if args.liver else None
+    window = None if args.window == "auto" else parse_window(args.window)
+    with download_bar() as downloaded, cancel_by_interrupt() as cancel, bar("searching", "slice") as progressed:
+        pool = PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel)
+        found = find(
+            volume, pool, args.text, args.model, window, args.channels, liver, progress=progressed, cancel=cancel
+        )
+    scene = createScene()
+    volumeNode = addVolumeNode(scene, volume)
+    segmentationNode = createSegmentation(scene, volumeNode)
+    segmentId = addTumorSegment(segmentationNode, args.segment_name)
+    if found.mask.count:
+        SegmentWriter(scene, segmentationNode, volumeNode).write(segmentId, found.mask)
+    elif found.cancelled:
+        raise PromptError("Cancelled before anything was found; nothing was written.")
+    setProvenance(segmentationNode, segmentId, found.provenance)
+    report = {
+        **report_head(args, found.mask),
+        "mode": "text",
+        "lesions": found.lesions,
+        "slices": found.slices,
+        "cancelled": found.cancelled,
+        "provenance": found.provenance,
+    }
+    write_files(args, report, segmentationNode)
+    print(
+        f"{args.output}: segment '{args.segment_name}', {found.mask.count:,} voxels, {found.mask.volume_ml:.2f} ml in "
+        f"{found.lesions} pieces; {found.slices} slices were searched for '{args.text}'"
+        f"{'' if args.liver else ' (without a liver mask, which would keep it from marking other organs)'}"
+    )
+    return _INTERRUPTED if found.cancelled else 0
+
+
+def _refuse_others(args: argparse.Namespace) -> None:
+    """Refuse options that text has no use for.
+
+    :raises InputError: naming the first.
+    """
+    given = [name for name in _PLACES if getattr(args, name)] + given_options(args)
+    if args.mode == "volume":
+        given.append("mode volume")
+    if args.plane != "axial":
+        given.append("plane")
+    if given:
+        raise InputError(
+            f"--text searches the whole volume on axial slices, without --{given[0].replace('_', '-')}; leave one out."
+        )
