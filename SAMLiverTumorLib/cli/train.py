@@ -27,12 +27,14 @@ _NUMBERS = {
     "validation_slices": (int, "the same for validation"),
     "corrections": (int, "rounds of corrective clicks, at most"),
     "rank": (int, "rank of the adapters with --train lora"),
+    "unlabeled_slices": (int, "slices of each scan without labels"),
     "synthetic": (int, "add so many volumes with painted tumors"),
     "seed": (int, "of everything drawn at random"),
 }
 _TEXTS = {
     "base": "model id or weight file to start from",
     "window": "preset or LOW,HIGH, as with segment",
+    "unlabeled_window": "the same for --unlabeled, where it is another",
     "hold_out": "file with patients to refuse, one a line",
     "device": "auto, cpu, cuda, cuda:1",
     "cache": "folder of encoded pictures, which several runs can share",

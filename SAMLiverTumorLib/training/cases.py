@@ -67,7 +67,7 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
     :raises InputError: nothing found, an image without label or the reverse, two files of one patient, or a patient
         that is held out.
     """
-    found_images = _by_patient(images, {False} if labels is not None and _same(images, labels) else {False, True})
+    found_images = _by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
     if labels is None:
         cases = [CaseFiles(name, path, None) for name, path in found_images.items()]
     else:

@@ -19,6 +19,7 @@ from SAMLiverTumorLib.training.schedule import Schedule
 from SAMLiverTumorLib.training.settings import TrainSettings
 from SAMLiverTumorLib.training.simulate import BOX, POINT, TEXT
 from SAMLiverTumorLib.training.state import TrainingState
+from SAMLiverTumorLib.training.teacher import MeanTeacher, Twins
 from SAMLiverTumorLib.training.trainee import Exercise, Trainee
 from SAMLiverTumorLib.training.validation import overall, validate
 
@@ -40,10 +41,12 @@ def train(
     report: Reporter,
     cancel: Callable[[], bool] = lambda: False,
     processes: Processes | None = None,
+    unlabeled: Sequence[Twins] = (),
 ) -> TrainingState:
     """Train from where `state` is to the last epoch, or until it gets no better.
 
     :param folder: where the state is saved after each epoch, and when cancelled; None for nowhere.
+    :param unlabeled: slices for a mean teacher, one in each step.
     :return: the state at the end; `best` holds the weights of the best epoch.
     :raises Diverged: the loss is not a finite number.
     :raises InputError: the graphics card's memory does not suffice, with half of the pictures at a time neither.
@@ -54,12 +57,15 @@ def train(
     scaler = torch.amp.GradScaler(enabled=trainee.device.type == "cuda")
     _restore(state, learning, optimizer, scaler)
     model = processes.wrap(trainee)
+    teacher = MeanTeacher(trainee, unlabeled, schedule.steps, settings.seed, state.teacher) if unlabeled else None
     parts, last, begun = settings.accumulate, len(state.history), time.monotonic()
     first = state.step
     while state.step < schedule.steps:
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(state.step)
         exercises = processes.mine(schedule.exercises(state.step))
+        if teacher is not None:
+            exercises.append(teacher.exercise(state.step))
         try:
             loss = _step(model, exercises, parts, optimizer, scaler)
         except torch.cuda.OutOfMemoryError as error:
@@ -79,6 +85,9 @@ def train(
                 f"The loss is no number any more in step {state.step + 1} ({names}); training has stopped, and the "
                 f"best weights so far (epoch {state.best_epoch}) are kept. Try a lower --learning-rate."
             )
+        if teacher is not None:
+            teacher.follow(state.step)
+            state.teacher = teacher.weights
         state.step += 1
         per_step = (time.monotonic() - begun) / (state.step - first)
         report(

@@ -10,13 +10,15 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.augment import augmented
+from SAMLiverTumorLib.training.augment import augmented, restyled
 from SAMLiverTumorLib.training.cases import Case, CaseFiles, find_cases, load_case, read_hold_out, refuse_held_out
 from SAMLiverTumorLib.training.pictures import Picture, case_pictures
 from SAMLiverTumorLib.training.samples import Sample, SampleStore
 from SAMLiverTumorLib.training.settings import TrainSettings
 from SAMLiverTumorLib.training.split import PatientSplit, split_patients, split_slices
+from SAMLiverTumorLib.training.teacher import Twins
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,34 @@ def prepare(
                 "meaning of the label values, or choose other patients."
             )
     return TrainingSet(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), split, hashes)
+
+
+def prepare_unlabeled(
+    settings: TrainSettings,
+    store: SampleStore,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    cancel: Callable[[], bool] = lambda: False,
+) -> list[Twins]:
+    """Slices of scans without labels, each as it is and restyled.
+
+    :raises InputError: see `find_cases`; a patient that is held out.
+    """
+    hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
+    window = parse_window(settings.unlabeled_window or settings.window)
+    files = [each for folder in settings.unlabeled for each in find_cases(Path(folder), None, hold_out)]
+    twins = []
+    for number, each in enumerate(files):
+        progress(each.name, number, len(files))
+        volume = read_volume(each.image)
+        nothing = np.zeros(volume.array.shape, bool)
+        # everything may hold a tumor, so slices are taken as liver without one
+        case = Case(each.name, volume, nothing, ~nothing)
+        for picture in case_pictures(case, window, negatives=settings.unlabeled_slices):
+            if cancel():
+                return twins
+            bare = replace(picture, liver=None)
+            twins.append(Twins(store.add(bare), store.add(restyled(bare, (settings.seed, number, picture.index)))))
+    return twins
 
 
 def case_hash(case: Case) -> str:

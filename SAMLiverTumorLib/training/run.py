@@ -20,7 +20,7 @@ from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
-from SAMLiverTumorLib.training.prepare import TrainingSet, prepare
+from SAMLiverTumorLib.training.prepare import TrainingSet, prepare, prepare_unlabeled
 from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.samples import Sample, SampleStore
 from SAMLiverTumorLib.training.schedule import Schedule
@@ -143,6 +143,12 @@ def _run(settings: TrainSettings, report: Reporter, resume: bool, confirm, cance
     if cancel():
         report("cancelled", step=state.step)
         return Outcome(False, None, {}, {})
+    unlabeled = []
+    if settings.unlabeled:
+        unlabeled = prepare_unlabeled(
+            settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
+        )
+        report("note", text=f"{len(unlabeled)} slices without labels for the mean teacher.")
     trainee = Trainee(model, settings.concepts, settings.train, settings.rank)
     old = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
     judged = samples.test or samples.validation
@@ -153,7 +159,9 @@ def _run(settings: TrainSettings, report: Reporter, resume: bool, confirm, cance
         report("validation", epoch=0, step=0, score=state.best_score, dice=overall(before))
     schedule = Schedule(settings, samples.train)
     try:
-        state = train(trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes)
+        state = train(
+            trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes, unlabeled
+        )
     except Diverged as error:
         report("note", text=str(error))
         if not state.best_epoch:

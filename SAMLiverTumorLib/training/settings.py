@@ -57,6 +57,8 @@ class TrainSettings:
     :param rank: of the adapters.
     :param synthetic: volumes with painted tumors to add, made from the livers in the cases.
     :param unlabeled: folders of images without labels for the mean teacher.
+    :param unlabeled_window: how they are shown; empty for `window`.
+    :param unlabeled_slices: so many of each of them, evenly spread.
     :param seed: of everything drawn at random.
     :param device: "auto", "cpu", "cuda", ...
     :param half: weights of 16 bits.
@@ -98,6 +100,8 @@ class TrainSettings:
     rank: int = 8
     synthetic: int = 0
     unlabeled: tuple[str, ...] = ()
+    unlabeled_window: str = ""
+    unlabeled_slices: int = 16
     seed: int = 0
     device: str = "auto"
     half: bool = False

@@ -28,6 +28,7 @@ class TrainingState:
     :param best_epoch: its number, from 1; 0 is the model before training.
     :param history: one entry for each validation.
     :param settings: of the run, as plain values.
+    :param teacher: average weights of a mean teacher.
     :param scaler: of mixed precision on a graphics card.
     """
 
@@ -40,6 +41,7 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write it to the run's folder.

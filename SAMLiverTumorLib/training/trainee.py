@@ -31,6 +31,8 @@ class Exercise:
     :param concept: what text names, with kind "text".
     :param rounds: 1, and one more for each correction.
     :param seed: of everything drawn at random in it.
+    :param target: for an unlabeled picture the teacher's probabilities (1, 1, 256, 256), see `teacher.py`.
+    :param weight: of its loss.
     """
 
     sample: Sample
@@ -38,6 +40,8 @@ class Exercise:
     concept: str
     rounds: int
     seed: tuple[int, ...]
+    target: Tensor | None = None
+    weight: float = 1.0
 
 
 class Trainee(nn.Module):
@@ -99,6 +103,12 @@ class Trainee(nn.Module):
 
     def loss(self, exercise: Exercise) -> Tensor:
         """Mean over lesions and rounds of one exercise."""
+        if exercise.target is not None:
+            from SAMLiverTumorLib.training.teacher import confident_loss
+
+            image = self.image_side(exercise.sample)
+            logits, _ = self.decode(image, None, None, exercise.concept, ambiguous=False)
+            return exercise.weight * confident_loss(logits, exercise.target)
         rng = np.random.default_rng(exercise.seed)
         image = self.image_side(exercise.sample)
         lesions = exercise.sample.lesions()

@@ -1,0 +1,112 @@
+"""Mean teacher: unlabeled pictures teach through what an average of earlier weights is sure of.
+
+Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017. The teacher looks at a slice as it is and
+the student at the same slice with other contrast, noise or sharpness; the student learns the teacher's answer to text
+where the teacher is confident.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SAMLiverTumorLib.training.samples import Sample
+from SAMLiverTumorLib.training.settings import LIVER_TUMOR
+from SAMLiverTumorLib.training.simulate import TEXT
+from SAMLiverTumorLib.training.trainee import Exercise, Trainee
+
+# The share of the old average that stays in each step.
+_DECAY = 0.99
+# Where the teacher's probability is beyond these it is believed.
+_SURE_NOT, _SURE = 0.05, 0.9
+_MOST_WEIGHT = 0.5
+# Share of all steps in which the weight rises from nothing: before, the teacher knows nothing either.
+_RAMP = 0.3
+
+
+@dataclass(frozen=True)
+class Twins:
+    """The same slice twice, with the same geometry.
+
+    :param plain: for the teacher.
+    :param changed: for the student.
+    """
+
+    plain: Sample
+    changed: Sample
+
+
+class MeanTeacher:
+    """The average of the student's weights, and what it makes of unlabeled slices.
+
+    :param trainee: the student.
+    :param twins: unlabeled slices.
+    :param steps: of the whole training.
+    :param seed: of what is drawn at random.
+    :param weights: the average of a training that is resumed; empty to begin with the student's.
+    """
+
+    def __init__(
+        self, trainee: Trainee, twins: Sequence[Twins], steps: int, seed: int, weights: dict[str, Tensor]
+    ) -> None:
+        self._trainee, self._twins, self._steps, self._seed = trainee, twins, steps, seed
+        learning = trainee.learning()
+        start = weights or {name: weight.detach() for name, weight in learning.items()}
+        self.weights = {name: start[name].to(weight.device).clone() for name, weight in learning.items()}
+
+    def exercise(self, step: int) -> Exercise:
+        """One unlabeled slice with the teacher's answer as target."""
+        rng = np.random.default_rng((self._seed, step, 7))
+        twins = self._twins[int(rng.integers(len(self._twins)))]
+        with torch.no_grad(), _weights(self._trainee, self.weights):
+            image = self._trainee.image_side(twins.plain)
+            logits, _ = self._trainee.decode(image, None, None, LIVER_TUMOR, ambiguous=False)
+        return Exercise(
+            twins.changed, TEXT, LIVER_TUMOR, 1, (self._seed, step), torch.sigmoid(logits.float()), self.weight(step)
+        )
+
+    def weight(self, step: int) -> float:
+        """Of the loss on unlabeled slices: rises as a half bell, as in the paper."""
+        along = min(1.0, step / max(1.0, _RAMP * self._steps))
+        return _MOST_WEIGHT * math.exp(-5.0 * (1.0 - along) ** 2)
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Take the student's new weights into the average; in the first steps it forgets faster."""
+        decay = min(_DECAY, (step + 1) / (step + 10))
+        for name, weight in self._trainee.learning().items():
+            self.weights[name].lerp_(weight, 1.0 - decay)
+
+
+def confident_loss(logits: Tensor, probability: Tensor) -> Tensor:
+    """Cross entropy with the teacher's decision where it is sure; a scalar, 0 where it is sure of nothing.
+
+    :param logits: the student's, of any shape.
+    :param probability: the teacher's, of the same shape.
+    """
+    sure = (probability > _SURE) | (probability < _SURE_NOT)
+    decided = (probability > 0.5).to(logits.dtype)
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, decided, reduction="none")
+    # tumor is a few pixels of a picture: both sides count by half
+    parts = [losses[sure & side].mean() for side in (decided > 0.5, decided < 0.5) if bool((sure & side).any())]
+    return torch.stack(parts).mean() if parts else logits.sum() * 0.0
+
+
+@contextmanager
+def _weights(trainee: Trainee, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Within the block the trainee has other weights."""
+    learning = trainee.learning()
+    own = {name: weight.data for name, weight in learning.items()}
+    try:
+        for name, weight in learning.items():
+            weight.data = weights[name]
+        yield
+    finally:
+        for name, weight in learning.items():
+            weight.data = own[name]
