@@ -14,48 +14,24 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from SAMLiverTumorLib.image.sampling import voxels_to_picture  # noqa: E402
+from SAMLiverTumorLib.evaluation.trials import box_around, deepest_point, slice_trials  # noqa: E402
 from SAMLiverTumorLib.image.window import Window, plane_to_rgb  # noqa: E402
 from SAMLiverTumorLib.inference.pool import PredictorPool  # noqa: E402
 from SAMLiverTumorLib.io.images import read_volume  # noqa: E402
-from SAMLiverTumorLib.plane import slice_count, slice_plane  # noqa: E402
+from SAMLiverTumorLib.plane import slice_plane  # noqa: E402
 from SAMLiverTumorLib.prompts import PlanePrompts  # noqa: E402
 
 CASES = (7, 6)
 WINDOW = (0.0, 255.0)
-SMALLEST = 50
-MARGIN = 2
 
 
 def trials(volume, labels: np.ndarray) -> dict[int, list[np.ndarray]]:
     """Tumor components (bool pictures of the axial plane) worth a trial by slice, of labels (k, j, i) with tumor 2."""
-    found = {}
-    for k in range(slice_count(volume, "axial")):
-        picture = voxels_to_picture(labels, slice_plane(volume, "axial", k))
-        components, count = ndimage.label(picture == 2, np.ones((3, 3)))
-        masks = [components == n for n in range(1, count + 1)]
-        if large := [mask for mask in masks if mask.sum() >= SMALLEST]:
-            found[k] = large
-    return found
-
-
-def box_around(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Edges (u0, v0, u1, v1) of the bounding box, grown by the margin; pixel n reaches from n - 0.5 to n + 0.5."""
-    rows, columns = np.nonzero(mask)
-    grow = MARGIN + 0.5
-    return columns.min() - grow, rows.min() - grow, columns.max() + grow, rows.max() + grow
-
-
-def deepest_point(mask: np.ndarray) -> tuple[int, int]:
-    """(u, v) of the pixel farthest from the outline."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    v, u = np.unravel_index(int(depth.argmax()), mask.shape)
-    return int(u), int(v)
+    return slice_trials(volume, labels == 2)
 
 
 def dice(mask: np.ndarray, reference: np.ndarray) -> float:

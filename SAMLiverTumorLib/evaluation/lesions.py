@@ -21,6 +21,12 @@ CONNECTIVITY_RULE = (
     "voxels that share a face), lesion 1 being the largest."
 )
 
+OBJECT_RULE = (
+    "Each object counts to the lesion it shares most voxels with, and to that one alone; objects that touch no lesion "
+    "are false positives. Each lesion is compared with the union of what counts to it; one without any is missed "
+    "(Dice 0)."
+)
+
 MATCHING_RULE = (
     "Each object counts to the lesion it shares most voxels with, and to that one alone. Where a segment's objects "
     "touch a single lesion, the whole segment counts to it; otherwise objects that touch no lesion are false "
@@ -84,6 +90,7 @@ def match_lesions(
     min_ml: float = 0.0,
     progress: Callable[[int, int | None], None] | None = None,
     spacing: Sequence[float] | None = None,
+    by_object: bool = False,
 ) -> Matching:
     """Match the objects of predicted segments with the lesions of a reference and compare them.
 
@@ -94,6 +101,8 @@ def match_lesions(
         only such components is left out of the count.
     :param progress: called with (done, total) after each segment and each lesion.
     :param spacing: millimeters along (k, j, i), to compare surfaces as well.
+    :param by_object: objects that touch no lesion are false positives in any case, also in a segment that touches a
+        single lesion: for automatic results, which are no answer to a prompt.
     :raises InputError: the shapes differ.
     """
     numbers, sizes, reference_box = _label(reference)
@@ -107,7 +116,7 @@ def match_lesions(
                 "bring both onto the same grid before comparing them."
             )
         objects, object_sizes, box = _label(mask)
-        lesion_of, small = _assign(objects, box, len(object_sizes), numbers, reference_box, listed)
+        lesion_of, small = _assign(objects, box, len(object_sizes), numbers, reference_box, listed, by_object)
         false = np.flatnonzero((lesion_of == 0) & ~small)
         small_objects += int(np.count_nonzero(small))
         false_positives += [
@@ -149,7 +158,7 @@ def _label(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, Box]:
 
 
 def _assign(
-    objects: np.ndarray, box: Box, count: int, numbers: np.ndarray, reference_box: Box, listed: int
+    objects: np.ndarray, box: Box, count: int, numbers: np.ndarray, reference_box: Box, listed: int, by_object: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lesion number of each object of a segment (0 none), and which touch only lesions below the limit."""
     lesion_of = np.zeros(count, int)
@@ -165,7 +174,7 @@ def _assign(
     for pair in pairs[np.lexsort((-pairs, shared))]:
         lesion_of[pair // (listed + 1)] = pair % (listed + 1)
     matched = np.unique(lesion_of[lesion_of > 0])
-    if len(matched) == 1:
+    if len(matched) == 1 and not by_object:
         lesion_of[:] = matched[0]
     return lesion_of, touches & (lesion_of == 0)
 

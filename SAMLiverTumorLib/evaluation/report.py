@@ -13,6 +13,7 @@ from SAMLiverTumorLib.evaluation.detection import DETECTION_RULE, Detection
 from SAMLiverTumorLib.evaluation.lesions import (
     CONNECTIVITY_RULE,
     MATCHING_RULE,
+    OBJECT_RULE,
     FalsePositive,
     Lesion,
     match_lesions,
@@ -50,6 +51,7 @@ class Evaluation:
     :param small_lesions: how many these were.
     :param small_objects: predicted objects that touch only such components.
     :param surface: overall, of the surfaces; None where they were not asked for, as in the lesions.
+    :param by_object: see `match_lesions`.
     """
 
     overall: Overlap
@@ -60,6 +62,7 @@ class Evaluation:
     small_lesions: int
     small_objects: int
     surface: SurfaceDistances | None = None
+    by_object: bool = False
 
     @property
     def found(self) -> tuple[Lesion, ...]:
@@ -98,7 +101,8 @@ class Evaluation:
             f"Components of the reference below {self.min_ml:g} ml are no lesions: {self.small_lesions} left out, with "
             f"{self.small_objects} predicted objects that touch only them; the overall figures include them."
         )
-        rules = (CONNECTIVITY_RULE, MATCHING_RULE, DETECTION_RULE, AVERAGING_RULE, STRATA_RULE, EMPTY_RULE)
+        matching = OBJECT_RULE if self.by_object else MATCHING_RULE
+        rules = (CONNECTIVITY_RULE, matching, DETECTION_RULE, AVERAGING_RULE, STRATA_RULE, EMPTY_RULE)
         rules += (ACCURACY_RULE,) if self.surface is None else (SURFACE_RULE, ACCURACY_RULE)
         return (*rules, limit) if self.min_ml > 0 else rules
 
@@ -210,6 +214,7 @@ def evaluate(
     min_ml: float = 0.0,
     progress: Callable[[int, int | None], None] | None = None,
     spacing: Sequence[float] | None = None,
+    by_object: bool = False,
 ) -> Evaluation:
     """Compare predicted segments with one reference label, overall, per segment and per lesion.
 
@@ -220,6 +225,7 @@ def evaluate(
     :param min_ml: connected components of the reference smaller than this are no lesions.
     :param progress: called with (done, total).
     :param spacing: millimeters along (k, j, i), to compare surfaces as well; a CT takes seconds more.
+    :param by_object: see `match_lesions`.
     :raises InputError: no segment, arrays of different shapes, or a negative limit.
 
     >>> mask = np.zeros((4, 4, 4), bool)
@@ -239,7 +245,7 @@ def evaluate(
         union |= np.asarray(mask).astype(bool, copy=False)
     overall = overlap(union, reference, voxel_volume_ml)
     surface = None if spacing is None else surface_distances(union, reference, spacing)
-    matching = match_lesions(prediction_segments, reference, voxel_volume_ml, min_ml, progress, spacing)
+    matching = match_lesions(prediction_segments, reference, voxel_volume_ml, min_ml, progress, spacing, by_object)
     return Evaluation(
         overall,
         per_segment,
@@ -249,6 +255,7 @@ def evaluate(
         matching.small_lesions,
         matching.small_objects,
         surface,
+        by_object,
     )
 
 

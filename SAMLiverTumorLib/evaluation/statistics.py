@@ -15,10 +15,10 @@ DRAWS = 10_000
 _CHUNK = 2_000_000
 
 INTERVAL_RULE = (
-    f"Intervals are {CONFIDENCE:.0%} percentile bootstrap intervals of the mean ({DRAWS:,} draws, seed 0). Clustered "
-    "by patient: whole patients are drawn with all their lesions, since lesions and slices of one patient resemble "
-    "each other. With a single patient lesions are drawn instead: such an interval says nothing of other patients. "
-    "With fewer than about ten patients any such interval is a rough guide and tends to be too narrow."
+    f"Intervals are {CONFIDENCE:.0%} percentile bootstrap intervals of the mean over all trials ({DRAWS:,} draws, seed "
+    "0). By patient: whole patients are drawn with all their lesions, since lesions and slices of one patient resemble "
+    "each other; with fewer than about ten patients this is a rough guide and too narrow, with one (-) impossible. By "
+    "trial: single trials are drawn, which says how sure the mean is for these very patients and nothing of others."
 )
 
 TEST_RULE = (
