@@ -4,7 +4,7 @@
     python3 dev.py test [...]   lint and tests; further arguments go to pytest (test -k plane)
     python3 dev.py run ...      the console program sam-liver-tumor with the given arguments
     python3 dev.py lint         ruff check and ruff format --check
-    python3 dev.py bench [...]  benchmarks: speed (the default), panel, accuracy, fusion; each takes --help
+    python3 dev.py bench [...]  benchmarks: speed (the default), panel, accuracy, fusion, train; each takes --help
     python3 dev.py screenshots  retake the pictures of the panel in Resources/Screenshots
     python3 dev.py setup        only make or complete the environment in .venv
     python3 dev.py cmake-lists  rewrite the file lists of the CMake packages from what is on disk
