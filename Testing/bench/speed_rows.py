@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.parts import part_around
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
+from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.inference.segment import Settings, segment
 from SAMLiverTumorLib.plane import slice_plane
 
@@ -66,7 +70,7 @@ class Bench:
 
     def __init__(self, size: Size, model: str = "mobile-sam", device: str = "cpu", folder: Path | None = None) -> None:
         self.size, self.model = size, model
-        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None)
+        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None, runtime=PYTORCH)
         self.predictor: Predictor = self.pool.predictor(model)
         self._folder = Path(folder or tempfile.mkdtemp(prefix="sam-liver-tumor-bench-"))
         self.volume = phantom(size.lengths[0], size.edge)
@@ -75,20 +79,21 @@ class Bench:
         self.prompts = tumor_box(self.volume)
 
     def encode(self) -> list[Row]:
-        """Rows of the encoder: full and fast quality, the plain way, the limit."""
+        """Rows of the encoder: full and fast quality, the plain way, the limit, another runtime if installed."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         geometry = predictor.embed(self.rgb, self.spacing).geometry
         part = part_around(self.prompts, geometry)
         multiply, flops = matrix_product(predictor.model.device)
-        times = take_turns(
-            {
-                "full": lambda: predictor._encode(self.rgb, geometry, None),
-                "fast": lambda: predictor._encode(self.rgb, geometry, part),
-                "plain": lambda: sam.set_image(self.rgb),
-                "matrix product": lambda: [multiply() for _ in range(4)],
-            },
-            self.size.runs,
-        )
+        contenders = {
+            "full": lambda: predictor._encode(self.rgb, geometry, None),
+            "fast": lambda: predictor._encode(self.rgb, geometry, part),
+            "plain": lambda: sam.set_image(self.rgb),
+            "matrix product": lambda: [multiply() for _ in range(4)],
+        }
+        other = self._other_runtime()
+        if other is not None:
+            contenders["other runtime"] = lambda: other._encode(self.rgb, geometry, None)
+        times = take_turns(contenders, self.size.runs)
         rate = 4 * flops / times["matrix product"].median
         side = predictor.model.info.input_size
         image = torch.zeros(1, 3, side, side, device=predictor.model.device)
@@ -96,14 +101,37 @@ class Bench:
         masks, _, _ = sam.predict(box=_in_sams_pixels(self.prompts.box, side / self.size.edge), multimask_output=False)
         mask = predictor.predict(predictor.embed(self.rgb, self.spacing), self.prompts).mask
         self.rate = rate
-        agreement = 2 * np.count_nonzero(mask & masks[0]) / (np.count_nonzero(mask) + np.count_nonzero(masks[0]))
-        notes = {"GFLOP": work / 1e9, "matrix product GFLOP/s": rate / 1e9, "Dice with the plain way's mask": agreement}
+        notes = {"GFLOP": work / 1e9, "matrix product GFLOP/s": rate / 1e9}
+        notes["Dice with the plain way's mask"] = _dice(mask, masks[0])
         notes["ours GFLOP/s"] = work / times["full"].median / 1e9
         share = f"{part.size} of 64" if part else "whole"
         return [
             Row("encode one slice, full quality", times["full"], {PLAIN: times["plain"]}, work / rate, notes),
             Row("encode one slice, fast", times["fast"], {"full quality": times["full"]}, None, {"edge": share}),
+            *([self._runtimes(other, times)] if other is not None else []),
         ]
+
+    def _other_runtime(self) -> Predictor | None:
+        """The same model with its encoder in ONNX Runtime; None where that is not installed."""
+        model = self.predictor.model
+        installed = all(importlib.util.find_spec(package) is not None for package in ("onnx", "onnxruntime"))
+        if not installed or model.device.type != "cpu":
+            return None
+        from SAMLiverTumorLib.inference.onnx_encoder import OnnxEncoder
+        from SAMLiverTumorLib.models.onnx_export import export_encoder
+
+        path = export_encoder(model, self._folder / "encoder.onnx", overwrite=True)
+        return Predictor(replace(model, image_encoder=OnnxEncoder(path, model.sha256, model.image_encoder)))
+
+    def _runtimes(self, other: Predictor, times: dict[str, Times]) -> Row:
+        """The row of the encoder in PyTorch and in another runtime."""
+        ours, theirs = (predictor.embed(self.rgb, self.spacing) for predictor in (self.predictor, other))
+        notes = {
+            "largest difference of embeddings": float((ours.features - theirs.features).abs().max()),
+            "Dice of masks": _dice(*(self.predictor.predict(each, self.prompts).mask for each in (ours, theirs))),
+        }
+        name = " ".join(other.runtime.split()[:2])
+        return Row("encode one slice, other runtimes", times["full"], {name: times["other runtime"]}, None, notes)
 
     def decode(self) -> list[Row]:
         """One prompt, and eight at once, on an encoded picture."""
@@ -162,6 +190,7 @@ class Bench:
         predictor, runs = self.predictor, max(self.size.runs // 3, 1)
         disk = DiskCache(self._folder / "embeddings")
         encoded: dict[str, int] = {}
+        encoding: list[float] = []
 
         def counted(name: str, pool: PredictorPool) -> None:
             before = pool.predictor(self.model).encoded
@@ -170,7 +199,9 @@ class Bench:
 
         def first() -> None:
             disk.clear()
-            counted("first", self._fresh_pool(disk))
+            with _timed(predictor.model.image_encoder) as calls:
+                counted("first", self._fresh_pool(disk))
+            encoding.append(sum(calls))
 
         def encode_all() -> None:
             geometry = predictor.embed(self.rgb, self.spacing).geometry
@@ -187,7 +218,10 @@ class Bench:
         }
         times = take_turns(contenders, runs, warm=False)
         plain = slices * (encode.others[PLAIN].median + decode.others[PLAIN].median)
-        others = {f"{slices} x encode": times["encode"], f"{slices} x plain (encode + decode) (estimate)": plain}
+        # the machine drifts in the minutes between the one and the other, so the run's own encodes are timed as well
+        own = {f"its own {encoded['first']} encodes": Times(tuple(encoding))}
+        others = {f"{slices} x encode": times["encode"], **own}
+        others[f"{slices} x plain (encode + decode) (estimate)"] = plain
         again = {"the first time": times["first"]}
         return [
             Row(f"box over {slices} slices", times["first"], others, None, {"encodes": encoded["first"]}),
@@ -197,9 +231,29 @@ class Bench:
 
     def _fresh_pool(self, disk: DiskCache | None = None) -> PredictorPool:
         """A pool as a new session has, but for the weights, which are loaded already."""
-        pool = PredictorPool(disk=disk)
+        pool = PredictorPool(disk=disk, runtime=PYTORCH)
         pool._predictors[self.model] = Predictor(self.predictor.model, pool.cache)
         return pool
+
+
+@contextmanager
+def _timed(network: torch.nn.Module) -> Iterator[list[float]]:
+    """Seconds of each of a network's calls within the block."""
+    seconds: list[float] = []
+    starts: list[float] = []
+    hooks = (
+        network.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter())),
+        network.register_forward_hook(lambda *_: seconds.append(time.perf_counter() - starts.pop())),
+    )
+    try:
+        yield seconds
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
 def _in_sams_pixels(box: tuple[float, float, float, float], scale: float) -> np.ndarray:
