@@ -94,12 +94,17 @@ def run(args: argparse.Namespace) -> int:
     # PyTorch and MONAI take seconds to load; wrong settings are told before
     from SAMLiverTumorLib.cli.train_text import ProgressText
     from SAMLiverTumorLib.training.parallel import join
+    from SAMLiverTumorLib.training.process import CANCEL
     from SAMLiverTumorLib.training.progress import Reporter
     from SAMLiverTumorLib.training.run import run_training
 
     first = join().first
     report = Reporter(Path(settings.out) if settings.out and first else None, _stream(args, first, ProgressText))
-    with cancel_by_interrupt() as cancel:
+    with cancel_by_interrupt() as interrupted:
+
+        def cancel() -> bool:
+            return interrupted() or (Path(settings.out) / CANCEL).exists()
+
         try:
             outcome = run_training(settings, report, args.resume, confirm_on_terminal(args.yes), cancel)
         except SAMLiverTumorError as error:

@@ -42,6 +42,17 @@ def locked(path: Path, cancel: Callable[[], bool] | None = None) -> Iterator[Non
             file.close()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a living process or thread holds the lock file."""
+    if not path.exists():
+        return False
+    file = _take(path)
+    if file is None:
+        return path.exists()
+    file.close()
+    return False
+
+
 def _take(path: Path) -> IO[bytes] | None:
     try:
         file = path.open("ab")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,20 @@ from typing import Any
 import torch
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.errors import InputError, ModelError, OutputError
+from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, OutputError
 from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel, load_model, resolve_device
+from SAMLiverTumorLib.models.lock import locked
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
 from SAMLiverTumorLib.training.prepare import TrainingSet, prepare, prepare_unlabeled
+from SAMLiverTumorLib.training.process import LOCK
 from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.result import file_content, mixture
 from SAMLiverTumorLib.training.samples import Sample, SampleStore
 from SAMLiverTumorLib.training.schedule import Schedule
 from SAMLiverTumorLib.training.settings import TrainSettings
@@ -67,7 +71,9 @@ def run_training(
     """
     processes = join()
     try:
-        return _run(settings, report, resume, confirm, cancel, processes)
+        folder = _run_folder(settings, resume)
+        with _alone(folder) if processes.first else nullcontext():
+            return _run(folder, settings, report, resume, confirm, cancel, processes)
     finally:
         leave()
 
@@ -118,8 +124,29 @@ def encoder_hash(model: SamModel) -> str:
     return digest.hexdigest()
 
 
-def _run(settings: TrainSettings, report: Reporter, resume: bool, confirm, cancel, processes: Processes) -> Outcome:
-    folder = _run_folder(settings, resume)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the run's lock.
+
+    :raises OutputError: another training works in the folder.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK, cancel=lambda: True))
+        except Cancelled as error:
+            raise OutputError(f"A training runs in '{folder}' already; wait for it, or cancel it.") from error
+        yield
+
+
+def _run(
+    folder: Path,
+    settings: TrainSettings,
+    report: Reporter,
+    resume: bool,
+    confirm: Callable[[str], bool],
+    cancel: Callable[[], bool],
+    processes: Processes,
+) -> Outcome:
     state = load_state(folder) if resume else TrainingState(settings=settings.as_dict())
     torch.manual_seed(settings.seed)
     device = local_device(settings.device)
@@ -177,9 +204,8 @@ def _run(settings: TrainSettings, report: Reporter, resume: bool, confirm, cance
     path = folder / (ADOPTED if adopted else KEPT_ASIDE)
     if processes.first:
         card = _card(settings, model, samples, state, before, after, share, adopted)
-        save_weights(
-            path, _weights(model, trainee), {**describe(_new_info(model, settings)), "card": card}, settings.half
-        )
+        weights, origin = file_content(model, trainee, settings.rank)
+        save_weights(path, weights, {**describe(_new_info(model, settings)), **origin, "card": card}, settings.half)
         report("done", adopted=adopted, before=overall(before), after=overall(after), weights=path.name)
     return Outcome(adopted, path, before, after)
 
@@ -208,8 +234,8 @@ def _blend(trainee: Trainee, old, state: TrainingState, validation, settings, re
     learning = trainee.learning()
 
     def put(share: float) -> None:
-        for name, weight in learning.items():
-            weight.copy_(torch.lerp(old[name], state.best[name], share))
+        for name, weight in mixture(old, state.best, share).items():
+            learning[name].copy_(weight)
 
     best, best_score = 1.0, state.best_score
     if settings.blend and state.best_epoch:
@@ -235,16 +261,6 @@ def _new_info(model: SamModel, settings: TrainSettings) -> ModelInfo:
         notes=f"Fine-tuned from {base} ({settings.base}); see the card in the file.",
         concepts=tuple(dict.fromkeys((*info.concepts, *settings.concepts))),
     )
-
-
-def _weights(model: SamModel, trainee: Trainee) -> dict[str, torch.Tensor]:
-    parts = {
-        "image_encoder": model.image_encoder,
-        "prompt_encoder": model.prompt_encoder,
-        "mask_decoder": model.mask_decoder,
-        "text": trainee.text,
-    }
-    return {f"{part}.{name}": value for part, network in parts.items() for name, value in network.state_dict().items()}
 
 
 def _card(

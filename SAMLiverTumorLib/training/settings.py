@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -153,7 +154,7 @@ def from_mapping(values: Mapping[str, Any], base: TrainSettings | None = None) -
 
 
 def read_settings(path: Path) -> TrainSettings:
-    """Settings from a TOML file; relative paths in it start at its folder.
+    """Settings from a TOML file, or JSON by its ending; relative paths in it start at its folder.
 
     :raises InputError: missing or malformed file, an unknown name, or a value of another type.
     """
@@ -163,11 +164,14 @@ def read_settings(path: Path) -> TrainSettings:
         import tomli as tomllib
 
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        values = json.loads(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' is not a TOML file ({error}).") from error
+    except ValueError as error:  # both parsers' errors, and text that is not UTF-8
+        raise InputError(f"'{path}' cannot be understood ({error}); it has to be TOML, or JSON with .json.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"'{path}' holds no settings.")
     folder = Path(path).resolve().parent
     for name in ("images", "labels", "unlabeled"):
         if name in values:
