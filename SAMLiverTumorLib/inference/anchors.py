@@ -51,7 +51,8 @@ class Anchor:
             digest.update(np.packbits(self.picture))
         elif self.prompts is not None:
             p = self.prompts
-            digest.update(repr((p.points.tolist(), p.labels.tolist(), p.box)).encode())
+            box = None if p.box is None else [float(x) for x in p.box]
+            digest.update(repr((p.points.tolist(), p.labels.tolist(), box)).encode())
             if p.mask is not None:
                 digest.update(np.ascontiguousarray(p.mask))
         return digest.hexdigest()

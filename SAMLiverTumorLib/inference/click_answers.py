@@ -19,7 +19,7 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 _LEAST_AGREEMENT = 0.5
 
 # Networks that have seen photographs only correct no better than grey values. MobileSAM after a box and five clicks:
-# mean Dice 0.757 with its answers and 0.761 without (LiTS 1, 5, 6; 9 lesions of 1 ml), 0.679 and 0.652 (LiTS 7, 5
+# mean Dice 0.756 with its answers and 0.761 without (LiTS 1, 5, 6; 9 lesions of 1 ml), 0.679 and 0.652 (LiTS 7, 5
 # lesions), for the time of encoding each slice. `dev.py bench accuracy --model mobile-sam --prompts box`, 2026-11-25.
 NOT_ASKED = frozenset({"mobile-sam", "sam-vit-b", "sam-vit-l", "sam-vit-h"})
 

@@ -11,6 +11,7 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.corrections import Click, correct
 from SAMLiverTumorLib.inference.follow import Limits
+from SAMLiverTumorLib.inference.pictures import PixelBox
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
 from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
@@ -143,7 +144,9 @@ class Continuation:
             new = [n for n in range(len(seen.points)) if not _holds(old, seen.points[n], seen.labels[n])]
             kept = all(_holds(seen, *point) for point in zip(old.points, old.labels, strict=True))
             # a corrected slice has a box of its own, drawn around the corrected mask
-            box_is_new = seen.box is not None and (known is None or (not len(old.points) and seen.box != old.box))
+            box_is_new = seen.box is not None and (
+                known is None or (not len(old.points) and not _same_box(seen.box, old.box))
+            )
             if not kept or (box_is_new and not len(seen.points)):
                 return []
             plane = self._stack.plane(each.index)
@@ -168,6 +171,13 @@ def _holds(prompts: PlanePrompts, point: np.ndarray, label: int) -> bool:
     return any(is_same and known == label for is_same, known in zip(same, prompts.labels, strict=True))
 
 
+def _same_box(one: PixelBox | None, other: PixelBox | None) -> bool:
+    """Whether two boxes are one: files keep a position to rounding only."""
+    if one is None or other is None:
+        return one is other
+    return np.allclose(one, other, atol=1e-4)
+
+
 def _says_the_same(one: PlanePrompts | None, other: PlanePrompts | None) -> bool:
     if one is None or other is None:
         return one is other
@@ -175,4 +185,4 @@ def _says_the_same(one: PlanePrompts | None, other: PlanePrompts | None) -> bool
         _holds(one, *point) for point in zip(other.points, other.labels, strict=True)
     )
     # see `_clicks`: the box of a corrected slice is not the user's
-    return points and (one.box == other.box or bool(len(one.points)))
+    return points and (_same_box(one.box, other.box) or bool(len(one.points)))

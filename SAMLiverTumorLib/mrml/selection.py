@@ -69,6 +69,11 @@ class Selection:
             return None
         return self._targets.get((self.segmentationNode.GetID(), self.segmentId))
 
+    @property
+    def targets(self) -> list[PromptedSegment]:
+        """The segments that have been chosen so far."""
+        return list(self._targets.values())
+
     def volume(self) -> Volume | None:
         """The volume's voxels; None where there is no volume or it cannot be used as it is."""
         try:

@@ -129,6 +129,7 @@ class PromptSession(SessionChoices):
         current.nodes.write(PromptState())
         current.known = current.nodes.read()
         current.objects = {}
+        self._keepRuns()
         self._adopt()
         self._say(_("Accepted."))
         self._changed()

@@ -16,6 +16,7 @@ from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs
 from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
+from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
 from SAMLiverTumorLib.mrml.selection import Selection
 from SAMLiverTumorLib.mrml.slice_plan import View
 from SAMLiverTumorLib.mrml.slice_runner import SliceRunner
@@ -49,6 +50,7 @@ class SessionChoices:
         self._objects.rules = rules or EditorRules()
         self._runner = SliceRunner(worker, pool, self._objects)
         self._propagations = PropagationJobs(worker, pool, self._objects)
+        self._runs = SavedRuns(scene)
         self._undo = SessionUndo(self._objects, history)
         self._selection = Selection(
             scene, self._promptsChanged, self._voxelsChanged, self._segmentGone, self._volumeGone, self._sceneClosed
@@ -196,8 +198,8 @@ class SessionChoices:
 
     def _adopt(self) -> None:
         current, source = self._selection.current, self._selection.source
-        if current is not None and source is not None:
-            self._runner.adopt(current, source)
+        if current is not None and source is not None and (told := self._runner.adopt(current, source, self._runs)):
+            self._say(told)
 
     def followEditor(self) -> None:
         """Have prompts go along where the Segment Editor's own Undo or Redo has moved the voxels.
@@ -221,6 +223,7 @@ class SessionChoices:
     def _segmentGone(self, target: PromptedSegment) -> None:
         self._dropJobs(target)
         self._undo.history.forget(target)
+        self._runs.forget(target)
         if not target.isSegmentationThere:
             self._objects.drop(target.segmentationNode)
         self._undo.noteVoxels(self.segmentationNode)
@@ -261,6 +264,13 @@ class SessionChoices:
             self.message = text.format(count=count)
         self._changed()
 
+    def _keepRuns(self) -> None:
+        """Have the scene hold the runs as they are now; those on their way when they are done."""
+        for target in self._selection.targets:
+            if not self._propagations.isRunning(target):
+                self._runs.keep(target)
+
     def _changed(self) -> None:
+        self._keepRuns()
         for callback in list(self.onChanged):
             callback()

@@ -12,6 +12,7 @@ from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import Worker
+from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
 from SAMLiverTumorLib.mrml.slice_jobs import Arrival, SliceJobs, VolumeSource
 from SAMLiverTumorLib.mrml.slice_plan import Plan, PlannedSlice, SliceKey, View
 from SAMLiverTumorLib.plane import slice_count, slice_plane
@@ -38,15 +39,26 @@ class SliceRunner:
         """
         return target.plan(source.volume(), self.settings.orientation)
 
-    def adopt(self, target: PromptedSegment, source: VolumeSource) -> None:
-        """Take the prompts of a segment as settled when it meets a volume: a loaded scene has their voxels already."""
+    def adopt(self, target: PromptedSegment, source: VolumeSource, runs: SavedRuns) -> str:
+        """Take the prompts of a segment as settled when it meets a volume: a loaded scene has their voxels already.
+
+        :param runs: how tumors were followed, where that came with the scene.
+        :return: what to tell the user; empty if nothing.
+        """
+        if source.key in target.objects:
+            return ""
+        target.keep(OpenObject(source.key))
         try:
-            if source.key not in target.objects:
-                target.keep(OpenObject(source.key))
-                slices = {key: SliceShare(p.promptKey) for key, p in self.plan(target, source).slices.items()}
-                target.keep(OpenObject(source.key, slices))
+            plan = self.plan(target, source)
         except SAMLiverTumorError:
-            pass  # told when the prompts are used
+            return ""  # told when the prompts are used
+        slices = {key: SliceShare(planned.promptKey) for key, planned in plan.slices.items()}
+        target.keep(OpenObject(source.key, slices))
+        try:
+            target.keep(runs.restored(target, source, plan) or target.objectOn(source.key))
+        except SAMLiverTumorError as error:
+            return str(error)
+        return ""
 
     def reconcile(
         self,
