@@ -209,8 +209,10 @@ def _pushed(grey: np.ndarray, liver: np.ndarray, plan: TumorPlan, frame: _Frame,
     share = push[moves] / distance
     source = [index - share * offset / size for index, offset, size in zip(moves, offsets, frame.spacing, strict=True)]
     new = grey.copy()
+    # what is no liver must not seep in between voxels
+    inner = np.where(liver, grey, np.median(grey[liver]))
     # cubic: linear interpolation would smooth the grain away
-    new[moves] = ndimage.map_coordinates(grey, source, order=3, mode="nearest")
+    new[moves] = ndimage.map_coordinates(inner, source, order=3, mode="nearest")
     return new
 
 

@@ -87,6 +87,14 @@ def test_the_core_differs_from_the_liver_by_the_offset(offset):
     assert voxels[core].mean() - LIVER_HU == pytest.approx(offset, abs=4.0)
 
 
+def test_few_large_blotches_leave_the_mean_at_the_offset():
+    volume, liver, center = healthy()
+    plan = ball(center, 12.0, blotch_hu=18.0, blotch_mm=6.0, edge_mm=0.3)
+    for seed in range(3):
+        voxels, tumor = painted(volume, liver, plan, seed)
+        assert voxels[tumor].mean() - LIVER_HU == pytest.approx(-60.0, abs=4.0)
+
+
 def test_the_tumor_is_as_noisy_as_its_liver():
     volume, liver, center = healthy(noise_hu=18.0)
     voxels, _ = painted(volume, liver, ball(center, 16.0))
@@ -174,6 +182,15 @@ def test_mass_effect_pushes_what_lies_outside_away_from_the_center():
     assert shifts[1] == pytest.approx(2.4 * ((1.6 - 17 / 12) / 0.6) ** 2, abs=0.15)
 
 
+def test_what_is_no_liver_is_not_pushed_into_it():
+    volume, liver, (k, j, i) = healthy(noise_hu=0.0)
+    fissure = ((np.arange(liver.shape[2]) >= i + 13) & (np.arange(liver.shape[2]) < i + 15))[None, None]
+    volume = volume_of(np.where(fissure, AROUND_HU, volume.array), ISOTROPIC)
+    liver = liver & ~fissure
+    voxels, _ = painted(volume, liver, ball((k, j, i), 12.0, mass_effect=0.3))
+    assert voxels[liver].min() > LIVER_HU - 60.0 - 15.0
+
+
 def test_large_vessels_are_neither_covered_nor_part_of_the_tumor():
     volume, liver, (k, j, i) = healthy()
     volume, vessel = with_vessel(volume, liver, (k, j, i), 5.0)
@@ -198,31 +215,32 @@ def test_a_tumor_that_a_large_vessel_divides_grows_on_one_side_alone():
     np.testing.assert_array_equal(voxels[beyond], volume.array[beyond])
 
 
-def test_no_center_lies_in_a_vessel():
+@pytest.mark.parametrize("radius_mm", [1.5, 3.0])
+def test_no_center_lies_in_a_vessel(radius_mm):
     spacing = (2.0, 1.0, 1.0)
     volume, liver, (k, j, i) = healthy(spacing)
     vessels = np.zeros(liver.shape, bool)
     for dj, di in np.stack(np.meshgrid((-24, -8, 8, 24), (-24, -8, 8, 24)), -1).reshape(-1, 2):
-        volume, vessel = with_vessel(volume, liver, (k, j + dj, i + di), 3.0)
+        volume, vessel = with_vessel(volume, liver, (k, j + dj, i + di), radius_mm)
         vessels |= vessel
-    assert 0.05 < vessels[liver].mean() < 0.15
+    assert 0.01 < vessels[liver].mean() < 0.15
     centers = [
         tuple(int(x) for x in plan.center)
-        for seed in range(8)
-        for plan in plan_tumors(volume, liver, np.random.default_rng(seed), 6, ["tiny"])
+        for seed in range(10)
+        for plan in plan_tumors(volume, liver, np.random.default_rng(seed), 10, ["tiny"])
     ]
-    assert len(centers) > 40
+    assert len(centers) > 60
     assert all(liver[center] and not vessels[center] for center in centers)
 
 
 def test_planned_tumors_stay_apart():
     volume, liver, _ = healthy(radius_mm=46.0)
-    for seed in (4, 5):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
-        plans = plan_tumors(volume, liver, rng, 5, ["tiny", "small"])
-        assert len(plans) == 5
+        plans = plan_tumors(volume, liver, rng, 6, ["small"])
+        assert len(plans) > 3
         _, tumor = paint(volume, liver, plans, rng)
-        assert ndimage.label(ndimage.binary_dilation(tumor))[1] == 5
+        assert ndimage.label(ndimage.binary_dilation(tumor))[1] == len(plans)
 
 
 def test_every_size_asked_for_is_there():
