@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.training.average import Average
 from SAMLiverTumorLib.training.parallel import Processes
 from SAMLiverTumorLib.training.progress import Reporter, memory_mb
 from SAMLiverTumorLib.training.samples import Sample
@@ -25,6 +26,8 @@ from SAMLiverTumorLib.training.validation import overall, validate
 
 # SAM's clipping of gradients is by value; by norm 1 no single hard picture throws a batch of two off.
 _MOST_GRADIENT = 1.0
+# Tokens of a concept begin as noise, where everything else was trained for long.
+_TEXT_TIMES = 5.0
 
 
 class Diverged(InputError):
@@ -53,16 +56,17 @@ def train(
     """
     processes = processes or Processes()
     learning = trainee.learning()
-    optimizer = torch.optim.AdamW(learning.values(), settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(_groups(learning), settings.learning_rate, weight_decay=settings.weight_decay)
     scaler = torch.amp.GradScaler(enabled=trainee.device.type == "cuda")
     _restore(state, learning, optimizer, scaler)
     model = processes.wrap(trainee)
+    average = Average(trainee, settings.average, state.average)
     teacher = MeanTeacher(trainee, unlabeled, schedule.steps, settings.seed, state.teacher) if unlabeled else None
     parts, last, begun = settings.accumulate, len(state.history), time.monotonic()
     first = state.step
     while state.step < schedule.steps:
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(state.step)
+            group["lr"] = schedule.rate(state.step) * group["times"]
         exercises = processes.mine(schedule.exercises(state.step))
         if teacher is not None:
             exercises.append(teacher.exercise(state.step))
@@ -85,9 +89,11 @@ def train(
                 f"The loss is no number any more in step {state.step + 1} ({names}); training has stopped, and the "
                 f"best weights so far (epoch {state.best_epoch}) are kept. Try a lower --learning-rate."
             )
+        average.follow(state.step)
+        state.average = average.weights
         if teacher is not None:
-            teacher.follow(state.step)
-            state.teacher = teacher.weights
+            teacher.average.follow(state.step)
+            state.teacher = teacher.average.weights
         state.step += 1
         per_step = (time.monotonic() - begun) / (state.step - first)
         report(
@@ -100,7 +106,8 @@ def train(
             memory_mb=memory_mb(trainee.device),
         )
         if state.step % settings.steps == 0:
-            _end_epoch(trainee, validation, state, settings, report, processes, cancel)
+            with average.in_place():
+                _end_epoch(trainee, validation, state, settings, report, processes, cancel)
             last = state.best_epoch
             _remember(state, learning, optimizer, scaler, settings)
             if folder is not None and processes.first:
@@ -153,6 +160,13 @@ def _step(
     scaler.step(optimizer)
     scaler.update()
     return total
+
+
+def _groups(learning: dict[str, torch.Tensor]) -> list[dict]:
+    """Parameters with how many times the learning rate they take."""
+    text = [weight for name, weight in learning.items() if name.startswith("text.")]
+    rest = [weight for name, weight in learning.items() if not name.startswith("text.")]
+    return [{"params": rest, "times": 1.0}, *([{"params": text, "times": _TEXT_TIMES}] if text else [])]
 
 
 def _end_epoch(trainee, validation, state, settings, report, processes, cancel) -> None:

@@ -46,6 +46,8 @@ class TrainSettings:
     :param accumulate: parts that a step's pictures are split into, to save memory.
     :param learning_rate: of AdamW, reached after the warm-up and falling as a cosine to zero at the last epoch.
     :param weight_decay: of AdamW.
+    :param average: share of the old average that stays in each step; epochs are compared by the average of the
+        weights, which is steadier than the weights of the last step. 0 for these themselves.
     :param warm_up: share of all steps in which the rate rises.
     :param patience: epochs without a better validation after which it stops; 0 never stops early.
     :param copies: augmented pictures of each slice, encoded once and kept.
@@ -86,6 +88,7 @@ class TrainSettings:
     accumulate: int = 1
     learning_rate: float = 2e-4
     weight_decay: float = 0.01
+    average: float = 0.98
     warm_up: float = 0.05
     patience: int = 5
     copies: int = 2
@@ -123,6 +126,8 @@ class TrainSettings:
             raise InputError(f"A batch of {self.batch} cannot be split into {self.accumulate} equal parts.")
         if not self.learning_rate > 0:
             raise InputError(f"The learning rate is {self.learning_rate:g}; it has to be above 0.")
+        if not 0 <= self.average < 1:
+            raise InputError(f"The average is {self.average:g}; it lies between 0 and 1.")
         if not 0 < self.validation_share < 1:
             raise InputError(f"The share for validation is {self.validation_share:g}; it lies between 0 and 1.")
         if len(self.images) != len(self.labels):

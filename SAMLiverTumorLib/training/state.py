@@ -29,6 +29,7 @@ class TrainingState:
     :param history: one entry for each validation.
     :param settings: of the run, as plain values.
     :param teacher: average weights of a mean teacher.
+    :param average: running average of the weights.
     :param scaler: of mixed precision on a graphics card.
     """
 
@@ -42,6 +43,7 @@ class TrainingState:
     settings: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write it to the run's folder.

@@ -8,14 +8,14 @@ where the teacher is confident.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from SAMLiverTumorLib.training.average import Average
 from SAMLiverTumorLib.training.samples import Sample
 from SAMLiverTumorLib.training.settings import LIVER_TUMOR
 from SAMLiverTumorLib.training.simulate import TEXT
@@ -56,15 +56,13 @@ class MeanTeacher:
         self, trainee: Trainee, twins: Sequence[Twins], steps: int, seed: int, weights: dict[str, Tensor]
     ) -> None:
         self._trainee, self._twins, self._steps, self._seed = trainee, twins, steps, seed
-        learning = trainee.learning()
-        start = weights or {name: weight.detach() for name, weight in learning.items()}
-        self.weights = {name: start[name].to(weight.device).clone() for name, weight in learning.items()}
+        self.average = Average(trainee, _DECAY, weights)
 
     def exercise(self, step: int) -> Exercise:
         """One unlabeled slice with the teacher's answer as target."""
         rng = np.random.default_rng((self._seed, step, 7))
         twins = self._twins[int(rng.integers(len(self._twins)))]
-        with torch.no_grad(), _weights(self._trainee, self.weights):
+        with torch.no_grad(), self.average.in_place():
             image = self._trainee.image_side(twins.plain)
             logits, _ = self._trainee.decode(image, None, None, LIVER_TUMOR, ambiguous=False)
         return Exercise(
@@ -75,13 +73,6 @@ class MeanTeacher:
         """Of the loss on unlabeled slices: rises as a half bell, as in the paper."""
         along = min(1.0, step / max(1.0, _RAMP * self._steps))
         return _MOST_WEIGHT * math.exp(-5.0 * (1.0 - along) ** 2)
-
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Take the student's new weights into the average; in the first steps it forgets faster."""
-        decay = min(_DECAY, (step + 1) / (step + 10))
-        for name, weight in self._trainee.learning().items():
-            self.weights[name].lerp_(weight, 1.0 - decay)
 
 
 def confident_loss(logits: Tensor, probability: Tensor) -> Tensor:
@@ -96,17 +87,3 @@ def confident_loss(logits: Tensor, probability: Tensor) -> Tensor:
     # tumor is a few pixels of a picture: both sides count by half
     parts = [losses[sure & side].mean() for side in (decided > 0.5, decided < 0.5) if bool((sure & side).any())]
     return torch.stack(parts).mean() if parts else logits.sum() * 0.0
-
-
-@contextmanager
-def _weights(trainee: Trainee, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Within the block the trainee has other weights."""
-    learning = trainee.learning()
-    own = {name: weight.data for name, weight in learning.items()}
-    try:
-        for name, weight in learning.items():
-            weight.data = weights[name]
-        yield
-    finally:
-        for name, weight in learning.items():
-            weight.data = own[name]

@@ -163,7 +163,7 @@ def test_the_program_searches_by_text(phantom, text_weights, tmp_path, capsys):
     assert "3 slices were searched" in capsys.readouterr().out
     for other in (("--point=1,2,3",), ("--mode", "volume"), ("--plane", "coronal")):
         assert "--text searches" in refused(capsys, ct, "-o", tmp_path / "other.seg.nrrd", *text, *other)
-    assert files(tmp_path) == {"ct.nrrd", "liver.nrrd", "out.seg.nrrd", "report.json"}
+    assert files(tmp_path) == ["ct.nrrd", "liver.nrrd", "out.seg.nrrd", "report.json"]
 
 
 def test_tokens_are_the_same_each_time_and_kept_apart_from_the_network(lite_medsam):
