@@ -25,8 +25,8 @@ from SAMLiverTumorLib.training.unet import (
 from SAMLiverTumorLib.training.unet_training import UnetSettings, train_unet
 from SAMLiverTumorLib.volume import Volume
 
-SHAPE = UnetShape(64, (8, 16, 32))
-SETTINGS = UnetSettings(steps=60, batch=4, crop=32, validate_every=20, rate=5e-3, shape=SHAPE)
+SHAPE = UnetShape(64, (8, 16))
+SETTINGS = UnetSettings(steps=30, batch=4, crop=32, validate_every=10, rate=1e-2, shape=SHAPE)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -61,8 +61,8 @@ def trained():
 def test_it_learns_to_find_tumors_in_a_patient_it_never_saw(trained):
     unseen = patient("d", 4)
     marked = predict_volume(trained, unseen.volume, unseen.liver)
-    assert overlap(marked, unseen.tumor, 1.0).dice > 0.85
-    assert trained.card["best_validation_dice"] > 0.85
+    assert overlap(marked, unseen.tumor, 1.0).dice > 0.8
+    assert trained.card["best_validation_dice"] > 0.8
 
 
 def test_the_same_seed_gives_the_same_network_and_another_one_another(trained):
@@ -85,7 +85,7 @@ def test_a_saved_network_marks_the_same_voxels_and_its_card_says_how_it_came_abo
     assert (card["training_cases"], card["validation_cases"]) == (["a", "b"], ["c"])
     assert card["sha256"] == loaded.sha256 == saved.sha256
     assert card["data_sha256"]["c"] == patient("c", 3).volume.voxel_hash
-    assert card["steps"] == 60
+    assert card["steps"] == 30
     assert loaded.card["history"] == card["history"]
     with pytest.raises(OutputError, match="exists already"):
         save_unet(trained, tmp_path / "net.safetensors")
@@ -164,8 +164,8 @@ def test_a_patient_in_both_parts_or_no_tumor_at_all_is_refused():
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="divisible by 4"):
         UnetShape(62, (8, 16, 32))
-    with pytest.raises(InputError, match="multiple of 4"):
-        UnetSettings(crop=30, shape=SHAPE)
+    with pytest.raises(InputError, match="multiple of 2"):
+        UnetSettings(crop=31, shape=SHAPE)
     with pytest.raises(InputError, match="at least one step"):
         UnetSettings(steps=0)
 
@@ -181,7 +181,7 @@ def test_other_files_are_no_baseline(tmp_path, trained):
     safetensors.torch.save_file({"a": torch.zeros(2)}, foreign)
     with pytest.raises(ModelError, match="no U-Net baseline"):
         load_unet(foreign)
-    other = Unet(build_network(UnetShape(64, (4, 8))), SHAPE, {})
+    other = Unet(build_network(UnetShape(64, (4, 8))), SHAPE, {})  # not the shape that it says
     save_unet(other, tmp_path / "wrong.safetensors")
     with pytest.raises(ModelError, match="no U-Net baseline"):
         load_unet(tmp_path / "wrong.safetensors")
