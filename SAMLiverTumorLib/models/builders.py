@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,7 +63,8 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
     >>> model = load_model(store.path(info), info)                              # doctest: +SKIP
     >>> model.image_encoder(images)                                             # doctest: +SKIP
 
-    :param path: a PyTorch checkpoint or a `.safetensors` file.
+    :param path: a PyTorch checkpoint or a `.safetensors` file. One that a training with adapters wrote needs its base
+        in the store.
     :param info: the registered model that the file was verified to be; None for a user's own file, whose
         network is then known by its SHA-256 if it is a registered one's and by its shapes if not.
     :param device: "auto", "cpu", "cuda", "cuda:1" or "mps", see `resolve_device`.
@@ -72,8 +74,13 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
     path = Path(path)
     target = resolve_device(device)
     state = read_checkpoint(path)
+    about = read_about(path)
     if info is None:
-        info = _info_of_file(path, state)
+        info = _info_of_file(path, state, about)
+    if about is not None and "adapter" in about:
+        from SAMLiverTumorLib.models.lora import with_base
+
+        state = with_base(state, about["adapter"], path.name)
     state, tokens = split_text(state)
     networks = build_networks(info.architecture, info.input_size)
     weights = {
@@ -173,13 +180,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def _info_of_file(path: Path, state: dict[str, torch.Tensor]) -> ModelInfo:
-    """What is known of a user's own file."""
+def _info_of_file(path: Path, state: dict[str, torch.Tensor], about: dict[str, Any] | None) -> ModelInfo:
+    """What is known of a user's own file, and what it says of itself."""
     digest = sha256_of(path)
     for info in load_registry().values():
         if info.sha256 == digest:
             return info
-    about = read_about(path)
     if about is not None:
         return info_from(about, path, digest)
     detected = detect_architecture(state)

@@ -39,7 +39,9 @@ def describe(info: ModelInfo) -> dict[str, Any]:
 def save_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any], half: bool = False) -> None:
     """Write a .safetensors file, whole or not at all.
 
-    :param about: goes into the header as JSON: see `describe`, and whatever a card should say.
+    :param about: goes into the header as JSON: see `describe`, and whatever a card should say. With "adapter",
+        {"base": model id, "base_sha256": of its weights, "rank": of the adapters}, `weights` are added to the base's,
+        see `lora.py`.
     :param half: 16 bits a weight, which halves the file; masks of TinyViT change by less than by an embedding's
         rounding.
     :raises OutputError: the disk is full, or refuses.
