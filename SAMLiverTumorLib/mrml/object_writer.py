@@ -12,7 +12,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.segment import Settings, versions
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
+from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.segments import SegmentWriter, replaceProvenance
 from SAMLiverTumorLib.plane import Plane
@@ -79,18 +79,23 @@ class ObjectWriter:
 
         :raises InputError: the provenance tag was damaged.
         """
-        part, entry = target.objectOn(volumeKey), None
+        part = target.objectOn(volumeKey)
+        found = part.slices[FOUND].provenance if FOUND in part.slices else None
+        entry = found if part.hasVoxels else None
         if part.hasVoxels and prompts is not None:
             self._versions = self._versions or versions()
-            models = [share.model for share in part.slices.values() if share.model is not None]
-            entry = {
+            prompted = {key: share for key, share in part.slices.items() if key != FOUND}
+            models = [share.model for share in prompted.values() if share.model is not None]
+            said = {
                 "models": [model for n, model in enumerate(models) if model not in models[:n]],
                 "prompts": prompts.as_dict(),
-                "orientation": ", ".join(dict.fromkeys(str(key[0]) for key in part.slices)),
+                "orientation": ", ".join(dict.fromkeys(str(key[0]) for key in prompted)),
                 "channels": settings.channels,
                 "quality": settings.quality,
                 "versions": self._versions,
             }
+            if found is None or models:
+                entry = said if found is None else {**said, "found": found}
         if entry != part.provenance:
             replaceProvenance(target.segmentationNode, target.segmentId, part.provenance, entry)
             target.keep(replace(part, provenance=entry))

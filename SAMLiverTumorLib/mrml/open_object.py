@@ -18,6 +18,8 @@ from SAMLiverTumorLib.mrml.nodes import Grid
 from SAMLiverTumorLib.mrml.writer import SegmentWriter
 
 VolumeKey = tuple[str, tuple[int, int, int]]
+FOUND = ("found", 0)
+"""Key of the one share that text found in the whole volume; no prompt on any slice speaks for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,14 @@ class SliceShare:
     :param mask: its voxels; None where it has none, such as on slices whose prompts came with a loaded scene.
     :param model: provenance of the model, or None.
     :param isFollowed: whether the slice has no prompts of its own: the tumor was followed to it.
+    :param provenance: how it came about, where prompts do not say it.
     """
 
     promptKey: Hashable
     mask: Mask | None = None
     model: dict | None = None
     isFollowed: bool = False
+    provenance: dict | None = None
 
 
 @dataclass(frozen=True, eq=False)

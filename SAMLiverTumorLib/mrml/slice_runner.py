@@ -9,7 +9,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.segment import Settings, SliceMask, embed_slice, segment_slice
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare
+from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import Worker
 from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
@@ -81,7 +81,9 @@ class SliceRunner:
             plan.slices or any(anchor.prompts is None for anchor in part.propagation.anchors)
         )
         for key, share in part.slices.items():
-            if key not in plan.slices and key not in others and not (share.isFollowed and isFollowing):
+            if key == FOUND or (share.isFollowed and isFollowing):
+                continue
+            if key not in plan.slices and key not in others:
                 self._objects.set(target, source.key, key, None)
         if part.propagation is not None and not isFollowing:
             target.keep(replace(target.objectOn(source.key), propagation=None))

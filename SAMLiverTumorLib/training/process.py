@@ -36,11 +36,14 @@ class TrainingProcess:
     def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
         self.folder, self._python = Path(folder), list(python)
         self._read = 0
+        self._started: subprocess.Popen | None = None
 
     @property
     def running(self) -> bool:
         """Whether a training works in the folder, whoever started it."""
-        return is_held(self.folder / LOCK)
+        # it takes seconds before one that was just started holds the lock
+        is_starting = self._started is not None and self._started.poll() is None
+        return is_starting or is_held(self.folder / LOCK)
 
     def start(self, settings: TrainSettings, resume: bool = False) -> None:
         """Start the command `sam-liver-tumor train`; it goes on when this process ends.
@@ -62,7 +65,7 @@ class TrainingProcess:
         library = Path(__file__).resolve().parents[2]
         command = [*self._python, "-m", "SAMLiverTumorLib", "train", "--config", str(self.folder / SETTINGS), "--json"]
         with output:
-            subprocess.Popen(
+            self._started = subprocess.Popen(
                 command + (["--resume"] if resume else []),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,0 +1,101 @@
+"""`TrainingRecord`: what a training has reported so far, from its events to what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+NEW, PREPARING, TRAINING = "new", "preparing", "training"
+DONE, CANCELLED, FAILED = "done", "cancelled", "failed"
+ENDED = (DONE, CANCELLED, FAILED)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """A value; `after` gives the next one.
+
+    :param phase: of `NEW`, `PREPARING`, `TRAINING` and `ENDED`.
+    :param losses: step -> loss; None where it was not finite.
+    :param dices: step of a validation -> kind of prompt -> mean Dice.
+    :param epoch, step: where it is.
+    :param eta_s: seconds that are left, as far as it knows; None before the first step.
+    :param memory_mb: the most that it has taken.
+    :param prepared: (patient, number of patients done, of how many) while pictures are made.
+    :param split: how the figures were made; has to be said with each of them.
+    :param notes: what it said beside figures.
+    :param adopted: whether the new model is better on the comparison.
+    :param before, reached: kind of prompt -> mean Dice of old and new model, at the end.
+    :param weights: name of the new model's file in the run's folder.
+    :param failure: what the user has to mend.
+    """
+
+    phase: str = NEW
+    losses: Mapping[int, float | None] = field(default_factory=dict)
+    dices: Mapping[int, Mapping[str, float | None]] = field(default_factory=dict)
+    epoch: int = 0
+    step: int = 0
+    eta_s: float | None = None
+    memory_mb: int = 0
+    prepared: tuple[str, int, int] = ("", 0, 0)
+    split: str = ""
+    notes: tuple[str, ...] = ()
+    adopted: bool = False
+    before: Mapping[str, float | None] = field(default_factory=dict)
+    reached: Mapping[str, float | None] = field(default_factory=dict)
+    weights: str = ""
+    failure: str = ""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more is to be expected of the process."""
+        return self.phase in ENDED
+
+    def after(self, events: Iterable[Mapping[str, Any]]) -> TrainingRecord:
+        """The record with more of `progress.Reporter`'s events; kinds that it does not know are passed over."""
+        losses, dices, notes, changes = dict(self.losses), dict(self.dices), list(self.notes), {}
+        for event in events:
+            kind = event["event"]
+            if kind == "start":
+                # steps after the last saved one are done again
+                losses = {step: loss for step, loss in losses.items() if step <= event["resumed_at"]}
+                dices = {step: dice for step, dice in dices.items() if step <= event["resumed_at"]}
+                changes |= {"phase": PREPARING, "failure": "", "eta_s": None}
+            elif kind == "prepare":
+                changes["prepared"] = event["patient"], event["done"], event["total"]
+            elif kind == "data":
+                changes |= {"phase": TRAINING, "split": event["split"]}
+            elif kind == "step":
+                losses[event["step"]] = event["loss"]
+                changes |= {"phase": TRAINING, **{key: event[key] for key in ("step", "epoch", "eta_s", "memory_mb")}}
+            elif kind == "validation":
+                dices[event["step"]] = event["dice"]
+            elif kind == "note":
+                notes.append(event["text"])
+            elif kind == "done":
+                changes |= {"phase": DONE, **{key: event[key] for key in ("adopted", "before", "weights")}}
+                changes["reached"] = event["after"]
+            elif kind == "cancelled":
+                changes["phase"] = CANCELLED
+            elif kind == "failed":
+                changes |= {"phase": FAILED, "failure": event["text"]}
+        return replace(self, losses=losses, dices=dices, notes=tuple(notes), **changes)
+
+    def resumed(self) -> TrainingRecord:
+        """The record of what was done so far, for a process that has just been started."""
+        return replace(self, phase=NEW, failure="", eta_s=None)
+
+    def ended(self, output: str) -> TrainingRecord:
+        """The record where the process is gone without having said so.
+
+        :param output: what it wrote to standard error.
+        """
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
+        return replace(self, phase=FAILED, failure=lines[-1] if lines else "The training's process ended.")
+
+    def curve(self, points: int = 300) -> list[tuple[float, float]]:
+        """The loss as (step, mean loss) of blocks of equally many steps, at most so many."""
+        finite = [(step, loss) for step, loss in sorted(self.losses.items()) if loss is not None]
+        size = -(-len(finite) // points) or 1
+        blocks = [finite[start : start + size] for start in range(0, len(finite), size)]
+        return [tuple(sum(column) / len(block) for column in zip(*block, strict=True)) for block in blocks]
