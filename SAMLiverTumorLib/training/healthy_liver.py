@@ -15,7 +15,7 @@ GRAIN_MM = 1.5
 _VESSEL_SDS = 2.0
 _VESSEL_ML = 0.1
 # Large vessels hold a ball of this radius, and that much blood: tumors displace or surround them.
-_LARGE_MM = 2.0
+_LARGE_MM = 1.65
 _LARGE_ML = 0.5
 # Spreads are estimated from about this many voxels.
 _SAMPLE = 200_000
@@ -74,7 +74,8 @@ def find_large_vessels(vessels: np.ndarray, spacing: tuple[float, float, float])
     """The part of the vessels that is some 4 mm across or more: their opening by a ball; bool (k, j, i)."""
     if not vessels.any():
         return vessels
-    radius = max(_LARGE_MM, 0.6 * max(spacing))
+    # distances are to the middle of the next voxel outside: half a voxel more than the ball's radius
+    radius = max(_LARGE_MM + 0.5 * min(spacing), 0.6 * max(spacing))
     core = ndimage.distance_transform_edt(vessels, sampling=spacing) >= radius
     if not core.any():
         return core
