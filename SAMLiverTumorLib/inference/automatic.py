@@ -11,6 +11,7 @@ from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import PredictorPool, check_concept
+from SAMLiverTumorLib.inference.segment import model_entry
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.plane import slice_count, slice_plane
@@ -98,9 +99,8 @@ def find(
         done = len(wanted)
     mask, lesions = _without_small(union(masks, volume), volume, smallest_ml)
     provenance = {
-        "models": [{"id": info.id, "sha256": predictor.model.sha256}],
+        "models": [model_entry(predictor, window)],
         "prompts": {"text": concept},
-        "window": [window.low, window.high],
         "channels": channels,
         "within": None if liver is None else "liver",
         "smallest_ml": smallest_ml,

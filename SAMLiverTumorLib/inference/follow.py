@@ -27,7 +27,7 @@ from SAMLiverTumorLib.inference.pictures import (
 )
 from SAMLiverTumorLib.inference.pool import PredictorPool, check_prompts, choose_model
 from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed
-from SAMLiverTumorLib.inference.segment import Settings, SliceResult
+from SAMLiverTumorLib.inference.segment import Settings, SliceResult, model_entry
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import Measured, PropagationRules
 from SAMLiverTumorLib.plane import Plane
@@ -213,9 +213,7 @@ class Follower:
         check_prompts(prompts, info)
         window = self.settings.window or parse_window(info.default_window)
         check_window(self.stack.volume, window)
-        self.models.setdefault(
-            model, {"id": info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
-        )
+        self.models.setdefault(model, model_entry(predictor, window))
         return predictor, model
 
     def look(self, plane: Plane, predictor: Predictor):

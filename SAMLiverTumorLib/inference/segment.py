@@ -13,6 +13,7 @@ from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
+from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane
@@ -235,8 +236,14 @@ def _predict(
 
 
 def _model_entry(predictor: Predictor, settings: Settings) -> dict:
-    window = _window(settings, predictor.model.info)
-    return {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
+    return model_entry(predictor, _window(settings, predictor.model.info))
+
+
+def model_entry(predictor: Predictor, window: Window) -> dict:
+    """What provenance says of a model, JSON-ready; the runtime where it is another than PyTorch."""
+    entry = {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
+    runtime = getattr(predictor, "runtime", PYTORCH)
+    return entry if runtime == PYTORCH else {**entry, "runtime": runtime}
 
 
 def _load(
