@@ -16,7 +16,7 @@ from SAMLiverTumorLib.volume import Volume
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LABEL_WORDS = {"label", "labels", "seg", "segmentation", "mask", "masks", "gt"}
-_IMAGE_WORDS = {"ct", "ct8", "img", "image", "images", "volume", "scan", "0000"}
+_IMAGE_WORDS = {"dicom", "ct", "ct8", "img", "image", "images", "volume", "scan", "0000"}
 
 TUMOR, LIVER, IGNORE = "tumor", "liver", "ignore"
 LITS_VALUES = {"1": LIVER, "2": TUMOR}
@@ -59,14 +59,19 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
     """Pairs of image and label files that belong to the same patient, in order of the names.
 
     Names are compared without their ending and without words such as "ct", "image", "volume", "0000", "label" and
-    "segmentation", so `volume-7.nii` and `segmentation-7.nii` belong together. Both folders may be the same.
+    "segmentation", so `volume-7.nii` and `segmentation-7.nii` belong together. Both folders may be the same. One image
+    and one label belong together whatever their names.
 
-    :param images: a folder of .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd files, or of DICOM folders; or one file.
+    :param images: a folder of .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd files, or of DICOM folders; or one file, or one
+        DICOM folder.
     :param labels: the same of label files; None for unlabeled scans.
     :param hold_out: names of patients that may not be used.
     :raises InputError: nothing found, an image without label or the reverse, two files of one patient, or a patient
         that is held out.
     """
+    if labels is not None and Path(labels).is_file() and (Path(images).is_file() or _holds_series(Path(images))):
+        refuse_held_out([patient_of(images)], hold_out)
+        return [CaseFiles(patient_of(images), Path(images), Path(labels))]
     found_images = _by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
     if labels is None:
         cases = [CaseFiles(name, path, None) for name, path in found_images.items()]
@@ -187,6 +192,8 @@ def _by_patient(folder: Path, kinds: set[bool]) -> dict[str, Path]:
         return {patient_of(folder): folder}
     if not folder.is_dir():
         raise InputError(f"Folder '{folder}' does not exist; check the path.")
+    if _holds_series(folder):
+        return {patient_of(folder): folder}
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         usable = path.name.lower().endswith(ENDINGS) or (path.is_dir() and not path.name.startswith("."))
@@ -202,6 +209,14 @@ def _by_patient(folder: Path, kinds: set[bool]) -> dict[str, Path]:
     if not found:
         raise InputError(f"There are no image files ({', '.join(ENDINGS)}) in '{folder}'.")
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def _holds_series(folder: Path) -> bool:
+    """Whether the folder is one DICOM series rather than a folder of cases."""
+    if not folder.is_dir():
+        return False
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return bool(files) and all(path.suffix.lower() in ("", ".dcm", ".ima") or path.stem.isdecimal() for path in files)
 
 
 def _natural(name: str) -> list:

@@ -87,7 +87,7 @@ def prepare(
                 break
             parts[part].append(store.add(picture))
         if case.name in split.train and not cancel():
-            for picture in _synthetic(case, files.window, number, len(split.train), settings):
+            for picture in _synthetic(case, files.window, split, settings):
                 parts["train"].append(store.add(picture))
     progress("", len(cases), len(cases))
     for part, what in (("train", "train on"), ("validation", "validate on"), ("test", "test with")):
@@ -182,13 +182,15 @@ def _with_copies(picture: Picture, settings: TrainSettings) -> Iterator[Picture]
         yield replace(changed, case=picture.case)
 
 
-def _synthetic(case: Case, window: str, number: int, patients: int, settings: TrainSettings) -> Iterator[Picture]:
+def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[Picture]:
     """Slices with painted tumors of this case's share of the synthetic volumes."""
+    number, patients = split.train.index(case.name), len(split.train)
     share = settings.synthetic // patients + (number < settings.synthetic % patients)
-    if not share or case.liver is None:
+    # in a volume of which a block is validated on, that block's liver would be learned from
+    if not share or case.liver is None or split.same_volume:
         return
     from SAMLiverTumorLib.training.synthetic_cases import painted_cases
 
-    for painted in painted_cases(case, share, (settings.seed, number), window):
+    for painted in painted_cases(case, share, (settings.seed, sum(case.name.encode())), window):
         for picture in case_pictures(painted, parse_window(window), limit=12):
             yield from _with_copies(picture, replace(settings, copies=min(settings.copies, 1)))

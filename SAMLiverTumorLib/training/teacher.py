@@ -23,8 +23,6 @@ from SAMLiverTumorLib.training.trainee import Exercise, Trainee
 
 # The share of the old average that stays in each step.
 _DECAY = 0.99
-# Where the teacher's probability is beyond these it is believed.
-_SURE_NOT, _SURE = 0.05, 0.9
 _MOST_WEIGHT = 0.5
 # Share of all steps in which the weight rises from nothing: before, the teacher knows nothing either.
 _RAMP = 0.3
@@ -73,17 +71,3 @@ class MeanTeacher:
         """Of the loss on unlabeled slices: rises as a half bell, as in the paper."""
         along = min(1.0, step / max(1.0, _RAMP * self._steps))
         return _MOST_WEIGHT * math.exp(-5.0 * (1.0 - along) ** 2)
-
-
-def confident_loss(logits: Tensor, probability: Tensor) -> Tensor:
-    """Cross entropy with the teacher's decision where it is sure; a scalar, 0 where it is sure of nothing.
-
-    :param logits: the student's, of any shape.
-    :param probability: the teacher's, of the same shape.
-    """
-    sure = (probability > _SURE) | (probability < _SURE_NOT)
-    decided = (probability > 0.5).to(logits.dtype)
-    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, decided, reduction="none")
-    # tumor is a few pixels of a picture: both sides count by half
-    parts = [losses[sure & side].mean() for side in (decided > 0.5, decided < 0.5) if bool((sure & side).any())]
-    return torch.stack(parts).mean() if parts else logits.sum() * 0.0

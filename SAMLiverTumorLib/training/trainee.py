@@ -14,12 +14,13 @@ from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel
 from SAMLiverTumorLib.models.text import TextTokens
-from SAMLiverTumorLib.training.losses import iou_losses, mask_losses, to_frame
+from SAMLiverTumorLib.training.losses import balanced_cross_entropy, confident_loss, iou_losses, mask_losses, to_frame
 from SAMLiverTumorLib.training.samples import FRAME, Sample
 from SAMLiverTumorLib.training.settings import LIVER, LIVER_TUMOR
 from SAMLiverTumorLib.training.simulate import POINT, TEXT, SimulatedPrompts, corrections, first_prompts
 
 _MOST_LESIONS = 4
+_TEXT_BALANCED = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +105,6 @@ class Trainee(nn.Module):
     def loss(self, exercise: Exercise) -> Tensor:
         """Mean over lesions and rounds of one exercise."""
         if exercise.target is not None:
-            from SAMLiverTumorLib.training.teacher import confident_loss
-
             image = self.image_side(exercise.sample)
             logits, _ = self.decode(image, None, None, exercise.concept, ambiguous=False)
             return exercise.weight * confident_loss(logits, exercise.target)
@@ -117,7 +116,10 @@ class Trainee(nn.Module):
             concept, mask = (LIVER_TUMOR, lesions > 0) if liver is None else (LIVER, liver)
             targets = torch.from_numpy(mask[None]).to(image.keys)
             logits, iou = self.decode(image, None, None, concept, ambiguous=False)
-            return self._compared(logits, iou, targets)[0].mean()
+            losses, shown = self._compared(logits, iou, targets)
+            # begun from noise, text first learns that most of a picture is nothing, and nothing is all it then says:
+            # there the other losses have no slope
+            return losses.mean() + _TEXT_BALANCED * balanced_cross_entropy(shown[:, 0], targets)
         numbers = list(exercise.sample.numbers)
         if len(numbers) > _MOST_LESIONS:
             numbers = sorted(rng.choice(numbers, _MOST_LESIONS, replace=False).tolist())
