@@ -29,9 +29,10 @@ def progress_text(event: dict[str, Any]) -> str:
     if kind == "prepare" and event["patient"]:
         return f"Preparing {event['patient']} ({event['done'] + 1} of {event['total']})"
     if kind == "data":
+        split = event["split"]
         return (
             f"{event['train']} pictures to learn from, {event['validation']} to validate on, {event['test']} to test "
-            f"with; {event['encoded']} were encoded. {event['split'].capitalize()}."
+            f"with; {event['encoded']} were encoded. {split[:1].upper()}{split[1:]}."
         )
     if kind == "step" and event["step"] % 10 == 0:
         return (

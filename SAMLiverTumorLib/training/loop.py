@@ -172,7 +172,8 @@ def _groups(learning: dict[str, torch.Tensor]) -> list[dict]:
 def _end_epoch(trainee, validation, state, settings, report, processes, cancel) -> None:
     epoch = state.step // settings.steps
     scores = validate(trainee, validation, epoch_kinds(settings), cancel) if processes.first else {}
-    if processes.first and cancel():
+    # asked in all processes, or the others would wait for a score that never comes
+    if processes.any(cancel(), trainee.device):
         return  # what was measured on a part of the pictures cannot be compared
     score = processes.shared(score_of(scores), trainee.device)
     state.history.append({"epoch": epoch, "score": score, "dice": scores})

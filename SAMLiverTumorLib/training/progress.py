@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from SAMLiverTumorLib.errors import OutputError
+
 NAME = "progress.jsonl"
 
 
@@ -30,8 +32,14 @@ class Reporter:
     def __call__(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "time": round(time.time(), 3), **_plain(values)})
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            except OSError as error:
+                raise OutputError(
+                    f"'{self._path}' cannot be written ({error.strerror}); free some space there, then go on with "
+                    "--resume."
+                ) from error
         if self._stream is not None:
             try:
                 self._stream.write(line + "\n")

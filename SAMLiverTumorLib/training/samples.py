@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ class SampleStore:
             raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
 
     def add(self, picture: Picture) -> Sample:
-        """Encode and keep a picture, unless it is here already.
+        """Encode and keep a picture, unless it is here already; a damaged file is made again.
 
         :raises OutputError: the disk is full, or refuses.
         """
@@ -94,11 +95,11 @@ class SampleStore:
         name = f"{picture.digest[:32]}-{self._encoder[:16]}"
         embedding = self.folder / f"{name}.npy"
         content = self.folder / f"{picture.digest[:32]}-{_short_digest(lesions, liver)}.npz"
-        if self._encode is not None and not embedding.is_file():
+        if self._encode is not None and not _is_whole(embedding):
             encoded = self._encode(picture.rgb, picture.spacing)
             self.encoded += 1
             _save(embedding, lambda file: np.save(file, encoded))
-        if not content.is_file():
+        if not _is_whole(content):
             arrays = {"lesions": lesions, "liver": liver, "rgb": picture.rgb, "spacing": np.array(picture.spacing)}
             _save(content, lambda file: np.savez_compressed(file, **arrays))
         numbers = tuple(int(n) for n in np.unique(lesions) if n)
@@ -128,6 +129,16 @@ def _short_digest(*arrays: np.ndarray) -> str:
     for array in arrays:
         digest.update(np.packbits(array) if array.dtype == bool else array)
     return digest.hexdigest()[:16]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there to its end; a disk that failed, or a copy that was cut off, leaves the beginning."""
+    if path.suffix == ".npz":
+        return zipfile.is_zipfile(path)
+    try:
+        return np.load(path, mmap_mode="r").ndim > 0
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _save(path: Path, write: Callable) -> None:

@@ -21,6 +21,12 @@ LIVER, LIVER_TUMOR = "liver", "liver tumor"
 CONCEPTS = (LIVER_TUMOR, LIVER)
 """What text can be trained to name."""
 
+_FROM_ONE = ("epochs", "steps", "batch", "accumulate", "rank")
+_FROM_ZERO = (
+    *("weight_decay", "patience", "copies", "negatives", "slices", "validation_slices", "corrections", "warm_up"),
+    *("point", "box", "box_and_point", "text", "synthetic", "unlabeled_slices", "seed"),
+)
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -113,15 +119,21 @@ class TrainSettings:
     blend: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch", "accumulate", "rank"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; at least 1 is needed.")
+        for names, least in ((_FROM_ONE, 1), (_FROM_ZERO, 0)):
+            for name in names:
+                if not getattr(self, name) >= least:
+                    value = getattr(self, name)
+                    raise InputError(f"{name.replace('_', '-')} is {value}; at least {least} is needed.")
         if self.train not in TRAINABLE:
             raise InputError(f"'{self.train}' cannot be trained; choose one of {', '.join(TRAINABLE)}.")
         if unknown := [concept for concept in self.concepts if concept not in CONCEPTS]:
             raise InputError(
                 f"The labels do not say where '{unknown[0]}' is; text can name {' and '.join(map(repr, CONCEPTS))}."
             )
+        if self.concepts and LIVER_TUMOR not in self.concepts:
+            raise InputError(f"Text learns '{LIVER}' together with '{LIVER_TUMOR}' only; name both, or none.")
+        if not self.point + self.box + self.box_and_point + (self.text if self.concepts else 0.0) > 0:
+            raise InputError("No kind of prompt is asked; give one of point, box, box-and-point and text a weight.")
         if self.batch % self.accumulate:
             raise InputError(f"A batch of {self.batch} cannot be split into {self.accumulate} equal parts.")
         if not self.learning_rate > 0:
@@ -178,13 +190,15 @@ def read_settings(path: Path) -> TrainSettings:
     if not isinstance(values, dict):
         raise InputError(f"'{path}' holds no settings.")
     folder = Path(path).resolve().parent
-    for name in ("images", "labels", "unlabeled"):
-        if name in values:
-            values[name] = [str(folder / each) for each in values[name]]
+    settings = from_mapping(values)
+    places = {
+        name: tuple(str(folder / each) for each in getattr(settings, name))
+        for name in ("images", "labels", "unlabeled")
+    }
     for name in ("out", "hold_out", "cache"):
-        if values.get(name):
-            values[name] = str(folder / values[name])
-    return from_mapping(values)
+        if getattr(settings, name):
+            places[name] = str(folder / getattr(settings, name))
+    return replace(settings, **places)
 
 
 def _typed(name: str, value: Any, like: Any) -> Any:
@@ -198,7 +212,7 @@ def _typed(name: str, value: Any, like: Any) -> Any:
             return value
         raise wrong
     if isinstance(like, tuple):
-        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise wrong
         return tuple(value)
     if isinstance(like, float) and isinstance(value, int | float):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,5 +69,7 @@ def load_state(folder: Path) -> TrainingState:
         return TrainingState(
             **{**content, "history": json.loads(content["history"]), "settings": json.loads(content["settings"])}
         )
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise InputError(f"'{path}' is damaged ({error}); begin the training anew in another folder.") from error
+    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise InputError(
+            f"'{path}' is damaged ({type(error).__name__}); begin the training anew in another folder."
+        ) from error

@@ -114,7 +114,7 @@ def sample(folder, lesions, case="p1", name="p1 slice 3", liver=None, seed=0):
     stem = f"{case}-{seed}-{name.replace(' ', '_')}"
     np.save(folder / f"{stem}.npy", noise)
     liver = np.zeros((0, 0), bool) if liver is None else liver
-    rgb = np.zeros((8, 8, 3), np.uint8)
+    rgb = np.repeat(np.random.default_rng(seed).integers(0, 256, (64, 64, 1), np.uint8), 3, axis=2)
     np.savez_compressed(folder / f"{stem}.npz", lesions=lesions, liver=liver, rgb=rgb, spacing=np.ones(2))
     numbers = tuple(int(n) for n in np.unique(lesions) if n)
     return Sample(case, name, numbers, folder / f"{stem}.npy", folder / f"{stem}.npz")
