@@ -167,7 +167,7 @@ def _run(
         encoded=store.encoded,
         split=samples.split.note,
     )
-    if cancel():
+    if processes.any(cancel(), model.device):
         report("cancelled", step=state.step)
         return Outcome(False, None, {}, {})
     unlabeled = []
@@ -184,6 +184,10 @@ def _run(
     if state.best_epoch == 0 and not state.best:
         state.best, state.best_score = old, score_of(_compared_by_epoch(trainee, samples.validation, settings, cancel))
         report("validation", epoch=0, step=0, score=state.best_score, dice=overall(before))
+    # scores of a part of the pictures are nothing to compare with, and must not be saved
+    if processes.any(cancel(), model.device):
+        report("cancelled", step=state.step)
+        return Outcome(False, None, {}, {})
     schedule = Schedule(settings, samples.train)
     try:
         state = train(
