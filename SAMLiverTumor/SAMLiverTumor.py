@@ -92,6 +92,7 @@ class SAMLiverTumorParameterNode:
     boxThroughSlices - the box counts on each slice it crosses
     editorMasking - Segment Editor's editable area and intensity range hold here too
     editorOverwrite - Segment Editor's overwrite mode holds here too; otherwise other segments are never changed
+    inside, insideSegmentId - what a followed tumor does not leave, such as the liver: as the reference, or nothing
     reference, referenceSegmentId - what to compare with: a segmentation and its segment, or a label map and its value
     evaluation - the table of the comparison
     """
@@ -114,6 +115,8 @@ class SAMLiverTumorParameterNode:
     boxThroughSlices: bool = False
     editorMasking: bool = True
     editorOverwrite: bool = False
+    inside: slicer.vtkMRMLDisplayableNode
+    insideSegmentId: str = ""
     reference: slicer.vtkMRMLDisplayableNode
     referenceSegmentId: str = ""
     evaluation: slicer.vtkMRMLTableNode

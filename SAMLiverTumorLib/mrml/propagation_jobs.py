@@ -14,6 +14,8 @@ from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.worker import Job
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.label_sources import LabelSource
+from SAMLiverTumorLib.mrml.nodes import gridFromNode
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import SliceShare, VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
@@ -47,6 +49,8 @@ class PropagationJobs:
     def __init__(self, worker: Worker, pool: object, objects: ObjectWriter) -> None:
         self._worker, self._pool, self._objects = worker, pool, objects
         self._running: dict[PromptedSegment, _Running] = {}
+        #: What a tumor does not leave, asked at each start; raises `InputError` where that cannot be read.
+        self.inside: Callable[[], LabelSource | None] = lambda: None
 
     @property
     def busy(self) -> bool:
@@ -173,13 +177,14 @@ class PropagationJobs:
         planned = plannedOn(plan, stack)
         run = _Running(target, source, source.state(), source.key, stack, planned, settings)
         roi, pool = plan.prompts.box if plan.isThrough else None, self._pool
+        inside, grid = self.inside(), gridFromNode(source.node)
 
         def work(cancelled: Callable[[], bool]) -> Propagation:
             # scipy comes with these: not in the thread that draws the screen
             from SAMLiverTumorLib.inference.continued import Continuation
             from SAMLiverTumorLib.inference.follow import Limits
 
-            limits = Limits(roi=roi)
+            limits = Limits(None if inside is None else inside.onGrid(grid)[0], roi)
             continuation = Continuation(stack, prompted, pool, settings, direction, limits, previous, cancelled)
             for each in continuation.steps():
                 run.arrived.append((each, continuation.result))

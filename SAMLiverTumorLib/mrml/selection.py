@@ -51,6 +51,8 @@ class Selection:
         self.segmentId = ""
         #: Where the user looks: (name, voxel index) or (4x4 SliceToRAS matrix, None).
         self.look: tuple[str | np.ndarray, int | None] | None = None
+        #: The view that was asked for last, with the volume and the look that it is for.
+        self._seen: tuple[Volume, tuple, View | None] | None = None
         self._onPrompts, self._onVoxels, self._onSegmentGone = onPrompts, onVoxels, onSegmentGone
         self._onVolumeGone, self._onSceneClosed = onVolumeGone, onSceneClosed
         self._targets: dict[tuple[str, str], PromptedSegment] = {}
@@ -86,7 +88,14 @@ class Selection:
         """The slice of the volume that the user looks at; None where there is none."""
         volume = self.volume()
         if volume is None or self.look is None:
+            self._seen = None
             return None
+        # asked a dozen times with each update of the panel, and slow while the worker computes
+        if self._seen is None or self._seen[0] is not volume or self._seen[1] is not self.look:
+            self._seen = volume, self.look, self._viewOf(volume)
+        return self._seen[2]
+
+    def _viewOf(self, volume: Volume) -> View | None:
         plane, index = self.look
         try:
             if not isinstance(plane, str):
@@ -97,6 +106,7 @@ class Selection:
 
     def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Choose the volume."""
+        self._seen = None
         self.source = VolumeSource(volumeNode) if volumeNode is not None else None
 
     def setSegmentation(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
@@ -144,7 +154,7 @@ class Selection:
         """Stop listening and forget everything."""
         self._observations.clear()
         self._targets.clear()
-        self.source = self.segmentationNode = self.look = None
+        self.source = self.segmentationNode = self.look = self._seen = None
         self.segmentId = ""
 
     def _heard(self, target: PromptedSegment) -> None:
@@ -170,7 +180,7 @@ class Selection:
         if self.scene.IsClosing():
             return
         if self.source is not None and not self.scene.IsNodePresent(self.source.node):
-            self.source = None
+            self.source = self._seen = None
             self._onVolumeGone()
         if self.segmentationNode is not None and not self.scene.IsNodePresent(self.segmentationNode):
             self._observations.remove(self.segmentationNode)
@@ -205,6 +215,6 @@ class Selection:
         for owner in [*self._targets.values(), self.segmentationNode]:
             self._observations.remove(owner)
         self._targets.clear()
-        self.source = self.segmentationNode = self.look = None
+        self.source = self.segmentationNode = self.look = self._seen = None
         self.segmentId = ""
         self._onSceneClosed()

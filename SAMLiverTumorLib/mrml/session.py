@@ -94,8 +94,10 @@ class PromptSession(SessionChoices):
         :raises Exception: what a job failed with that is no fault of the user's; the others are written first.
         """
         arrivals, dropped = self._runner.jobs.poll()
+        before = self._propagations.busy, self._propagations.count
         followed, broken = self._propagations.poll()
-        if not arrivals and not dropped and not followed and not broken and not self._propagations.busy:
+        isSame = before == (self._propagations.busy, self._propagations.count)
+        if not arrivals and not dropped and not followed and not broken and isSame:
             return []
         lines, failures = self._runner.write(arrivals)
         lines, failures = [*lines, *followed], [*failures, *broken]

@@ -12,6 +12,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.label_sources import LabelSource
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs
@@ -88,6 +89,15 @@ class SessionChoices:
     @editorHistory.setter
     def editorHistory(self, history: EditorHistory | None) -> None:
         self._undo.editor = history
+
+    @property
+    def inside(self) -> Callable[[], LabelSource | None]:
+        """Asked, whenever a tumor is followed or corrected, what it does not leave; None for nowhere but the volume."""
+        return self._propagations.inside
+
+    @inside.setter
+    def inside(self, inside: Callable[[], LabelSource | None]) -> None:
+        self._propagations.inside = inside
 
     @property
     def settings(self) -> Settings:

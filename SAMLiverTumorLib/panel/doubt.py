@@ -10,6 +10,8 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.mrml.nodes import gridFromNode
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
@@ -66,6 +68,11 @@ class Doubt:
         session, pool = self._shared.session, self._shared.pool
         first: Propagation = session.propagation
         settings, box = session.settings, session.boxThrough
+        try:
+            inside, grid = session.inside(), gridFromNode(session.volumeNode)
+        except SAMLiverTumorError as error:
+            session.say(str(error))
+            return
 
         def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> Fusion:
             # scipy comes with these: not in the thread that draws the screen
@@ -73,7 +80,8 @@ class Doubt:
             from SAMLiverTumorLib.inference.fusion import fuse
             from SAMLiverTumorLib.inference.passes import Ensemble
 
-            ensemble, limits = Ensemble(orientations), Limits(roi=box)
+            ensemble = Ensemble(orientations)
+            limits = Limits(None if inside is None else inside.onGrid(grid)[0], box)
             return fuse(first, pool, settings, ensemble, limits=limits, progress=progress, cancel=cancelled)
 
         what = (session.volumeNode, session.segmentName)

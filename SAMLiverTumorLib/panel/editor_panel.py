@@ -117,6 +117,7 @@ class EditorPanel:
             self._applySettings()
             self.slices.apply()
             self.segment.apply()
+            self.volume.apply()
         finally:
             self._isApplying = False
         self.engine.follow()
@@ -134,6 +135,12 @@ class EditorPanel:
             showStatus(self._shared, self._missing() or self.segment.missing())
         finally:
             self._isUpdating = False
+
+    def updateProgress(self) -> None:
+        """Show how far long tasks are."""
+        if self.isActive:
+            self.segment.updateProgress()
+            showStatus(self._shared, "")
 
     def engineClosed(self) -> None:
         """Let go of the scene."""

@@ -18,12 +18,18 @@ from SAMLiverTumorLib.panel.tasks import Tasks
 
 _POLL_MS = 40
 
+# While the result of a prompt is waited for: at 40 ms, 20 would be lost on average.
+_AWAITING_MS = 10
+
 
 class Front(Protocol):
     """What the user works from: the module's panel, or the effect in Segment Editor."""
 
     def update(self) -> None:
         """Show the state of everything."""
+
+    def updateProgress(self) -> None:
+        """Show how far long tasks are, where nothing else has changed."""
 
     def engineClosed(self) -> None:
         """The engine is gone; nothing works afterwards."""
@@ -90,6 +96,9 @@ class Engine:
         if self.isClosed:
             return
         if self.session.busy or self.tasks.busy:
+            interval = _AWAITING_MS if self.session.waiting else _POLL_MS
+            if self.timer.interval != interval:
+                self.timer.setInterval(interval)
             if not self.timer.active:
                 self.timer.start()
         elif self.timer.active:
@@ -116,15 +125,23 @@ class Engine:
         self.worker.stop()
 
     def _onTimer(self) -> None:
+        isSame = False
         try:
             if self.session.busy:
                 self.session.poll()
-            self.tasks.poll()
+            isSame = not self.tasks.poll()
         except Exception as error:
             self.session.say(_("Failed: {error}. See the Python console.").format(error=error))
             raise
         finally:
-            self.follow()
+            # the session tells by itself of what has changed; showing everything anew at each tick would hold the
+            # GUI thread, which waits for its turn at each step while the worker computes
+            if not isSame or not (self.session.busy or self.tasks.busy):
+                self.follow()
+            elif self.tasks.busy:
+                for front in self._fronts:
+                    if self.belongsTo(front):
+                        front.updateProgress()
 
     def _onEdited(self) -> None:
         if not self.isClosed and not slicer.mrmlScene.IsClosing():

@@ -46,7 +46,9 @@ def showStatus(shared: Shared, missing: str) -> None:
 
 def _progressText(title: str, done: int, total: int | None) -> str:
     if not total:
-        return f"{title} ..."
+        return _("{title} ...").format(title=title)
     if total > 1_000_000:
-        return f"{title}: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
-    return f"{title}: {done} of {total}"
+        return _("{title}: {done} of {total} MB").format(
+            title=title, done=f"{done / 1e6:.1f}", total=f"{total / 1e6:.1f}"
+        )
+    return _("{title}: {done} of {total}").format(title=title, done=done, total=total)

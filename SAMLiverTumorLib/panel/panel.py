@@ -13,7 +13,7 @@ from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
 from SAMLiverTumorLib.panel.inputs import Inputs
-from SAMLiverTumorLib.panel.log import Log
+from SAMLiverTumorLib.panel.log import Log, showStatus
 from SAMLiverTumorLib.panel.model import Model
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
@@ -53,7 +53,7 @@ class Panel:
         self.doubt = Doubt(shared)
         self.evaluate = Evaluate(shared)
         self.log = Log(shared)
-        self._applied = (self.model, self.inputs, self.slices, self.segment, self.evaluate)
+        self._applied = (self.model, self.inputs, self.slices, self.segment, self.volume, self.evaluate)
         self._updated = (self.inputs, self.model, self.prompts, self.segment, self.volume, self.doubt, self.evaluate)
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
         actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
@@ -103,7 +103,7 @@ class Panel:
         self.prompts.close()
         self._observations.clear()
         self._shared.parameters = None
-        for section in (self.inputs, self.slices, self.evaluate, self.doubt):
+        for section in (self.inputs, self.slices, self.volume, self.evaluate, self.doubt):
             section.close()
 
     def update(self) -> None:
@@ -117,6 +117,12 @@ class Panel:
             self.log.update(self.segment.missing())
         finally:
             self._isUpdating = False
+
+    def updateProgress(self) -> None:
+        """Show how far long tasks are."""
+        if not self._isClosed:
+            self.segment.updateProgress()
+            showStatus(self._shared, "")
 
     def _onParameters(self) -> None:
         # nodes refer to each other only when the scene is complete

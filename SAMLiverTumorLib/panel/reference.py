@@ -1,10 +1,11 @@
-"""What a segment is compared with: a segmentation and its segment, or a label map and its value."""
+"""Choosing voxels of the scene: a segmentation and its segment, or a label map and its value."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -19,7 +20,37 @@ from SAMLiverTumorLib.panel.shared import Shared, enable
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.label_sources import LabelSource
 
-_TUMOR_WORDS = ("tumor", "tumour", "lesion")
+
+@dataclass(frozen=True)
+class Binding:
+    """What a choice is called in the .ui file and in the parameter node, and what is chosen at first.
+
+    :param selector: the selector of the node.
+    :param combo: the list of its segments or label values; its label is called the same with "Label".
+    :param node: the parameter of the node, and what messages call it.
+    :param segmentId: the parameter of the segment's ID or label value.
+    :param words: a segment whose name has one of them is taken at first.
+    :param value: likewise, where there are just the values 1 and 2: LiTS and the Medical Segmentation Decathlon label
+        the liver 1 and its tumors 2.
+    """
+
+    selector: str
+    combo: str
+    node: str
+    segmentId: str
+    words: tuple[str, ...]
+    value: str
+
+
+REFERENCE = Binding(
+    "referenceSelector",
+    "referenceSegmentCombo",
+    "reference",
+    "referenceSegmentId",
+    ("tumor", "tumour", "lesion"),
+    "2",
+)
+INSIDE = Binding("insideSelector", "insideSegmentCombo", "inside", "insideSegmentId", ("liver",), "1")
 
 
 class Reference:
@@ -28,10 +59,13 @@ class Reference:
     Label values are read in the worker's thread, once for each change of the image: it takes up to a second.
 
     :param update: shows the section anew.
+    :param binding: which choice it is.
     """
 
-    def __init__(self, shared: Shared, update: Callable[[], None]) -> None:
-        self._shared, self._ui, self._update = shared, shared.ui, update
+    def __init__(self, shared: Shared, update: Callable[[], None], binding: Binding = REFERENCE) -> None:
+        self._shared, self._update, self._binding = shared, update, binding
+        self._selector, self._combo = getattr(shared.ui, binding.selector), getattr(shared.ui, binding.combo)
+        self._comboLabel = getattr(shared.ui, f"{binding.combo}Label")
         self._observations = Observations()
         self._node: slicer.vtkMRMLDisplayableNode | None = None
         self._values: list[int] | None = None
@@ -39,57 +73,63 @@ class Reference:
         # in the next event: an image tells of its change before all of it has changed
         self._imageChanged = whenIdle(0, self._onImage)
         # SlicerParameterName binds one class of nodes only
-        self._ui.referenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onNode)
-        self._ui.referenceSegmentCombo.connect("activated(int)", self._onChosen)
+        self._selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onNode)
+        self._combo.connect("activated(int)", self._onChosen)
 
     def apply(self) -> None:
         """Follow the node that the parameter node names."""
-        node = self._shared.parameters.reference if self._shared.parameters is not None else None
+        node = self._parameter(self._binding.node)
         if node is not self._node:
             self._observe(node)
-        if self._ui.referenceSelector.currentNode() is not node:
-            self._ui.referenceSelector.setCurrentNode(node)
+        if self._selector.currentNode() is not node:
+            self._selector.setCurrentNode(node)
         self._readValues()
 
     def update(self) -> None:
         """Show what can be chosen, and what is."""
-        combo, names = self._ui.referenceSegmentCombo, self._names()
-        self._ui.referenceSegmentComboLabel.text = _("Its label:") if self._isLabelMap() else _("Its segment:")
+        combo, names = self._combo, self._names()
+        self._comboLabel.text = _("Its label:") if self._isLabelMap() else _("Its segment:")
         if [(combo.itemData(n), combo.itemText(n)) for n in range(combo.count)] != list(names.items()):
             combo.clear()
             for choice, name in names.items():
                 combo.addItem(name, choice)
         chosen = self.chosen
         combo.currentIndex = list(names).index(chosen) if chosen else -1
-        enable(combo, "" if names else self.missing, _("The segment or label value of the reference to compare with."))
+        enable(combo, "" if names else self.missing, _("The segment or label value that is meant."))
+
+    @property
+    def isChosen(self) -> bool:
+        """Whether there is a node to choose from."""
+        return self._node is not None
 
     @property
     def chosen(self) -> str:
         """The ID of the segment, or the label value as text; empty if there is none."""
         names = self._names()
-        chosen = self._shared.parameters.referenceSegmentId if self._shared.parameters is not None else ""
+        chosen = self._parameter(self._binding.segmentId)
         if chosen in names:
             return chosen
-        tumors = [choice for choice, name in names.items() if any(word in name.lower() for word in _TUMOR_WORDS)]
-        # LiTS and the Medical Segmentation Decathlon label the liver 1 and its tumors 2
-        if not tumors and list(names) == ["1", "2"]:
-            tumors = ["2"]
-        return (tumors or list(names) or [""])[0]
+        words = self._binding.words
+        likely = [choice for choice, name in names.items() if any(word in name.lower() for word in words)]
+        if not likely and list(names) == ["1", "2"]:
+            likely = [self._binding.value]
+        return (likely or list(names) or [""])[0]
 
     @property
     def missing(self) -> str:
         """What the user has to do before anything can be compared with it; empty when nothing."""
         if self._node is None:
-            return _("Choose a reference segmentation or label map.")
+            isReference = self._binding is REFERENCE
+            return _("Choose a reference segmentation or label map.") if isReference else _("Nothing is chosen.")
         if self._names():
             return ""
         if not self._isLabelMap():
-            return _("The reference has no segment; choose another one.")
+            return _("The segmentation has no segment; choose another one.")
         if self._values is not None:
-            return _("The label map is empty; choose another reference.")
+            return _("The label map is empty; choose another one.")
         if self._shared.tasks.busy:
             return _("The label values are being read.")
-        return _("The label values could not be read; choose the reference again, or another one.")
+        return _("The label values could not be read; choose the label map again, or another one.")
 
     def isSegment(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
         """Whether it is this very segment."""
@@ -103,6 +143,14 @@ class Reference:
         if self._isLabelMap():
             return labelSource(self._node, int(self.chosen))
         return segmentSource(self._node, self.chosen)
+
+    def copiedSource(self) -> LabelSource:
+        """`source` for work during which segments may be written to.
+
+        :raises SAMLiverTumorError: see `source`.
+        """
+        source = self.source()
+        return source if self._isLabelMap() else source.copied()
 
     def close(self) -> None:
         """Let go of the scene."""
@@ -149,7 +197,9 @@ class Reference:
         def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> list[int]:
             return label_values(array, name, cancelled)
 
-        self._shared.tasks.start("labels", _("Reading the label values"), work, partial(self._onValues, state))
+        self._shared.tasks.start(
+            f"labels of {self._binding.node}", _("Reading the label values"), work, partial(self._onValues, state)
+        )
 
     def _onValues(self, state: tuple, values: list[int]) -> None:
         if state == self._imageState:
@@ -167,9 +217,12 @@ class Reference:
     def _onNode(self, node: slicer.vtkMRMLNode | None) -> None:
         # while the scene is closed the selector loses its node, which the parameter node is to keep
         parameters = self._shared.parameters
-        if parameters is not None and parameters.reference is not node:
-            parameters.reference = node
+        if parameters is not None and self._parameter(self._binding.node) is not node:
+            setattr(parameters, self._binding.node, node)
 
     def _onChosen(self, index: int) -> None:
         if self._shared.parameters is not None:
-            self._shared.parameters.referenceSegmentId = self._ui.referenceSegmentCombo.itemData(index)
+            setattr(self._shared.parameters, self._binding.segmentId, self._combo.itemData(index))
+
+    def _parameter(self, name: str) -> Any:
+        return getattr(self._shared.parameters, name) if self._shared.parameters is not None else None

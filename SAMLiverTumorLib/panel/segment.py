@@ -60,7 +60,7 @@ class Segment:
         enable(ui.redoButton, noRedo, _("Bring back what was undone. Key: Ctrl+Y"))
         noAccept = "" if session.canAccept else _("There is no finished mask to accept.")
         enable(ui.acceptButton, noAccept, _("Keep the mask and clear the prompts, for the next tumor. Key: A"))
-        self._updateProgress()
+        self.updateProgress()
 
     def missing(self) -> str:
         """What the user has to do before segmenting; empty when nothing."""
@@ -75,7 +75,8 @@ class Segment:
         self._shared.session.segment()
         self._shared.follow()
 
-    def _updateProgress(self) -> None:
+    def updateProgress(self) -> None:
+        """Show how far it is."""
         session, tasks, bar = self._shared.session, self._shared.tasks, self._ui.progressBar
         bar.enabled = session.busy or tasks.busy
         if tasks.busy:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.worker import Job, NetworkWorker
 
@@ -69,12 +71,12 @@ class Tasks:
             task.job.cancel()
         return bool(tasks)
 
-    def poll(self) -> None:
-        """Call back for what is done.
+    def poll(self) -> bool:
+        """Call back for what is done; whether anything has ended.
 
         :raises Exception: what a task failed with that is no fault of the user's.
         """
-        failures = []
+        failures, before = [], list(self._tasks)
         for outcome in self._worker.poll(owner=self):
             task = next((task for task in self._tasks if task.job is outcome.job), None)
             if task is None:
@@ -85,9 +87,11 @@ class Tasks:
             elif isinstance(outcome.error, SAMLiverTumorError):
                 self._say(str(outcome.error))
             else:
-                self._say(f"{task.title}: failed ({type(outcome.error).__name__}).")
+                text = _("{title}: failed ({error}).")
+                self._say(text.format(title=task.title, error=type(outcome.error).__name__))
                 failures.append(outcome.error)
         # what was cancelled from inside reports nothing
         self._tasks = [task for task in self._tasks if not task.job.is_cancelled()]
         if failures:
             raise failures[0]
+        return self._tasks != before

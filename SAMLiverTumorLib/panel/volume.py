@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.panel.reference import INSIDE, Reference
 from SAMLiverTumorLib.panel.shared import Shared, enable
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.mrml.label_sources import LabelSource
 
 
 class Volume:
@@ -23,6 +29,19 @@ class Volume:
         self._toolTips = {direction: button.toolTip for direction, button in self._buttons.items()}
         for direction, button in self._buttons.items():
             button.connect("clicked(bool)", lambda checked, direction=direction: self.follow(direction))
+        # the effect in Segment Editor has no such choice
+        self._inside = Reference(shared, self.update, INSIDE) if hasattr(ui, INSIDE.selector) else None
+
+    def apply(self) -> None:
+        """Follow the choice of where a tumor may go; corrections keep to it as well."""
+        if self._inside is not None:
+            self._inside.apply()
+        self._shared.session.inside = self._source
+
+    def close(self) -> None:
+        """Let go of the scene."""
+        if self._inside is not None:
+            self._inside.close()
 
     def follow(self, direction: str) -> None:
         """Follow the tumor of the present view's prompts, or of what is drawn on the slice."""
@@ -33,6 +52,8 @@ class Volume:
         """Show what can be pressed."""
         session = self._shared.session
         missing = ""
+        if self._inside is not None:
+            self._inside.update()
         if session.volumeNode is None:
             missing = _("Choose a volume.")
         elif not session.segmentId:
@@ -41,6 +62,14 @@ class Volume:
             missing = _("The present slice does not cut the volume.")
         for direction, button in self._buttons.items():
             enable(button, missing, self._toolTips[direction])
+
+    def _source(self) -> LabelSource | None:
+        inside = self._inside
+        if inside is None or not inside.isChosen:
+            return None
+        if inside.missing:
+            raise InputError(inside.missing)
+        return inside.copiedSource()
 
     def _go(self, direction: str) -> None:
         self._shared.session.propagate(direction)

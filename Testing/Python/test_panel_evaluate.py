@@ -176,7 +176,7 @@ slicer.util.updateVolumeFromArray(labels, np.zeros((2, 3, 4), np.uint8))
 desktop.processEvents()
 user.finish()
 assert choices() == [] and ui.evaluateButton.toolTip == "There is no segment to evaluate."
-assert ui.referenceSegmentCombo.toolTip == "The label map is empty; choose another reference."
+assert ui.referenceSegmentCombo.toolTip == "The label map is empty; choose another one."
 """
     )
 
@@ -189,7 +189,7 @@ labels = addLabelMap(hu, user.volume.ijk_to_ras, "CT as labels")
 ui.referenceSelector.setCurrentNode(labels)
 user.finish()
 assert ui.statusLabel.text.startswith("'CT as labels' has more than 1000 different values"), ui.statusLabel.text
-assert "choose the reference again, or another one" in ui.referenceSegmentCombo.toolTip
+assert "choose the label map again, or another one" in ui.referenceSegmentCombo.toolTip
 user.click(5, 6, 4)
 user.finish()
 user.begin()
@@ -200,7 +200,7 @@ ui.cancelButton.click()
 user.network.gate.set()
 assert panel.worker.wait(10)
 user.finish()
-assert choices() == [] and "choose the reference again" in ui.evaluateButton.toolTip
+assert choices() == [] and "choose the label map again" in ui.evaluateButton.toolTip
 ui.referenceSelector.setCurrentNode(None)
 ui.referenceSelector.setCurrentNode(other)
 user.finish()

@@ -33,7 +33,7 @@ assert (ui.segmentCombo.currentText, ui.segmentNameEdit.text) == ("Liver tumor",
 segment = session.segmentationNode.GetSegmentation().GetSegment(session.segmentId)
 assert "10200004^Liver" in segment.GetTerminology()
 user.click(5, 6, 4)
-assert session.busy and panel.timer.active
+assert session.busy and panel.timer.active and panel.timer.interval == 10
 user.finish()
 assert not panel.timer.active, "idle costs nothing"
 assert user.count() == SPECK and user.array()[4, 6, 5] and user.listed() == ["Include 1"]

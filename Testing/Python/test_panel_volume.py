@@ -37,6 +37,7 @@ user.finish()
 assert slices() == [15] and ui.followBothButton.enabled
 ui.followBothButton.click()
 assert ui.statusLabel.text.startswith("Following the tumor") and ui.cancelButton.enabled
+assert panel.timer.active and panel.timer.interval == 40
 user.finish()
 found = user.array()
 assert not (found & ~inside).any() and found.sum() > 0.95 * inside.sum()
@@ -179,5 +180,44 @@ assert outside.any() and (array[~outside] == 100).any()
 # two axes, each half of the first pass by rule and half again for pixels of 1 x 2 mm, are a third of the vote; within
 # the box alone may they call a voxel tumor, so that outside they stay below half of that
 assert array[outside].max() < 100 / 3 / 2, array[outside].max()
+"""
+    )
+
+
+@pytest.mark.parametrize("kind", ["segment", "label map"])
+def test_a_followed_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
+    at_phantom(
+        f"""
+kind = {kind!r}
+liver = np.zeros(inside.shape, np.uint8)
+liver[12:] = 1
+if kind == "segment":
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(user.volumeNode)
+    for name, array in (("spleen", 1 - liver), ("Liver", liver)):
+        segmentId = node.GetSegmentation().AddEmptySegment("", name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, user.volumeNode)
+else:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "organs")
+    node.CopyOrientation(user.volumeNode)
+    slicer.util.updateVolumeFromArray(node, np.where(liver == 1, 1, 2).astype(np.int16))
+assert ui.insideSelector.currentNode() is None and not ui.insideSegmentCombo.enabled
+ui.insideSelector.setCurrentNode(node)
+user.finish()
+assert widget._parameterNode.inside is node
+assert ui.insideSegmentCombo.currentText == ("Liver" if kind == "segment" else "1")
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+ui.followBothButton.click()
+user.finish()
+assert min(slices()) == 12 and max(slices()) > 20, slices()
+user.look(19)
+user.click(28, 20, 19, ui.excludeButton)
+user.finish()
+assert not user.array()[19, 20, 28] and min(slices()) == 12, slices()
+ui.insideSelector.setCurrentNode(None)
+ui.followBothButton.click()
+user.finish()
+assert min(slices()) < 12, slices()
 """
     )

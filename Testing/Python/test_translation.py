@@ -24,6 +24,20 @@ user.finish()
 assert ui.statusLabel.text == "\\u00ab\\u00abaxial slice 4\\u00bb: 13 voxels (mobile-sam).\\u00bb"
 ui.acceptButton.click()
 assert ui.statusLabel.text == "\\u00abAccepted.\\u00bb"
+import threading
+panel, gate = widget.panel, threading.Event()
+def work(cancelled, progress):
+    progress(3, 7)
+    gate.wait(30)
+    raise ZeroDivisionError("a bug")
+panel.tasks.start("work", "Work", work, None)
+panel.engine.follow()
+desktop.wait(lambda: ui.statusLabel.text == "\\u00abWork: 3 of 7\\u00bb")
+assert (ui.progressBar.maximum, ui.progressBar.value) == (1000, 428)
+gate.set()
+user.finish()
+assert "\\u00abWork: failed (ZeroDivisionError).\\u00bb" in panel.session.log
+assert "ZeroDivisionError" in desktop.errors.pop()
 """,
         tmp_path,
         open_module=False,
