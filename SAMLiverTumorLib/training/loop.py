@@ -62,9 +62,26 @@ def train(
     model = processes.wrap(trainee)
     average = Average(trainee, settings.average, state.average)
     teacher = MeanTeacher(trainee, unlabeled, schedule.steps, settings.seed, state.teacher) if unlabeled else None
-    parts, last, begun = settings.accumulate, len(state.history), time.monotonic()
-    first = state.step
-    while state.step < schedule.steps:
+    parts, first, begun = settings.accumulate, state.step, time.monotonic()
+    while True:
+        epoch, within = divmod(state.step, settings.steps)
+        # also where a training that is resumed was cancelled before its epoch was measured
+        if due := within == 0 and epoch > len(state.history):
+            with average.in_place():
+                _end_epoch(trainee, validation, state, settings, report, processes, cancel)
+        cancelled = processes.any(cancel(), trainee.device)
+        if due or cancelled:
+            _remember(state, learning, optimizer, scaler, settings)
+            if folder is not None and processes.first:
+                state.save(folder)
+        if cancelled:
+            report("cancelled", step=state.step)
+            break
+        if state.step >= schedule.steps:
+            break
+        if settings.patience and within == 0 and epoch - state.best_epoch >= settings.patience:
+            report("note", text=f"Stopped early: no better for {settings.patience} epochs.")
+            break
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(state.step) * group["times"]
         exercises = processes.mine(schedule.exercises(state.step))
@@ -105,22 +122,6 @@ def train(
             eta_s=round(per_step * (schedule.steps - state.step), 1),
             memory_mb=memory_mb(trainee.device),
         )
-        if state.step % settings.steps == 0:
-            with average.in_place():
-                _end_epoch(trainee, validation, state, settings, report, processes, cancel)
-            last = state.best_epoch
-            _remember(state, learning, optimizer, scaler, settings)
-            if folder is not None and processes.first:
-                state.save(folder)
-            if settings.patience and state.step // settings.steps - last >= settings.patience:
-                report("note", text=f"Stopped early: no better for {settings.patience} epochs.")
-                break
-        if processes.any(cancel(), trainee.device):
-            _remember(state, learning, optimizer, scaler, settings)
-            if folder is not None and processes.first:
-                state.save(folder)
-            report("cancelled", step=state.step)
-            break
     return state
 
 
