@@ -8,6 +8,9 @@ import numpy as np
 
 from SAMLiverTumorLib.training.pictures import Picture, zoomed
 
+AUGMENTATION = 1
+"""To be raised whenever the same picture and seed give another variation."""
+
 
 def restyled(picture: Picture, seed: tuple[int, ...]) -> Picture:
     """The picture with other contrast, noise or sharpness, everything at its place.

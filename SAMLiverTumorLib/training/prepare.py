@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.augment import augmented, restyled
+from SAMLiverTumorLib.training.augment import AUGMENTATION, augmented, restyled
 from SAMLiverTumorLib.training.cases import Case, CaseFiles, find_cases, load_case, read_hold_out, refuse_held_out
 from SAMLiverTumorLib.training.pictures import Picture, case_pictures
 from SAMLiverTumorLib.training.samples import Sample, SampleStore
@@ -85,10 +87,11 @@ def prepare(
         for part, picture in _pictures_by_part(case, parse_window(files.window), split, settings):
             if cancel():
                 break
-            parts[part].append(store.add(picture))
-        if case.name in split.train and not cancel():
-            for picture in _synthetic(case, files.window, split, settings):
-                parts["train"].append(store.add(picture))
+            copies = settings.copies if part == "train" else 0
+            parts[part].extend(_with_copies(picture, copies, settings.seed, store))
+        if case.name in split.train:
+            for picture in () if cancel() else _synthetic(case, files.window, split, settings):
+                parts["train"].extend(_with_copies(picture, min(settings.copies, 1), settings.seed, store))
     progress("", len(cases), len(cases))
     for part, what in (("train", "train on"), ("validation", "validate on"), ("test", "test with")):
         wanted = part != "test" or split.test
@@ -131,8 +134,6 @@ def prepare_unlabeled(
 
 def case_hash(case: Case) -> str:
     """SHA-256 of voxels, place and tumors."""
-    import hashlib
-
     digest = hashlib.sha256(case.volume.voxel_hash.encode())
     digest.update(np.packbits(case.tumor))
     return digest.hexdigest()
@@ -151,15 +152,14 @@ def _pictures_by_part(
             if picture.index >= first:
                 yield "validation", picture
             elif picture.index in learned or not picture.numbers:
-                yield from (("train", each) for each in _with_copies(picture, settings))
+                yield "train", picture
         return
     for part in ("validation", "test"):
         if case.name in getattr(split, part):
             count = limit if part == "test" else settings.validation_slices or None
             yield from ((part, picture) for picture in case_pictures(case, window, settings.negatives, limit=count))
     if case.name in split.train:
-        for picture in case_pictures(case, window, settings.negatives, limit=limit):
-            yield from (("train", each) for each in _with_copies(picture, settings))
+        yield from (("train", picture) for picture in case_pictures(case, window, settings.negatives, limit=limit))
 
 
 def _block(with_tumor: Sequence[int], settings: TrainSettings) -> int:
@@ -170,16 +170,16 @@ def _step_mm(case: Case) -> float:
     return slice_plane(case.volume, "axial", 0).spacing[2]
 
 
-def _with_copies(picture: Picture, settings: TrainSettings) -> Iterator[Picture]:
+def _with_copies(picture: Picture, copies: int, seed: int, store: SampleStore) -> Iterator[Sample]:
     """The picture itself and its augmented copies; none of pictures without a lesion."""
-    yield picture
-    if not picture.numbers:
-        return
-    for copy in range(settings.copies):
-        name = sum(picture.name.encode())
-        changed = augmented(picture, (settings.seed, name, picture.index, copy))
+    yield store.add(picture)
+    shown = hashlib.sha256(picture.lesions).hexdigest()
+    liver = "" if picture.liver is None else hashlib.sha256(np.packbits(picture.liver)).hexdigest()
+    for copy in range(copies if picture.numbers else 0):
+        seeds = (seed, sum(picture.name.encode()), picture.index, copy)
+        recipe = f"{AUGMENTATION} {picture.name} {picture.digest} {shown} {liver} {seeds}"
         # turning can take the lesion out of the picture; a negative is worth having as well
-        yield replace(changed, case=picture.case)
+        yield store.add_made(recipe, partial(augmented, picture, seeds))
 
 
 def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[Picture]:
@@ -192,5 +192,4 @@ def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSett
     from SAMLiverTumorLib.training.synthetic_cases import painted_cases
 
     for painted in painted_cases(case, share, (settings.seed, sum(case.name.encode())), window):
-        for picture in case_pictures(painted, parse_window(window), limit=12):
-            yield from _with_copies(picture, replace(settings, copies=min(settings.copies, 1)))
+        yield from case_pictures(painted, parse_window(window), limit=12)

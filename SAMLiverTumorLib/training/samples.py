@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
 import zipfile
@@ -105,6 +107,41 @@ class SampleStore:
         numbers = tuple(int(n) for n in np.unique(lesions) if n)
         return Sample(picture.case, picture.name, numbers, embedding, content)
 
+    def add_made(self, recipe: str, make: Callable[[], Picture]) -> Sample:
+        """As `add` for a picture that takes time to make: where it was made before, it is not made again.
+
+        :param recipe: tells all that the picture depends on.
+        """
+        key = hashlib.sha256(f"{recipe} {self._encoder} {self._resize}".encode()).hexdigest()
+        path = self.folder / f"recipe-{key[:32]}.json"
+        if path.is_file():
+            try:
+                told = json.loads(path.read_text(encoding="utf-8"))
+                sample = Sample(
+                    told["case"],
+                    told["name"],
+                    tuple(told["numbers"]),
+                    self.folder / told["embedding"],
+                    self.folder / told["content"],
+                )
+            except (ValueError, KeyError, TypeError):
+                sample = None  # cut off: as if it were not there
+            if sample is not None and self._is_kept(sample):
+                return sample
+        sample = self.add(make())
+        told = {
+            "case": sample.case,
+            "name": sample.name,
+            "numbers": sample.numbers,
+            "embedding": sample.embedding_path.name,
+            "content": sample.content_path.name,
+        }
+        _save(path, lambda file: file.write(json.dumps(told).encode()))
+        return sample
+
+    def _is_kept(self, sample: Sample) -> bool:
+        return _is_whole(sample.content_path) and (self._encode is None or _is_whole(sample.embedding_path))
+
 
 def in_frame(picture: Picture, resize: str) -> tuple[np.ndarray, np.ndarray]:
     """Lesions (uint8) and liver (bool, empty where there is none) of a picture on the frame, nearest pixel."""
@@ -123,8 +160,6 @@ def in_frame(picture: Picture, resize: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _short_digest(*arrays: np.ndarray) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.packbits(array) if array.dtype == bool else array)
