@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 AUTO = "auto"
+LIVER_TUMOR = "liver tumor"
+"""The concept that models are trained to find."""
 _DEFAULT: DiskCache | None = DiskCache(Path())  # stands for "not given"; never used
 
 # Boxes go to the model trained on medical boxes; points need one trained for points.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from SAMLiverTumorLib.models.registry import ModelInfo
 
-_KEY = "sam-liver-tumor"
+HEADER = "sam-liver-tumor"
 # What of ModelInfo a file can say of itself; size and hash are the file's own.
 _USE = (
     "title",
@@ -54,7 +54,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, 
         value = weight.detach().to("cpu").contiguous().clone()
         tensors[name] = value.to(torch.float16) if half and value.is_floating_point() else value
     with atomic_path(path, overwrite=True) as temporary:
-        save_file(tensors, str(temporary), metadata={_KEY: json.dumps(about, sort_keys=True)})
+        save_file(tensors, str(temporary), metadata={HEADER: json.dumps(about, sort_keys=True)})
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
 
     try:
         with safetensors.safe_open(str(path), "pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            text = (file.metadata() or {}).get(HEADER)
         about = None if text is None else json.loads(text)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"The weight file '{Path(path).name}' is damaged or incomplete; copy it again.") from error

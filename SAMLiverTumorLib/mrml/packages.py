@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 
 
-def ensurePackages(requirementsPath: str) -> None:
+def ensurePackages(requirementsPath: str, skip: Sequence[str] = ()) -> None:
     """Have PyTorch, through the PyTorch extension, and the packages of a requirements file.
 
     In Slicer's testing mode nothing is installed.
+
+    :param skip: packages that those of the file want, and that are left as they are.
 
     :raises SAMLiverTumorError: if something is missing and the user declines, or it cannot be had.
     :raises subprocess.CalledProcessError: if pip fails.
@@ -23,7 +26,8 @@ def ensurePackages(requirementsPath: str) -> None:
     from slicer import packaging
 
     try:
-        packaging.pip_ensure(packaging.load_requirements(requirementsPath), requester="SAM Liver Tumor")
+        requirements = packaging.load_requirements(requirementsPath)
+        packaging.pip_ensure(requirements, skip_packages=list(skip) or None, requester="SAM Liver Tumor")
     except RuntimeError as error:  # the user declined
         raise SAMLiverTumorError(str(error)) from error
 

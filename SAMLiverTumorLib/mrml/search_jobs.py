@@ -23,9 +23,6 @@ from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.automatic import Found
 
-LIVER_TUMOR = "liver tumor"
-"""The concept that models are trained to name."""
-
 
 @dataclass(eq=False)
 class _Running:

@@ -8,9 +8,12 @@ thread that owns the scene; only the work given to the worker runs elsewhere, an
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.inference.pool import LIVER_TUMOR
 from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.label_sources import LabelSource
 from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session_choices import SessionChoices
@@ -86,6 +89,23 @@ class PromptSession(SessionChoices):
         self._tellBusy()
         return self.busy
 
+    def find(self, model: str, liver: LabelSource | None = None, concept: str = LIVER_TUMOR) -> bool:
+        """Search the whole volume for tumors by text alone; what is found is added to the segment as one step.
+
+        :param model: registry id or weight file that knows text.
+        :param liver: nothing outside it is looked at or marked.
+        :return: whether that is on its way; `message` says why not.
+        """
+        current, source = self._selection.current, self._selection.source
+        if current is None or source is None:
+            return self._refuse(_("Choose a volume, a segmentation and a segment first."))
+        try:
+            self._searches.start(current, source, replace(self.settings, model=model), concept, liver)
+        except SAMLiverTumorError as error:
+            return self._refuse(str(error))
+        self._tellBusy()
+        return self.busy
+
     def poll(self) -> list[str]:
         """Write what has come from the worker; lines for the user, which are in the log as well.
 
@@ -94,13 +114,14 @@ class PromptSession(SessionChoices):
         :raises Exception: what a job failed with that is no fault of the user's; the others are written first.
         """
         arrivals, dropped = self._runner.jobs.poll()
-        before = self._propagations.busy, self._propagations.count
+        before = self._propagations.busy, self._propagations.count, self._searches.progress
         followed, broken = self._propagations.poll()
-        isSame = before == (self._propagations.busy, self._propagations.count)
-        if not arrivals and not dropped and not followed and not broken and isSame:
+        found, failed = self._searches.poll()
+        isSame = before == (self._propagations.busy, self._propagations.count, self._searches.progress)
+        if not any((arrivals, dropped, followed, broken, found, failed)) and isSame:
             return []
         lines, failures = self._runner.write(arrivals)
-        lines, failures = [*lines, *followed], [*failures, *broken]
+        lines, failures = [*lines, *followed, *found], [*failures, *broken, *failed]
         self._undo.noteVoxels(self.segmentationNode)
         if dropped:
             lines.append(_("The volume was changed meanwhile, so the result was dropped; segment again."))
@@ -114,10 +135,10 @@ class PromptSession(SessionChoices):
     def cancel(self) -> None:
         """Stop what is on its way. Prompts stay; their slices are segmented when they change or by `segment`.
 
-        Of a propagation the slices that are done stay.
+        Of a propagation the slices that are done stay, of a search nothing is kept.
         """
-        stopped = self._propagations.cancel()
-        if self._runner.cancel() or stopped:
+        stopped, searched = self._propagations.cancel(), self._searches.cancel()
+        if self._runner.cancel() or stopped or searched:
             self._undo.noteVoxels(self.segmentationNode)
             self._say(_("Stopped; the slices done until then are kept.") if stopped else _("Cancelled."))
             self._changed()
@@ -141,8 +162,9 @@ class PromptSession(SessionChoices):
     def canAccept(self) -> bool:
         """Whether the prompts have put something into the segment and nothing of it is on its way."""
         current = self._selection.current
-        isBusy = current is not None and (self._runner.jobs.slicesOf(current) or self._propagations.isRunning(current))
-        return current is not None and current.hasVoxels and not isBusy
+        if current is None or not current.hasVoxels or self._runner.jobs.slicesOf(current):
+            return False
+        return not self._propagations.isRunning(current) and not self._searches.isRunning(current)
 
     def clearSlice(self) -> None:
         """Remove the prompts of the slice the user looks at, as one step."""
@@ -181,7 +203,7 @@ class PromptSession(SessionChoices):
     @property
     def busy(self) -> bool:
         """Whether a slice that the user waits for is on its way; poll while it is so."""
-        return self._runner.jobs.busy or self._propagations.busy
+        return self._runner.jobs.busy or self._propagations.busy or self._searches.busy
 
     def promptsOnSlice(self) -> list[tuple[str, int, tuple[float, float, float]]]:
         """The points on the slice the user looks at: (role, control point index, world RAS in mm)."""

@@ -18,6 +18,7 @@ from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs
 from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
 from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
+from SAMLiverTumorLib.mrml.search_jobs import SearchJobs
 from SAMLiverTumorLib.mrml.selection import Selection
 from SAMLiverTumorLib.mrml.slice_plan import View
 from SAMLiverTumorLib.mrml.slice_runner import SliceRunner
@@ -53,6 +54,7 @@ class SessionChoices:
         self._propagations = PropagationJobs(worker, pool, self._objects)
         self._runs = SavedRuns(scene)
         self._undo = SessionUndo(self._objects, history)
+        self._searches = SearchJobs(worker, pool, self._objects, self._undo.record)
         self._selection = Selection(
             scene, self._promptsChanged, self._voxelsChanged, self._segmentGone, self._volumeGone, self._sceneClosed
         )
@@ -255,6 +257,7 @@ class SessionChoices:
     def _dropJobs(self, target: PromptedSegment | None = None) -> None:
         self._runner.jobs.cancel(target)
         self._propagations.drop(target)
+        self._searches.cancel(target)
 
     def _say(self, text: str) -> None:
         self.message = text
@@ -269,6 +272,9 @@ class SessionChoices:
         count = len(self._runner.jobs.slicesOf())
         if self._propagations.busy:
             self.message = _("Following the tumor: {count} slices ...").format(count=self._propagations.count)
+        elif self._searches.busy:
+            done, total = self._searches.progress
+            self.message = _("Searching for tumors: {done} of {total} slices ...").format(done=done, total=total or "?")
         elif count:
             text = _("Segmenting {count} slices ...") if count > 1 else _("Segmenting {count} slice ...")
             self.message = text.format(count=count)

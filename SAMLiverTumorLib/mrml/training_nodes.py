@@ -88,5 +88,5 @@ def _fill(tableNode: slicer.vtkMRMLTableNode, columns: Mapping[str, Sequence[flo
         for value in values:
             column.InsertNextValue(float("nan") if value is None else float(value))
         tableNode.AddColumn(column)
-    tableNode.SetUseColumnNameAsColumnHeader(True)
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
     tableNode.EndModify(wasModified)

@@ -17,6 +17,7 @@ from SAMLiverTumorLib.mrml.observations import Observations
 from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink
 from SAMLiverTumorLib.panel.engine import Engine
+from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.log import showStatus
 from SAMLiverTumorLib.panel.model import settingsFrom
 from SAMLiverTumorLib.panel.prompts import Prompts
@@ -62,6 +63,7 @@ class EditorPanel:
         weights = Weights(shared)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
+        self.find = Find(shared, weights.prepare, self._hasSegment)
         self.doubt = Doubt(shared)
         # undo and redo have the keys of Segment Editor
         actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
@@ -131,6 +133,7 @@ class EditorPanel:
             self.prompts.update()
             self.segment.update()
             self.volume.update()
+            self.find.update()
             self.doubt.update()
             showStatus(self._shared, self._missing() or self.segment.missing())
         finally:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, choose_model
+from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool, choose_model
 from SAMLiverTumorLib.inference.quiet_import import import_torch_quietly
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.models.weights import HEADER
 
 #: The choice of a weight file of the user's own, which the parameter `modelFile` names.
 FILE = "file"
+_LONGEST_HEADER = 100_000_000
 PACKAGES = ("torch", "torchvision", "segment_anything")
 
 
@@ -105,6 +109,42 @@ def modelsFor(model: str, kinds: Iterable[str]) -> list[ModelInfo]:
     registry = load_registry()
     chosen = {choose_model(model, {kind}) for kind in sorted(kinds)} if model == AUTO else {model}
     return [info for model_id, info in registry.items() if model_id in chosen]
+
+
+def textModel(model: str, concept: str = LIVER_TUMOR) -> str:
+    """The model to ask for a concept: the chosen one if it knows it, else a registered one; empty if none does.
+
+    :param model: as `chosenModel`.
+    """
+    registry = load_registry()
+    known = registry[model].concepts if model in registry else aboutFile(model).get("concepts", ())
+    return model if concept in known else next((id for id, info in registry.items() if concept in info.concepts), "")
+
+
+def aboutFile(path: str) -> dict[str, Any]:
+    """What a weight file says of itself: "concepts", "default_window", ...; empty where it says nothing.
+
+    Its header alone is read: the library for these files would bring PyTorch into the thread that draws the screen.
+    """
+    try:
+        status = Path(path).stat()
+        isOurs = path.endswith(".safetensors")
+        return _aboutFile(path, status.st_size, status.st_mtime_ns) if isOurs else {}
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _aboutFile(path: str, size: int, modified: int) -> dict[str, Any]:
+    with Path(path).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size, _LONGEST_HEADER):
+            return {}
+        try:
+            about = json.loads(json.loads(file.read(length))["__metadata__"][HEADER])
+        except (ValueError, KeyError, TypeError):
+            return {}
+    return about if isinstance(about, dict) else {}
 
 
 def chosenModel(parameters: Any) -> str:

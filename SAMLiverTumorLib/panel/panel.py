@@ -12,6 +12,7 @@ from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
+from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.inputs import Inputs
 from SAMLiverTumorLib.panel.log import Log, showStatus
 from SAMLiverTumorLib.panel.model import Model
@@ -19,6 +20,7 @@ from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
 from SAMLiverTumorLib.panel.slices import Slices
+from SAMLiverTumorLib.panel.train import Train
 from SAMLiverTumorLib.panel.volume import Volume
 from SAMLiverTumorLib.panel.weights import Weights
 
@@ -50,11 +52,16 @@ class Panel:
         self.prompts = Prompts(shared, self.inputs.ensureSegment)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
+        self.find = Find(shared, weights.prepare, self.inputs.ensureSegment)
         self.doubt = Doubt(shared)
         self.evaluate = Evaluate(shared)
+        self.train = Train(shared, weights)
         self.log = Log(shared)
-        self._applied = (self.model, self.inputs, self.slices, self.segment, self.volume, self.evaluate)
-        self._updated = (self.inputs, self.model, self.prompts, self.segment, self.volume, self.doubt, self.evaluate)
+        self._applied = (self.model, self.inputs, self.slices, self.segment, self.volume, self.evaluate, self.train)
+        self._updated = (
+            *(self.inputs, self.model, self.prompts, self.segment, self.find, self.volume, self.doubt),
+            *(self.evaluate, self.train),
+        )
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
         actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
         self._shortcuts = Shortcuts({**actions, **undoing}, widget)
@@ -103,7 +110,7 @@ class Panel:
         self.prompts.close()
         self._observations.clear()
         self._shared.parameters = None
-        for section in (self.inputs, self.slices, self.volume, self.evaluate, self.doubt):
+        for section in (self.inputs, self.slices, self.volume, self.evaluate, self.doubt, self.train):
             section.close()
 
     def update(self) -> None:

@@ -48,6 +48,11 @@ class PanelSession(PromptSession):
         return len(self._runner.jobs.slicesOf())
 
     @property
+    def searching(self) -> tuple[int, int] | None:
+        """How far a search for tumors is, (slices done, of how many; 0 until that is known); None if there is none."""
+        return self._searches.progress
+
+    @property
     def existingPromptNodes(self) -> dict[str, slicer.vtkMRMLMarkupsNode]:
         """The segment's prompt nodes by role, without making any."""
         current = self._selection.current

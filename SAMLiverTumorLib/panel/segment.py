@@ -84,6 +84,10 @@ class Segment:
             # a bar of 0 to 0 moves without end; in units that fit into 32 bits
             bar.setRange(0, 1000 if total else 0)
             bar.setValue(1000 * done // total if total else 0)
+        elif session.searching is not None:
+            done, total = session.searching
+            bar.setRange(0, total)
+            bar.setValue(done)
         elif session.busy:
             waiting = session.waiting
             self._most = max(self._most, waiting)

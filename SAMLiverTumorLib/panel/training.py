@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,7 +100,8 @@ class Training:
 
         if self.folder is None:
             raise InputError("There is no training to go on with.")
-        return read_settings(self.folder / SETTINGS)
+        # the folder may have been moved
+        return replace(read_settings(self.folder / SETTINGS), out=str(self.folder))
 
     def cancel(self) -> None:
         """Ask the running training to save and end."""

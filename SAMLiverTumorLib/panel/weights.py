@@ -20,15 +20,17 @@ class Weights:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    def prepare(self, go: Callable[[], None], kinds: frozenset[str] | None = None) -> None:
+    def prepare(self, go: Callable[[], None], kinds: frozenset[str] | None = None, model: str | None = None) -> None:
         """See to packages and models that prompts need, asking the user, and then call `go`.
 
         :param kinds: of prompts, the present ones if not given.
+        :param model: as `chosenModel`, the session's if not given.
         """
         if not self.havePackages():
             return
         pool, session = self._shared.pool, self._shared.session
-        missing = pool.missingModels(session.settings.model, session.promptKinds if kinds is None else kinds)
+        kinds = session.promptKinds if kinds is None else kinds
+        missing = pool.missingModels(model or session.settings.model, kinds)
         if missing:
             self.download(missing, go)
         else:

@@ -19,6 +19,7 @@ class TrainingRecord:
     :param losses: step -> loss; None where it was not finite.
     :param dices: step of a validation -> kind of prompt -> mean Dice.
     :param epoch, step: where it is.
+    :param steps: of the whole training, as far as it is known.
     :param eta_s: seconds that are left, as far as it knows; None before the first step.
     :param memory_mb: the most that it has taken.
     :param prepared: (patient, number of patients done, of how many) while pictures are made.
@@ -35,6 +36,7 @@ class TrainingRecord:
     dices: Mapping[int, Mapping[str, float | None]] = field(default_factory=dict)
     epoch: int = 0
     step: int = 0
+    steps: int = 0
     eta_s: float | None = None
     memory_mb: int = 0
     prepared: tuple[str, int, int] = ("", 0, 0)
@@ -60,7 +62,8 @@ class TrainingRecord:
                 # steps after the last saved one are done again
                 losses = {step: loss for step, loss in losses.items() if step <= event["resumed_at"]}
                 dices = {step: dice for step, dice in dices.items() if step <= event["resumed_at"]}
-                changes |= {"phase": PREPARING, "failure": "", "eta_s": None}
+                told = event["settings"]
+                changes |= {"phase": PREPARING, "failure": "", "eta_s": None, "steps": told["epochs"] * told["steps"]}
             elif kind == "prepare":
                 changes["prepared"] = event["patient"], event["done"], event["total"]
             elif kind == "data":
