@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -151,21 +149,12 @@ def runningFolder(root: Path | None = None, make: Callable[[Path], Process] | No
     return next((folder for folder in folders if (make or _process)(folder).running), None)
 
 
-def python() -> list[str]:
-    """The interpreter with Slicer's packages.
-
-    In Slicer, sys.executable is the program that embeds Python or an interpreter that does not find Slicer's
-    libraries by itself; PythonSlicer is the launcher that sets them up, and lies on the path of Slicer's processes.
-    """
-    return [shutil.which("PythonSlicer") or sys.executable]
-
-
 def _results(folder: Path) -> list[Path]:
     names = ("model.safetensors", "not-adopted.safetensors")
     return [folder / name for name in names if (folder / name).is_file()]
 
 
 def _process(folder: Path) -> Process:
-    from SAMLiverTumorLib.training.process import TrainingProcess
+    from SAMLiverTumorLib.training.process import TrainingProcess, slicer_python
 
-    return TrainingProcess(folder, python())
+    return TrainingProcess(folder, slicer_python())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,6 +96,15 @@ class TrainingProcess:
         """What it wrote to standard error: why it could not start, say."""
         path = self.folder / OUTPUT
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def slicer_python() -> list[str]:
+    """The interpreter that has Slicer's packages, or the present one outside Slicer.
+
+    In Slicer, sys.executable does not find Slicer's libraries by itself; PythonSlicer is the launcher that sets them
+    up, and lies on the path of Slicer's processes.
+    """
+    return [shutil.which("PythonSlicer") or sys.executable]
 
 
 def _apart() -> dict[str, Any]:
