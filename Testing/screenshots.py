@@ -86,6 +86,9 @@ def main() -> int:
     finish()
     desktop.grab(widget, OUT / "panel-evaluated.png")
 
+    with tempfile.TemporaryDirectory() as folder:
+        photograph_training(desktop, widget, Path(folder) / "run")
+
     desktop.leave(widget)
     editor = desktop.openSegmentEditor().editor
     editor.setSegmentationNode(session.segmentationNode)
@@ -99,6 +102,29 @@ def main() -> int:
     desktop.quit()
     desktop.check()
     return 0
+
+
+def photograph_training(desktop, widget, folder: Path) -> None:
+    """A short training on the reference of the sample case, with its figures."""
+    ui, parameters, session = widget.ui, widget._parameterNode, widget.panel.session
+    before = parameters.segmentation, parameters.segmentId, parameters.model
+    reference = parameters.reference
+    parameters.segmentation = reference
+    parameters.segmentId = reference.GetSegmentation().GetSegmentIdBySegmentName("tumor")
+    parameters.inside = reference
+    parameters.trainEpochs, parameters.trainFolder = 2, str(folder)
+    ui.evaluateSection.collapsed = True
+    ui.trainSection.collapsed = False
+    ui.trainStartButton.click()
+    desktop.wait(lambda: not widget.panel.tasks.busy, seconds=300)
+    training = widget.panel.train.training
+    desktop.wait(lambda: not training.isWatched, seconds=1800)
+    desktop.processEvents()
+    desktop.grab(widget, OUT / "panel-trained.png")
+    print(f"{session.message} {training.record.before} -> {training.record.reached}")
+    ui.trainSection.collapsed = True
+    parameters.inside = None
+    parameters.segmentation, parameters.segmentId, parameters.model = before
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.models.lock import is_held
 from SAMLiverTumorLib.models.store import user_cache_folder
 from SAMLiverTumorLib.training.record import NEW, TrainingRecord
 
-STATE, SETTINGS = "last.pt", "settings.json"
+# As the training names them, whose modules bring PyTorch.
+STATE, SETTINGS, LOCK = "last.pt", "settings.json", "running.lock"
+RESULTS = ("model.safetensors", "not-adopted.safetensors")
 
 
 class Process(Protocol):
@@ -142,16 +145,18 @@ def datedFolder(root: Path | None = None) -> Path:
     return (root or trainingRoot()) / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def runningFolder(root: Path | None = None, make: Callable[[Path], Process] | None = None) -> Path | None:
-    """The newest folder in which a training runs, such as one that went on while Slicer was closed."""
+def runningFolder(root: Path | None = None) -> Path | None:
+    """The newest folder in which a training runs, such as one that went on while Slicer was closed.
+
+    Asks the lock alone: `TrainingProcess` would bring SimpleITK when the panel is opened.
+    """
     root = root or trainingRoot()
     folders = sorted((each for each in root.iterdir() if each.is_dir()), reverse=True) if root.is_dir() else []
-    return next((folder for folder in folders if (make or _process)(folder).running), None)
+    return next((folder for folder in folders if is_held(folder / LOCK)), None)
 
 
 def _results(folder: Path) -> list[Path]:
-    names = ("model.safetensors", "not-adopted.safetensors")
-    return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / name for name in RESULTS if (folder / name).is_file()]
 
 
 def _process(folder: Path) -> Process:

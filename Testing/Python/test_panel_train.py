@@ -166,10 +166,11 @@ folder = trainingRoot() / "2026-01-01_00-00-00"
 folder.mkdir(parents=True)
 process = make(folder)
 process.running, process.events = True, [START, DATA, step(1), step(2)]
-import SAMLiverTumorLib.panel.train as train
-train.runningFolder = lambda: folder
+from SAMLiverTumorLib.models.lock import locked
+(trainingRoot() / "2026-02-02_00-00-00").mkdir()  # a newer one in which nothing runs
 panel.train._hasLooked = False
-widget.exit(); widget.enter()
+with locked(folder / "running.lock"):
+    widget.exit(); widget.enter()
 assert training.folder == folder and training.isWatched and panel.train._timer.active
 assert "step 2 of 20" in ui.trainStateLabel.text
 slicer.mrmlScene.Clear(0)
@@ -214,3 +215,14 @@ assert (Path({str(tmp_path / "run")!r}) / record.weights).is_file()
 """,
         OMP_NUM_THREADS="1",
     )
+
+
+def test_names_that_the_panel_knows_of_a_run_are_those_of_the_training(root):
+    from SAMLiverTumorLib.panel import training
+    from SAMLiverTumorLib.training import process, run, settings, state
+
+    assert (training.STATE, training.SETTINGS, training.LOCK) == (state.NAME, process.SETTINGS, process.LOCK)
+    assert training.RESULTS == (run.ADOPTED, run.KEPT_ASIDE)
+    module = (root / "SAMLiverTumor" / "SAMLiverTumor.py").read_text(encoding="utf-8")
+    choices = ", ".join(f'"{part}"' for part in settings.TRAINABLE)
+    assert f"trainPart: Annotated[str, Choice([{choices}])]" in module
