@@ -105,7 +105,14 @@ def main() -> int:
 
 
 def photograph_training(desktop, widget, folder: Path) -> None:
-    """A short training on the reference of the sample case, with its figures."""
+    """A very short training on the reference of the sample case, with its figures: a few slices, a minute."""
+    from dataclasses import replace
+
+    from SAMLiverTumorLib.panel import train
+
+    chosen = train.settingsOf
+    short = {"steps": 20, "slices": 8, "validation_slices": 4, "negatives": 1, "copies": 0}
+    train.settingsOf = lambda *args, **named: replace(chosen(*args, **named), **short)
     ui, parameters, session = widget.ui, widget._parameterNode, widget.panel.session
     before = parameters.segmentation, parameters.segmentId, parameters.model
     reference = parameters.reference
@@ -122,6 +129,7 @@ def photograph_training(desktop, widget, folder: Path) -> None:
     desktop.processEvents()
     desktop.grab(widget, OUT / "panel-trained.png")
     print(f"{session.message} {training.record.before} -> {training.record.reached}")
+    train.settingsOf = chosen
     ui.trainSection.collapsed = True
     parameters.inside = None
     parameters.segmentation, parameters.segmentId, parameters.model = before
