@@ -156,7 +156,10 @@ def _report(evaluation: Evaluation, lesions: Sequence[int], done: list[Segmented
             f"derived from the reference: a box {_MARGIN_MM:g} mm outside each lesion's outline, one include point "
             "at its deepest place and one exclude point beside it, both on its largest axial slice"
         ),
-        "caution": "LiteMedSAM was very probably trained on LiTS; these are not figures on unseen data",
+        "caution": (
+            "LiteMedSAM was very probably trained on LiTS, and liver-tumor was trained on this very case; these are "
+            "not figures on unseen data"
+        ),
         "version": __version__,
         "voxel_volume_ml": round(volume.voxel_volume_ml, 9),
         "evaluation": evaluation.as_dict(),

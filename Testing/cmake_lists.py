@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("SAMLiverTumor", "SAMLiverTumorLib")
-SAMPLE_CASE = "Resources/SampleCase"
+SHIPPED = {"SAMPLE_CASE_FILES": "Resources/SampleCase", "MODEL_FILES": "Resources/Models"}
 IGNORED = ("__pycache__", "Testing", "CMakeLists.txt")
 
 
@@ -39,8 +39,9 @@ def expected_lists(root: Path) -> dict[tuple[Path, str], list[str]]:
         cmake = root / package / "CMakeLists.txt"
         lists[cmake, "MODULE_PYTHON_SCRIPTS"] = [name for name in files if name.endswith(".py")]
         lists[cmake, "MODULE_PYTHON_RESOURCES"] = [name for name in files if not name.endswith(".py")]
-    sample = [f"{SAMPLE_CASE}/{name}" for name in files_on_disk(root / SAMPLE_CASE)]
-    lists[root / "CMakeLists.txt", "SAMPLE_CASE_FILES"] = sample
+    for variable, folder in SHIPPED.items():
+        files = [f"{folder}/{name}" for name in files_on_disk(root / folder)]
+        lists[root / "CMakeLists.txt", variable] = files
     return lists
 
 

@@ -89,7 +89,7 @@ def table(models: list[StoredModel]) -> str:
         state = model.state
         if state == "incomplete":
             state = f"incomplete ({human_size(model.bytes_on_disk)})"
-        prompts = ", ".join(name for name in ("points", "box", "mask") if name in info.prompts)
+        prompts = ", ".join(name for name in ("points", "box", "mask", "text") if name in info.prompts)
         rows.append((info.id, prompts, human_size(info.size), info.licence, state))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

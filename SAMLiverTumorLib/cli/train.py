@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
+
+_STARTED = time.time()
+_CLOCK_SLACK_S = 3.0
 
 # name -> (number, help); each is an option of the same name and a setting of a TOML file
 _NUMBERS = {
@@ -103,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     with cancel_by_interrupt() as interrupted:
 
         def cancel() -> bool:
-            return interrupted() or (Path(settings.out) / CANCEL).exists()
+            return interrupted() or _asked(Path(settings.out) / CANCEL)
 
         try:
             outcome = run_training(settings, report, args.resume, confirm_on_terminal(args.yes), cancel)
@@ -112,6 +116,14 @@ def run(args: argparse.Namespace) -> int:
                 report("failed", text=str(error))
             raise
     return 130 if outcome.weights is None else 0
+
+
+def _asked(cancel: Path) -> bool:
+    """Whether the file to cancel was put there for this run, and not left by an earlier one."""
+    try:
+        return cancel.stat().st_mtime > _STARTED - _CLOCK_SLACK_S
+    except OSError:
+        return False
 
 
 def settings_of(args: argparse.Namespace) -> TrainSettings:

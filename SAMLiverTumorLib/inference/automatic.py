@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import InputError, PromptError
+from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, parse_window, plane_to_rgb
-from SAMLiverTumorLib.inference.pool import PredictorPool, check_concept
+from SAMLiverTumorLib.inference.pool import PredictorPool, check_concept, choose_model
 from SAMLiverTumorLib.inference.segment import model_entry
 from SAMLiverTumorLib.mask import Mask, union
-from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -43,16 +42,11 @@ class Found:
 
 
 def text_model(model: str) -> str:
-    """The model for text: the one that is asked for, or with "auto" the one that knows it.
+    """The model for text: the one that is asked for, or with "auto" the one that the registry prefers for it.
 
     :raises PromptError: there is none.
     """
-    if model != "auto":
-        return model
-    for model_id, info in load_registry().items():
-        if "text" in info.prompts:
-            return model_id
-    raise PromptError("No registered model knows text prompts; name a weight file that was trained with text.")
+    return choose_model(model, {"text"})
 
 
 def find(

@@ -22,23 +22,25 @@ LIVER_TUMOR = "liver tumor"
 """The concept that models are trained to find."""
 _DEFAULT: DiskCache | None = DiskCache(Path())  # stands for "not given"; never used
 
-# Boxes go to the model trained on medical boxes; points need one trained for points.
-_PREFERRED = ("lite-medsam", "mobile-sam")
-
 
 def choose_model(model: str, kinds: Iterable[str]) -> str:
-    """The model to use: `model` itself, or for "auto" the preferred one trained for all prompt kinds given.
+    """The model to use: `model` itself, or for "auto" the one the registry prefers for all prompt kinds given.
 
-    :param kinds: of "points", "box", "mask".
-    :raises PromptError: no preferred model knows them all.
+    Where none is preferred for them together, the first that was trained for all of them.
+
+    :param kinds: of "points", "box", "mask", "text".
+    :raises PromptError: no model knows them all.
     """
     if model != AUTO:
         return model
-    registry = load_registry()
-    for model_id in _PREFERRED:
-        if set(kinds) <= registry[model_id].prompts:
-            return model_id
-    raise PromptError(f"No model was trained for {' and '.join(sorted(kinds))} together; name one with --model.")
+    wanted, registry = set(kinds), load_registry()
+    for known in ("preferred_for", "prompts"):
+        for model_id, info in registry.items():
+            if wanted <= getattr(info, known):
+                return model_id
+    raise PromptError(
+        f"No registered model was trained for {' and '.join(sorted(wanted))}; name a weight file that was."
+    )
 
 
 def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
@@ -53,7 +55,7 @@ def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
     if untrained:
         raise PromptError(
             f"Model '{info.id}' was trained for {' and '.join(sorted(info.prompts))} prompts, not for "
-            f"{' or '.join(sorted(untrained))}; choose mobile-sam, or leave those prompts out."
+            f"{' or '.join(sorted(untrained))}; choose liver-tumor, or leave those prompts out."
         )
 
 

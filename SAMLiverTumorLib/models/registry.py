@@ -101,6 +101,7 @@ class ModelInfo:
     :param sources: where the weights come from, in order of trial; the store's own folder always comes first.
     :param default_window: preset of the HU window that suits the model where the user chose none.
     :param concepts: what text can name, where "text" is among the prompts.
+    :param preferred_for: kinds of prompts that "auto" takes it for, some of `prompts`.
     """
 
     id: str
@@ -119,6 +120,12 @@ class ModelInfo:
     sources: tuple[Source, ...]
     default_window: str = "wide"
     concepts: tuple[str, ...] = ()
+    preferred_for: frozenset[str] = frozenset()
+
+    @property
+    def is_downloadable(self) -> bool:
+        """Whether the weights can be had from the network, and not with the extension alone."""
+        return not all(isinstance(source, BundledSource) for source in self.sources)
 
 
 def load_registry(path: Path | None = None) -> dict[str, ModelInfo]:
@@ -185,6 +192,9 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
     values["prompts"] = frozenset(values["prompts"])
     if not values["prompts"] or not values["prompts"] <= {"points", "box", "mask", "text"}:
         raise ValueError("prompts must be some of 'points', 'box', 'mask' and 'text'")
+    values["preferred_for"] = frozenset(values.get("preferred_for", ()))
+    if not values["preferred_for"] <= values["prompts"]:
+        raise ValueError("preferred_for must be some of its prompts")
     values["concepts"] = tuple(values.get("concepts", ()))
     if ("text" in values["prompts"]) != bool(values["concepts"]):
         raise ValueError("concepts are what a model with 'text' among its prompts can name")

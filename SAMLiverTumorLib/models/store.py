@@ -91,6 +91,8 @@ class ModelStore:
         """
         path = self.path(info)
         if not path.is_file():
+            if not info.is_downloadable:
+                raise ModelError(self._lost(info))
             raise ModelError(
                 f"The weights of {info.title} ({human_size(info.size)}) are not on this machine yet. "
                 f"Fetch them: sam-liver-tumor models fetch {info.id}"
@@ -98,7 +100,8 @@ class ModelStore:
         try:
             check_file(path, info)
         except ModelError as error:
-            raise ModelError(f"{error} Fetch it again: sam-liver-tumor models fetch {info.id}") from error
+            again = f"Fetch it again: sam-liver-tumor models fetch {info.id}"
+            raise ModelError(f"{error} {again if info.is_downloadable else self._lost(info)}") from error
 
     def fetch(
         self,
@@ -126,8 +129,7 @@ class ModelStore:
                 reasons.append(str(error))
         sources = [source for source in info.sources if not isinstance(source, BundledSource)]
         if not sources:
-            reasons.append("It has no source on the network")
-            raise ModelError(f"The weights of {info.title} are not available. {'; '.join(reasons)}.")
+            raise ModelError(" ".join([*reasons, self._lost(info)]))
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             self._check_space(info, packed=isinstance(sources[0], PackageSource))
@@ -153,15 +155,15 @@ class ModelStore:
     def adopt(self, path: Path, info: ModelInfo, cancel: Callable[[], bool] | None = None) -> Path:
         """Copy a weight file that the user has already into the store, if it is the right one.
 
-        :return: the copy.
+        :return: the copy, or the file that was in place already.
         :raises ModelError: it is not the published file of this model.
         :raises OutputError: the store's folder cannot be written.
         """
         path = Path(path)
         check_file(path, info, cancel)
+        if self._is_right(in_place := self.path(info), info):
+            return in_place
         own = self.root / info.file_name
-        if own.exists() and own.samefile(path):
-            return own
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             self._check_space(info, packed=False)
@@ -205,6 +207,16 @@ class ModelStore:
     def _bundled(self, info: ModelInfo) -> Path | None:
         paths = [self.bundle / source.path for source in info.sources if isinstance(source, BundledSource)]
         return next((path for path in paths if path.is_file()), None)
+
+    def _lost(self, info: ModelInfo) -> str:
+        """What to do about weights that no download brings back."""
+        own = self.root / info.file_name
+        first = f"Delete {own}, or install" if own.exists() else "Install"
+        sources = " or ".join(str(self.bundle / source.path) for source in info.sources)
+        return (
+            f"The weights of {info.title} come with the extension alone, as {sources}. {first} the extension again, or "
+            "work from a clone of the repository, or choose another model."
+        )
 
     @contextmanager
     def _locked(self, info: ModelInfo, cancel: Callable[[], bool] | None) -> Iterator[None]:

@@ -50,9 +50,11 @@ class Model:
         described = [self._file.described()] if isFile else [self._described(info) for info in infos]
         ui.modelInfoLabel.text = "<br>".join(described)
         self._nameFile()
-        absent = [info for info in infos if not store.is_present(info)]
+        absent = self._absent()
         busy = _("Wait until the present job is done.") if self._shared.tasks.busy else ""
         done = "" if absent else _("The model is on this computer already.")
+        if not absent and not all(map(store.is_present, infos)):
+            done = _("The model comes with the extension alone: install the extension again.")
         if isFile:
             done = _('A file of your own is not downloaded: press "Use file…".')
         enable(ui.downloadButton, busy or done, _("Download the weights, after asking; size and SHA-256 are checked."))
@@ -70,9 +72,14 @@ class Model:
         parameters = self._shared.parameters
         return modelsFor(parameters.model if parameters is not None else AUTO, ("points", "box"))
 
+    def _absent(self) -> list[ModelInfo]:
+        store = self._shared.pool.store
+        return [info for info in self._infos() if info.is_downloadable and not store.is_present(info)]
+
     def _described(self, info: ModelInfo) -> str:
         isHere = self._shared.pool.store.is_present(info)
-        state = _("on this computer") if isHere else _("not downloaded")
+        missing = _("not downloaded") if info.is_downloadable else _("missing, install the extension again")
+        state = _("on this computer") if isHere else missing
         return f"<b>{info.title}</b>: {promptsOf(info)}; {human_size(info.size)}, {info.licence}; {state}"
 
     def _nameFile(self) -> None:
@@ -83,7 +90,7 @@ class Model:
             combo.setItemText(index, _("From a file"))
 
     def _onDownload(self) -> None:
-        self._weights.download([info for info in self._infos() if not self._shared.pool.store.is_present(info)])
+        self._weights.download(self._absent())
 
     def _onLocalFile(self) -> None:
         self._file.choose(self._ui.localFileButton)

@@ -53,10 +53,10 @@ class PanelPool:
         return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
     def missingModels(self, model: str, kinds: Iterable[str]) -> list[ModelInfo]:
-        """The models that prompts of these kinds need and that are not on this computer."""
+        """The models that prompts of these kinds need and that have to be downloaded first."""
         if self._isComplete:
             return []
-        return [info for info in modelsFor(model, kinds) if not self.store.is_present(info)]
+        return [info for info in modelsFor(model, kinds) if info.is_downloadable and not self.store.is_present(info)]
 
     def predictor(self, model: str) -> object:
         """The predictor for a model's id or a weight file's path; called in the worker's thread.
@@ -66,7 +66,7 @@ class PanelPool:
         info = load_registry().get(model)
         if info is None and not self._isComplete:
             self._checkFile(model)
-        if info is not None and not self._isComplete and not self.store.is_present(info):
+        if info is not None and info.is_downloadable and not self._isComplete and not self.store.is_present(info):
             raise ModelError(f"{info.title} is not on this computer yet: press Segment, or Download in section Model.")
         if missing := self.missingPackages():
             raise ModelError(f"Missing: {', '.join(missing)}. Press Segment to have the Python packages installed.")

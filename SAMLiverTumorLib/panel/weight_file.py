@@ -97,4 +97,4 @@ class WeightFile:
 
 def promptsOf(info: ModelInfo) -> str:
     """The kinds of prompts that the user can give a model."""
-    return _(" and ").join(sorted(info.prompts - {"mask"}))
+    return ", ".join(sorted(info.prompts - {"mask"}))

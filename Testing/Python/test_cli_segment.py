@@ -51,7 +51,7 @@ def test_program_scene_and_library_give_bit_identical_masks(ct, pool, tmp_path, 
     scene = read_node.GetScene()
     segment_id = read_node.GetSegmentation().GetNthSegmentID(0)
     assert np.array_equal(segmentArray(read_node, segment_id, loadVolume(scene, ct)), expected)
-    assert [m["id"] for m in provenance(read_node, segment_id)[0]["models"]] == ["lite-medsam", "mobile-sam"]
+    assert [m["id"] for m in provenance(read_node, segment_id)[0]["models"]] == ["lite-medsam", "liver-tumor"]
 
 
 def test_as_a_program_of_its_own_it_writes_the_same_file_content(ct, out, pool, root, tmp_path, capsys):
@@ -95,6 +95,7 @@ def test_the_output_has_the_sources_geometry_for_simpleitk_and_for_slicer(ct, ou
 def test_points_may_begin_with_a_minus_sign(ct, out, warm, tmp_path, points):
     report = tmp_path / "report.json"
     words = [*points, "--exclude-point", "-20.5,20,-272", "--point", "50.5,-25.75,-272", "--json", report]
+    words += ["--model", "mobile-sam"]
     assert run(ct, "-o", out, *words) == 0
     prompts = json.loads(report.read_text())["provenance"]["prompts"]
     assert prompts == {"include": [[-1.5, -25, -270], list(CENTER)], "exclude": [[-20.5, 20, -272]]}

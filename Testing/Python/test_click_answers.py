@@ -147,17 +147,17 @@ def test_networks_that_correct_no_better_than_grey_values_are_not_asked(model):
     assert not pool.clicks and result.anchors[0].model is None
 
 
-def test_auto_loads_no_network_for_clicks_that_is_not_asked():
+def test_auto_loads_no_network_for_clicks_that_is_not_asked(monkeypatch):
+    from SAMLiverTumorLib.inference import click_answers
+
+    monkeypatch.setattr(click_answers, "NOT_ASKED", frozenset({"liver-tumor"}))
     pool = ClickPool(get_model("lite-medsam"))
     corrected(pool, 15, 20, 27, True, model="auto")
     assert set(pool.loaded) == {"lite-medsam"}
 
 
-def test_another_network_than_the_one_that_follows_is_told_of_in_the_provenance(monkeypatch):
-    from SAMLiverTumorLib.inference import click_answers
-
+def test_another_network_than_the_one_that_follows_is_told_of_in_the_provenance():
     pool = ClickPool(answer=a_little_more())
-    monkeypatch.setattr(click_answers, "NOT_ASKED", frozenset())
 
     def predictor(model):
         pool.network.model.info = get_model(model)
@@ -165,19 +165,16 @@ def test_another_network_than_the_one_that_follows_is_told_of_in_the_provenance(
 
     pool.predictor = predictor
     result = corrected(pool, 15, 20, 27, True, model="auto")
-    assert result.slices[15].result.model == "mobile-sam" and result.slices[16].result.model == "lite-medsam"
-    assert {model["id"] for model in result.provenance["models"]} == {"lite-medsam", "mobile-sam"}
+    assert result.slices[15].result.model == "liver-tumor" and result.slices[16].result.model == "lite-medsam"
+    assert {model["id"] for model in result.provenance["models"]} == {"lite-medsam", "liver-tumor"}
 
 
-def test_weights_that_are_not_on_this_computer_leave_it_to_grey_values(monkeypatch):
-    from SAMLiverTumorLib.inference import click_answers
-
+def test_weights_that_are_not_on_this_computer_leave_it_to_grey_values():
     pool = ClickPool(get_model("lite-medsam"), answer=a_little_more())
-    monkeypatch.setattr(click_answers, "NOT_ASKED", frozenset())
     usual = pool.predictor
 
     def predictor(model):
-        if model == "mobile-sam":
+        if model == "liver-tumor":
             raise ModelError("not on this computer yet")
         return usual(model)
 

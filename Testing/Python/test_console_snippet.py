@@ -43,7 +43,7 @@ def test_the_readmes_console_lines_segment_a_tumor_of_the_sample_case(snippet, s
 
     result = lines["result"]
     assert [s.index for s in result.slices] == [73, 74]
-    assert [s.model for s in result.slices] == ["mobile-sam", "lite-medsam"]
+    assert [s.model for s in result.slices] == ["liver-tumor", "lite-medsam"]
     mask = segmentArray(lines["segmentationNode"], lines["segmentId"], volume_node)
     truth = largest_components(sample[1] == 2, 4)[3]
     truth[:73], truth[75:] = False, False

@@ -67,8 +67,8 @@ def test_the_box_finds_the_tumor_and_the_dice_is_recomputed_from_the_files(demo,
     assert (segment["segment"], segment["voxels"]) == ("Tumor 4", mask.sum())
     # 1.36 x 1.36 x 1.6 mm
     assert segment["volume_ml"] == pytest.approx(mask.sum() * 0.00295936, rel=1e-5)
-    assert {m["id"] for m in segment["provenance"]["models"]} == {"lite-medsam", "mobile-sam"}
-    assert "LiTS" in report["caution"]
+    assert {m["id"] for m in segment["provenance"]["models"]} == {"lite-medsam", "liver-tumor"}
+    assert "LiTS" in report["caution"] and "liver-tumor was trained on this very case" in report["caution"]
 
 
 def test_the_scene_opens_again_with_volume_segmentation_and_markups(demo):

@@ -30,6 +30,11 @@ class Store(ModelStore):
 store = panel.pool.store = Store(Path("models").absolute())
 panel.pool._isComplete, panel.pool.missingPackages = False, lambda: []
 panel.update()
+def finish():
+    # torch is imported, which takes long on a busy machine
+    desktop.wait(lambda: not session.busy and not panel.tasks.busy, seconds=240)
+    desktop.processEvents()
+user.finish = finish
 """
 
 
@@ -97,6 +102,7 @@ def test_segment_offers_the_missing_model_and_goes_on_with_it(run):
     run(
         EMPTY
         + """
+ui.modelCombo.setCurrentText("mobile-sam")
 user.click(5, 6, 4)
 user.finish()
 assert ui.statusLabel.text.startswith("MobileSAM is not on this computer yet: press Segment"), ui.statusLabel.text
@@ -114,6 +120,50 @@ store.gate.set()
 user.finish()
 assert store.fetched == ["mobile-sam"] and user.count() == panel_case.SPECK
 assert store.threads == ["SAMLiverTumor network"], "the panel did not wait"
+"""
+    )
+
+
+def test_a_click_needs_no_download_and_only_the_model_for_boxes_is_offered(run):
+    run(
+        EMPTY
+        + """
+panel.pool._pool = user
+first, second = ui.modelInfoLabel.text.split("<br>")
+assert first == "<b>Liver tumor</b>: box, points, text; 19.7 MB, Apache-2.0; on this computer", first
+assert second == "<b>LiteMedSAM</b>: box; 39.4 MB, Apache-2.0; not downloaded", second
+user.click(5, 6, 4)
+user.finish()
+assert user.count() == panel_case.SPECK, ui.statusLabel.text
+ui.segmentButton.click()
+user.finish()
+assert desktop.shown == [] and not store.threads and not store.root.exists()
+desktop.answer("No")
+ui.downloadButton.click()
+assert "LiteMedSAM" in desktop.shown[-1].text and "Liver tumor" not in desktop.shown[-1].text
+ui.modelCombo.setCurrentText("liver-tumor")
+assert not ui.downloadButton.enabled and not ui.removeModelButton.enabled
+"""
+    )
+
+
+def test_a_bundled_model_that_is_lost_is_not_offered_for_download(run):
+    run(
+        EMPTY
+        + """
+store.bundle = Path("elsewhere").absolute()
+del Store.fetch  # the real one
+panel.pool._pool = None
+panel.update()
+assert ui.modelInfoLabel.text.startswith("<b>Liver tumor</b>"), ui.modelInfoLabel.text
+assert "missing, install the extension again<br>" in ui.modelInfoLabel.text
+ui.modelCombo.setCurrentText("liver-tumor")
+assert not ui.downloadButton.enabled and "comes with the extension alone" in ui.downloadButton.toolTip
+for press in (lambda: user.click(5, 6, 4), ui.segmentButton.click):
+    press()
+    user.finish()
+    assert "come with the extension alone" in ui.statusLabel.text, ui.statusLabel.text
+assert desktop.shown == [] and user.count() == 0
 """
     )
 

@@ -161,7 +161,7 @@ def test_nothing_is_encoded_ahead_where_nobody_knows_which_part_will_be_wanted(s
     for model, kind, encoded in (("mobile-sam", "points", 0), ("lite-medsam", "box", 1)):
         predictor = pool.predictor(model)
         before = predictor.encoded
-        embed_slice(volume, slice_plane(volume, "axial", 21), frozenset({kind}), pool, Settings(quality="fast"))
+        embed_slice(volume, slice_plane(volume, "axial", 21), frozenset({kind}), pool, Settings(model, quality="fast"))
         assert predictor.encoded == before + encoded
 
 

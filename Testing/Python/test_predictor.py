@@ -146,7 +146,7 @@ def test_an_earlier_mask_as_prompt_keeps_the_structure_where_the_click_alone_los
 def test_prompts_a_model_was_not_trained_for_and_exclude_points_alone_are_refused(ct, pool):
     predictor, _, embedding, _ = ct
     lite = pool.predictor("lite-medsam")
-    with pytest.raises(PromptError, match=r"'lite-medsam' was trained for box prompts, not for points; choose mobile"):
+    with pytest.raises(PromptError, match=r"'lite-medsam' was trained for box prompts, not for points; choose liver-t"):
         lite.predict(embedding, PlanePrompts([CENTER], [1], BOX))
     with pytest.raises(PromptError, match="not for mask"):
         lite.predict(embedding, PlanePrompts(box=BOX, mask=np.zeros((1, 256, 256))))

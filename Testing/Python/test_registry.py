@@ -20,7 +20,7 @@ from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.registry import REGISTRY_PATH, UrlSource, get_model, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 
-IDS = ["lite-medsam", "mobile-sam", "sam-vit-b", "sam-vit-l", "sam-vit-h", "medsam-vit-b"]
+IDS = ["liver-tumor", "lite-medsam", "mobile-sam", "sam-vit-b", "sam-vit-l", "sam-vit-h", "medsam-vit-b"]
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def toy(monkeypatch):
     server.close()
 
 
-def test_registry_has_the_six_models_and_unknown_ones_are_told_with_the_list():
+def test_registry_has_the_seven_models_and_unknown_ones_are_told_with_the_list():
     assert list(load_registry()) == IDS
-    with pytest.raises(ModelError, match=r"no model 'sam3'.*lite-medsam, mobile-sam, sam-vit-b"):
+    with pytest.raises(ModelError, match=r"no model 'sam3'.*liver-tumor, lite-medsam, mobile-sam, sam-vit-b"):
         get_model("sam3")
 
 
@@ -63,13 +63,24 @@ def test_prompts_are_those_the_models_were_trained_for():
     trained = {model.id: model.prompts for model in load_registry().values()}
     boxes_only = {name for name, prompts in trained.items() if prompts == {"box"}}
     assert boxes_only == {"lite-medsam", "medsam-vit-b"}
-    assert all(trained[name] == {"points", "box", "mask"} for name in set(IDS) - boxes_only)
+    assert trained["liver-tumor"] == {"points", "box", "mask", "text"}
+    assert all(trained[name] == {"points", "box", "mask"} for name in set(IDS) - boxes_only - {"liver-tumor"})
+
+
+def test_each_kind_of_prompt_has_one_preferred_model():
+    preferred = [(kind, model.id) for model in load_registry().values() for kind in sorted(model.preferred_for)]
+    assert sorted(preferred) == [
+        ("box", "lite-medsam"),
+        ("mask", "liver-tumor"),
+        ("points", "liver-tumor"),
+        ("text", "liver-tumor"),
+    ]
 
 
 def test_every_model_names_licence_citation_and_what_it_was_trained_on():
     for model in load_registry().values():
         assert model.licence in ("Apache-2.0", "CC-BY-4.0") and model.citation
-        assert ("LiTS" in model.notes) == ("medsam" in model.id)
+        assert ("LiTS" in model.notes) == ("medsam" in model.id or model.id == "liver-tumor")
     notes = get_model("medsam-vit-b").notes
     assert "CC-BY-4.0" in notes and "Apache-2.0" in notes and "3bb6db55bd0c9ca30b61248bca72f8d6" in notes
 
@@ -81,6 +92,8 @@ def test_every_model_names_licence_citation_and_what_it_was_trained_on():
         ("input_size", 512),
         ("prompts", ["text"]),
         ("prompts", []),
+        ("preferred_for", ["points"]),
+        ("preferred_for", ["box", "boxes"]),
         ("sha256", "79D8"),
         ("size", "39370479"),
         ("file_name", "../lite_medsam.pth"),
@@ -132,6 +145,7 @@ def test_list_shows_every_model_with_its_state(command, capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["id", *IDS, "Store:"]
     rows = dict(line.split(maxsplit=1) for line in lines)
+    assert rows["liver-tumor"].split() == ["points,", "box,", "mask,", "text", "19.7", "MB", "Apache-2.0", "present"]
     assert rows["lite-medsam"].split() == ["box", "39.4", "MB", "Apache-2.0", "absent"]
     assert rows["mobile-sam"].endswith("damaged") and rows["sam-vit-b"].endswith("incomplete (2.0 kB)")
 

@@ -1,5 +1,6 @@
 """Prompts on a volume to a three-dimensional mask, with the published weights: geometry, bookkeeping, refusals."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -62,16 +63,16 @@ def test_a_box_cuts_the_mask_at_its_edges(phantom, pool):
 def test_points_apply_on_their_own_slices_and_leave_the_others_to_the_model_for_boxes(phantom, pool):
     prompts = Prompts([off_center(1.4, 0, 1.9)], [off_center(0, 15.5, 0)], BOX)
     result = segment(phantom, prompts, pool)
-    assert [(s.index, s.model) for s in result.slices] == [(9, "lite-medsam"), (10, "mobile-sam"), (11, "lite-medsam")]
+    assert [(s.index, s.model) for s in result.slices] == [(9, "lite-medsam"), (10, "liver-tumor"), (11, "lite-medsam")]
     boxes_alone = segment(phantom, Prompts(box=BOX), pool).mask.full()
     mask = result.mask.full()
     assert np.array_equal(mask[[9, 11]], boxes_alone[[9, 11]])
     assert {m["id"]: m["window"] for m in result.provenance["models"]} == {
         "lite-medsam": [-160, 240],
-        "mobile-sam": [-45, 105],
+        "liver-tumor": [-160, 240],
     }
     assert {m["id"]: m["sha256"] for m in result.provenance["models"]} == {
-        model: get_model(model).sha256 for model in ("lite-medsam", "mobile-sam")
+        model: get_model(model).sha256 for model in ("lite-medsam", "liver-tumor")
     }
     assert result.provenance["prompts"]["include"] == [[51.9, -25.75, -270.1]]
     assert result.provenance["prompts"]["box"]["size"] == [30, 32, 8]
@@ -146,7 +147,8 @@ def test_a_mask_on_an_oblique_plane_lies_on_it_around_the_click(phantom, pool):
     slice_to_ras[:3, 2] = normal = np.array([np.sin(angle), 0, np.cos(angle)])
     slice_to_ras[:3, 3] = click
     plane = oblique_plane(phantom, slice_to_ras)
-    result = segment_plane(phantom, plane, Prompts([click], box=Box(CENTER, np.eye(3), [32, 32, 32])), pool)
+    prompts = Prompts([click], box=Box(CENTER, np.eye(3), [32, 32, 32]))
+    result = segment_plane(phantom, plane, prompts, pool, Settings("mobile-sam"))
     assert [(s.index, s.model) for s in result.slices] == [(None, "mobile-sam")]
     mask = result.mask.full()
     nearest = np.rint(apply_affine(phantom.ras_to_ijk, click)[0]).astype(int)
@@ -213,12 +215,23 @@ def test_what_cannot_work_is_refused_before_weights_are_fetched(phantom, tmp_pat
     assert [path for path in (tmp_path / "none").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_auto_takes_the_first_model_that_was_trained_for_all_the_prompts():
+def test_auto_takes_the_model_that_is_preferred_for_the_prompts_or_was_trained_for_all_of_them():
     for points, box in product((False, True), repeat=2):
         kinds = {name for name, given in (("points", points), ("box", box)) if given}
-        assert choose_model("auto", kinds) == ("mobile-sam" if points else "lite-medsam")
-    assert choose_model("auto", {"mask", "points"}) == "mobile-sam"
+        assert choose_model("auto", kinds) == ("lite-medsam" if kinds == {"box"} else "liver-tumor")
+    assert choose_model("auto", {"mask", "points"}) == "liver-tumor"
+    assert choose_model("auto", {"mask", "box"}) == "liver-tumor"
+    assert choose_model("auto", {"text"}) == "liver-tumor"
+    with pytest.raises(PromptError, match="No registered model was trained for box and scribble"):
+        choose_model("auto", {"box", "scribble"})
     assert choose_model("/my/checkpoint.pth", {"points"}) == "/my/checkpoint.pth"
+
+
+def test_a_model_that_is_preferred_goes_before_earlier_ones_that_could_do_it_too(monkeypatch):
+    able, best = get_model("sam-vit-b"), replace(get_model("mobile-sam"), preferred_for=frozenset({"points"}))
+    monkeypatch.setattr("SAMLiverTumorLib.inference.pool.load_registry", lambda: {"able": able, "best": best})
+    assert choose_model("auto", {"points"}) == "best"
+    assert choose_model("auto", {"box"}) == choose_model("auto", {"points", "box"}) == "able"
 
 
 def test_a_box_that_leaves_the_volume_is_clipped_with_a_note(phantom, pool):

@@ -14,7 +14,6 @@ from SAMLiverTumorLib.inference.automatic import find, text_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.models.builders import load_model
-from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.models.text import TOKENS, TextTokens, split_text
 from SAMLiverTumorLib.models.weights import describe, read_about, save_weights
 from SAMLiverTumorLib.mrml.segments import provenance
@@ -204,11 +203,6 @@ def load_model_with_header(folder, model, about):
     return load_model(folder / "whole.safetensors", device="cpu")
 
 
-def test_auto_takes_a_registered_model_that_knows_text():
-    known = [name for name, info in load_registry().items() if "text" in info.prompts]
-    if known:
-        assert text_model("auto") == known[0]
-    else:
-        with pytest.raises(PromptError, match="No registered model knows text"):
-            text_model("auto")
+def test_auto_takes_the_bundled_model_for_text():
+    assert text_model("auto") == "liver-tumor"
     assert text_model("some.safetensors") == "some.safetensors"

@@ -22,7 +22,7 @@ from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.store import ModelStore
 
 ROOT = Path(__file__).resolve().parents[2]
-_MODELS = ("lite-medsam", "mobile-sam")
+_MODELS = ("lite-medsam", "liver-tumor")
 _MEDIAN_TARGET_MS, _HOLD_TARGET_MS = 150, 100
 
 
