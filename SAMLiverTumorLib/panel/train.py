@@ -17,7 +17,7 @@ from SAMLiverTumorLib.mrml.training_nodes import TRAINING_ATTRIBUTE, plotFromTra
 from SAMLiverTumorLib.panel.network import FILE
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.panel.train_settings import SCENE, baseModel, settingsOf
-from SAMLiverTumorLib.panel.train_text import resultHtml, stateText, verdict
+from SAMLiverTumorLib.panel.train_text import noteText, resultHtml, stateText, verdict
 from SAMLiverTumorLib.panel.training import Training, datedFolder, isUsed, runningFolder, trainingRoot
 from SAMLiverTumorLib.panel.weights import Weights
 from SAMLiverTumorLib.training.record import DONE
@@ -108,6 +108,7 @@ class Train:
             self._shown = shown
             ui.trainStateLabel.text = stateText(*shown)
             ui.trainResultLabel.text = resultHtml(record)
+            ui.trainNoteLabel.text = noteText(record)
         ui.trainProgressBar.enabled = training.isWatched
         isCounted = record.steps > 0 and record.eta_s is not None
         # a bar of 0 to 0 moves without end

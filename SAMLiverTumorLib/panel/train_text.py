@@ -43,19 +43,23 @@ def stateText(record: TrainingRecord, isWatched: bool, isCancelled: bool) -> str
 
 
 def resultHtml(record: TrainingRecord) -> str:
-    """Dice before and after by kind of prompt, what became of the new model, and how it was measured."""
-    parts = []
-    if record.phase == DONE:
-        head = f"<th align='left'>{_('Dice')}</th><th>{_('before')}</th><th>{_('after')}</th>"
-        rows = "".join(
-            f"<tr><td>{escape(kind)}</td><td>{_number(before)}</td><td>{_number(record.reached.get(kind))}</td></tr>"
-            for kind, before in record.before.items()
-        )
-        parts.append(f"<table cellpadding='3'><tr>{head}</tr>{rows}</table>")
-        parts.append(verdict(record))
+    """Dice before and after by kind of prompt, as a table; empty before the end."""
+    if record.phase != DONE:
+        return ""
+    head = f"<th align='left'>{_('Dice')}</th><th>{_('before')}</th><th>{_('after')}</th>"
+    rows = "".join(
+        f"<tr><td>{escape(kind)}</td><td>{_number(before)}</td><td>{_number(record.reached.get(kind))}</td></tr>"
+        for kind, before in record.before.items()
+    )
+    return f"<table cellpadding='3'><tr>{head}</tr>{rows}</table>"
+
+
+def noteText(record: TrainingRecord) -> str:
+    """How it is measured, as soon as that is known, and what became of the new model."""
+    parts = [verdict(record)] if record.phase == DONE else []
     if record.split:
-        parts.append(_("Note: {split}.").format(split=escape(record.split)))
-    return "<br>".join(parts)
+        parts.append(_("How it is measured: {split}.").format(split=record.split))
+    return "\n".join(parts)
 
 
 def verdict(record: TrainingRecord) -> str:
@@ -75,8 +79,5 @@ def _duration(seconds: float) -> str:
     if minutes < 1:
         return _("{count} s").format(count=round(seconds))
     hours, minutes = divmod(minutes, 60)
-    return (
-        _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
-        if hours
-        else _("{count} min").format(count=minutes)
-    )
+    text = _("{hours} h {minutes} min") if hours else _("{minutes} min")
+    return text.format(hours=hours, minutes=minutes)

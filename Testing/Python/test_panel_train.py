@@ -107,7 +107,7 @@ assert "p1" in ui.trainStateLabel.text
 tell(process, DATA, validation(0, 0.25), *[step(n, 1.0 / n) for n in (1, 2, 4)])
 text = ui.trainStateLabel.text
 assert "step 4 of 20" in text and "2 min left" in text and "512 MB" in text, text
-assert "split by patient: p3" in ui.trainResultLabel.text
+assert "split by patient: p3" in ui.trainNoteLabel.text
 table = widget._parameterNode.training.GetTable()
 assert [table.GetValue(row, 1).ToDouble() for row in range(table.GetNumberOfRows())] == [1.0, 0.5, 0.25]
 tell(process, validation(10, 0.75))
@@ -129,7 +129,7 @@ assert not panel.train._timer.active
 assert "0.341" in ui.trainResultLabel.text and "0.812" in ui.trainResultLabel.text
 assert widget._parameterNode.model == "file"
 assert widget._parameterNode.modelFile == str(training.folder / "model.safetensors")
-assert "adopted" in ui.trainResultLabel.text and not ui.trainUseButton.enabled
+assert "adopted" in ui.trainNoteLabel.text and not ui.trainUseButton.enabled
 """
     )
 
@@ -142,7 +142,7 @@ before = widget._parameterNode.model
 tell(process, START, DATA, step(1), done(False))
 process.running = False
 panel.train.poll()
-assert widget._parameterNode.model == before and "kept aside" in ui.trainResultLabel.text
+assert widget._parameterNode.model == before and "kept aside" in ui.trainNoteLabel.text
 # a folder of ours that was used is left, and a new one taken
 (training.folder / "not-adopted.safetensors").write_bytes(b"")
 import time; time.sleep(1.1)
