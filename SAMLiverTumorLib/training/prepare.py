@@ -144,7 +144,7 @@ def _pictures_by_part(
 ) -> Iterator[tuple[str, Picture]]:
     limit = settings.slices or None
     if split.same_volume:
-        pictures = list(case_pictures(case, window, settings.negatives))
+        pictures = list(case_pictures(case, window, settings.negatives, limit=limit))
         with_tumor = [picture.index for picture in pictures if picture.numbers]
         learned, _ = split_slices(with_tumor, _step_mm(case), settings.validation_share)
         first = min(with_tumor[len(with_tumor) - _block(with_tumor, settings) :])

@@ -40,9 +40,7 @@ def run_on_desktop(
     """
     text = _BEFORE.format(options=options) + (_OPEN.format(module=str(MODULE)) if open_module else "")
     environment = {name: value for name, value in os.environ.items() if name != "SLICER_BASE_PYTHON"}
-    environment.update(
-        PYTHONPATH=os.pathsep.join([str(ROOT / "Testing"), str(ROOT)]), QT_QPA_PLATFORM="offscreen", **variables
-    )
+    environment.update(PYTHONPATH=str(ROOT / "Testing"), QT_QPA_PLATFORM="offscreen", **variables)
     # A file rather than -c, so that a traceback shows the failing line.
     source = folder / "program.py"
     source.write_text(text + program + _AFTER, encoding="utf-8")
