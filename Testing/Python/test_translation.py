@@ -21,7 +21,7 @@ user.click(5, 6, 4)
 assert ui.statusLabel.text == "\\u00abSegmenting 1 slice ...\\u00bb"
 user.network.gate.set()
 user.finish()
-assert ui.statusLabel.text == "\\u00ab\\u00abaxial slice 4\\u00bb: 13 voxels (mobile-sam).\\u00bb"
+assert ui.statusLabel.text == "\\u00ab\\u00abaxial slice 4\\u00bb: 13 voxels (liver-tumor).\\u00bb"
 ui.acceptButton.click()
 assert ui.statusLabel.text == "\\u00abAccepted.\\u00bb"
 import threading
