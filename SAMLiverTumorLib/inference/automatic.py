@@ -16,9 +16,6 @@ from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
-MODEL = "liver-tumor"
-"""The model that knows text."""
-
 SMALLEST_ML = 0.03
 """Smaller finds are left out: a ball of 4 mm, below which radiologists do not report a lesion either."""
 

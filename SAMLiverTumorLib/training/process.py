@@ -18,6 +18,7 @@ from typing import Any
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.models.lock import is_held
 from SAMLiverTumorLib.training.progress import NAME as PROGRESS
+from SAMLiverTumorLib.training.progress import events_in
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 SETTINGS, OUTPUT, LOCK, CANCEL = "settings.json", "output.txt", "running.lock", "cancel"
@@ -90,7 +91,7 @@ class TrainingProcess:
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        return [json.loads(line) for line in whole.splitlines() if line.strip()]
+        return events_in(whole)
 
     def output(self) -> str:
         """What it wrote to standard error: why it could not start, say."""

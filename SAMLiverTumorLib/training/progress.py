@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from pathlib import Path
 from typing import IO, Any
 
 from SAMLiverTumorLib.errors import OutputError
+from SAMLiverTumorLib.memory import peak_memory
 
 NAME = "progress.jsonl"
 
@@ -49,13 +49,10 @@ class Reporter:
                 self._stream = None
 
 
-def read_progress(folder: Path) -> list[dict[str, Any]]:
-    """All events of a run so far; a line that is only half written is left out."""
-    path = Path(folder) / NAME
-    if not path.is_file():
-        return []
+def events_in(lines: bytes) -> list[dict[str, Any]]:
+    """The events in lines; what a killed training left half written, and another went on behind, is left out."""
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in lines.splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:
@@ -69,12 +66,7 @@ def memory_mb(device: Any = None) -> int:
         import torch
 
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return round((peak_memory() or 0) / 2**20)
 
 
 def _plain(value: Any) -> Any:

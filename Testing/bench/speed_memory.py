@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.speed_scene import SceneClick, box_through, peak_bytes, phantom, present_bytes
+from bench.speed_scene import SceneClick, box_through, phantom, present_bytes
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.memory import peak_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,10 +32,10 @@ def stages(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[s
     found["volume made"] = present_bytes()
     SceneClick(volume, pool, model).click()
     found["volume in a scene, one click"] = present_bytes()
-    found["peak, one click"] = peak_bytes()
+    found["peak, one click"] = peak_memory()
     for count in boxes:
         segment(volume, box_through(volume, count), pool, Settings(model=model))
-        found[f"peak, box over {count} slices"] = peak_bytes()
+        found[f"peak, box over {count} slices"] = peak_memory()
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,16 +71,6 @@ class SceneClick:
         seen = tumor_box(self._volume, grow=self._count % 4)
         found = segment_slice(self._volume, self._plane, seen, self._pool, self._settings)
         self._added = self._writer.write(self._segment, found.mask, previous=self._added)
-
-
-def peak_bytes() -> int | None:
-    """The most memory this process has had, in bytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def present_bytes() -> int | None:
