@@ -82,6 +82,12 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--text", nargs="*", metavar="CONCEPT", dest="concepts", help="what text learns to name")
     parser.add_argument("--half", action="store_true", default=None, help="weights of 16 bits: half the file")
     parser.add_argument("--no-blend", action="store_false", dest="blend", default=None, help="try no weight mixtures")
+    parser.add_argument(
+        "--baseline",
+        type=float,
+        metavar="MINUTES",
+        help="train a U-Net instead, on the same patients, to compare with (RUN/unet.safetensors)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
     parser.add_argument("--json", action="store_true", help="progress as lines of JSON instead of text")
     parser.add_argument("--yes", action="store_true", help="download the base model without asking")
@@ -110,12 +116,22 @@ def run(args: argparse.Namespace) -> int:
             return interrupted() or _asked(Path(settings.out) / CANCEL)
 
         try:
+            if args.baseline is not None:
+                return _run_baseline(args, settings, report, cancel)
             outcome = run_training(settings, report, args.resume, confirm_on_terminal(args.yes), cancel)
         except SAMLiverTumorError as error:
             if Path(settings.out).is_dir():
                 report("failed", text=str(error))
             raise
     return 130 if outcome.weights is None else 0
+
+
+def _run_baseline(args: argparse.Namespace, settings: TrainSettings, report, cancel) -> int:
+    from SAMLiverTumorLib.training.baseline import train_baseline
+
+    if args.resume or args.train or not settings.out or not args.baseline > 0:
+        raise InputError("--baseline MINUTES needs --out RUN, and neither --resume nor --train.")
+    return 130 if train_baseline(settings, args.baseline, report, cancel) is None else 0
 
 
 def _asked(cancel: Path) -> bool:

@@ -82,20 +82,28 @@ def largest_error(
     :return: index of the place, and whether the click includes (tumor is missing there) or excludes; None where both
         masks are equal. Errors touch at corners; of equally large ones the missing one counts.
     """
-    worst: tuple[int, tuple[int, ...], bool] | None = None
+    error = largest_error_region(marked, reference)
+    if error is None:
+        return None
+    region, start, include = error
+    # padded, so that an error at the border is not deep there
+    depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=spacing)
+    place = np.unravel_index(int(depth.argmax()), depth.shape)
+    return tuple(int(p) - 1 + first for p, first in zip(place, start, strict=True)), include
+
+
+def largest_error_region(marked: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, tuple[int, ...], bool] | None:
+    """The largest connected error: bool region within a box, index of the box's start, and whether tumor is missing."""
+    worst: tuple[int, np.ndarray, tuple[int, ...], bool] | None = None
     for error, include in ((reference & ~marked, True), (marked & ~reference, False)):
         box = bounding_box(error)
         if box is None:
             continue
-        # padded, so that an error at the border is not deep there
-        labels, _ = ndimage.label(np.pad(error[box], 1), np.ones((3,) * error.ndim))
+        labels, _ = ndimage.label(error[box], np.ones((3,) * error.ndim))
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         if worst is None or sizes.max() > worst[0]:
-            depth = ndimage.distance_transform_edt(labels == sizes.argmax(), sampling=spacing)
-            place = np.unravel_index(int(depth.argmax()), depth.shape)
-            at = tuple(int(p) - 1 + s.start for p, s in zip(place, box, strict=True))
-            worst = int(sizes.max()), at, include
+            worst = int(sizes.max()), labels == sizes.argmax(), tuple(s.start for s in box), include
     return None if worst is None else worst[1:]
 
 

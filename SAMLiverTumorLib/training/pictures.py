@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from SAMLiverTumorLib.evaluation.trials import SMALLEST_PX, evenly
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, plane_to_rgb
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.training.cases import Case
-
-SMALLEST_PX = 50
-"""Components of fewer pixels on a slice are no trial of their own; the reference figures use the same limit."""
 
 # How close a zoom goes: the lesion's own extent times this, and never fewer pixels than the second.
 _CLOSEST, _FEWEST_PX = 1.25, 48
@@ -73,7 +71,7 @@ def case_pictures(
                 with_tumor.append(index)
         elif case.liver is not None and np.count_nonzero(voxels_to_picture(case.liver, plane)) >= SMALLEST_PX:
             without.append(index)
-    for index in [*_spread(with_tumor, limit), *_spread(without, negatives)]:
+    for index in [*evenly(with_tumor, limit), *evenly(without, negatives)]:
         plane = slice_plane(case.volume, "axial", index)
         liver = None if case.liver is None else voxels_to_picture(case.liver, plane).astype(bool)
         yield Picture(
@@ -134,13 +132,3 @@ def cropped(picture: Picture, row: int, column: int, side: int) -> Picture:
     liver = None if picture.liver is None else picture.liver[part].copy()
     name = f"{picture.name} part {row},{column},{side}"
     return replace(picture, name=name, rgb=picture.rgb[part].copy(), lesions=lesions, liver=liver)
-
-
-def _spread(indices: Sequence[int], count: int | None) -> list[int]:
-    """At most `count` of them, evenly spread, in order."""
-    if count is None or len(indices) <= count:
-        return list(indices)
-    if count == 0:
-        return []
-    chosen = np.unique(np.linspace(0, len(indices) - 1, count).round().astype(int))
-    return [indices[n] for n in chosen]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -146,10 +146,9 @@ def _pictures_by_part(
     if split.same_volume:
         pictures = list(case_pictures(case, window, settings.negatives, limit=limit))
         with_tumor = [picture.index for picture in pictures if picture.numbers]
-        learned, _ = split_slices(with_tumor, _step_mm(case), settings.validation_share)
-        first = min(with_tumor[len(with_tumor) - _block(with_tumor, settings) :])
+        learned, block = split_slices(with_tumor, _step_mm(case), settings.validation_share)
         for picture in pictures:
-            if picture.index >= first:
+            if picture.index >= block[0]:
                 yield "validation", picture
             elif picture.index in learned or not picture.numbers:
                 yield "train", picture
@@ -160,10 +159,6 @@ def _pictures_by_part(
             yield from ((part, picture) for picture in case_pictures(case, window, settings.negatives, limit=count))
     if case.name in split.train:
         yield from (("train", picture) for picture in case_pictures(case, window, settings.negatives, limit=limit))
-
-
-def _block(with_tumor: Sequence[int], settings: TrainSettings) -> int:
-    return max(1, round(settings.validation_share * len(with_tumor)))
 
 
 def _step_mm(case: Case) -> float:

@@ -12,21 +12,19 @@ from typing import Any
 import torch
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, OutputError
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
-from SAMLiverTumorLib.inference.network_input import network_input
-from SAMLiverTumorLib.models.builders import SamModel, load_model, resolve_device
+from SAMLiverTumorLib.errors import Cancelled, InputError, OutputError
+from SAMLiverTumorLib.models.builders import SamModel, resolve_device
 from SAMLiverTumorLib.models.lock import locked
-from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
-from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.models.weights import describe, save_weights
+from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
 from SAMLiverTumorLib.training.prepare import TrainingSet, prepare, prepare_unlabeled
 from SAMLiverTumorLib.training.process import LOCK
 from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.result import file_content, mixture
-from SAMLiverTumorLib.training.samples import Sample, SampleStore
+from SAMLiverTumorLib.training.samples import Sample
 from SAMLiverTumorLib.training.schedule import Schedule
 from SAMLiverTumorLib.training.settings import TrainSettings
 from SAMLiverTumorLib.training.simulate import TEXT
@@ -76,52 +74,6 @@ def run_training(
             return _run(folder, settings, report, resume, confirm, cancel, processes)
     finally:
         leave()
-
-
-def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamModel:
-    """The model to start from: a registered one by its id, or a weight file.
-
-    :raises ModelError: it is neither, or it cannot be had.
-    """
-    info = load_registry().get(base)
-    if info is not None:
-        return load_model(ModelStore().fetch(info, confirm=confirm), info, device)
-    if not Path(base).is_file():
-        raise ModelError(f"'{base}' is neither a known model ({', '.join(load_registry())}) nor a weight file.")
-    return load_model(Path(base), None, device)
-
-
-def sample_store(folder: Path, model: SamModel, encode: bool = True) -> SampleStore:
-    """A store of pictures as this model's encoder sees them.
-
-    :param encode: False where the encoder learns too, so that embeddings would not last.
-    """
-
-    @torch.inference_mode()
-    def embedded(rgb, spacing):
-        from SAMLiverTumorLib.models.bands import workers
-
-        with workers():
-            geometry = input_geometry(rgb.shape[:2], spacing, model.info.input_size, model.info.resize)
-            picture = network_input(rgb, geometry, model.info, model.device)
-            return model.image_encoder(picture)[0].half().cpu().numpy()
-
-    return SampleStore(folder, encoder_hash(model), model.info.resize, embedded if encode else None)
-
-
-def encoder_hash(model: SamModel) -> str:
-    """SHA-256 of the encoder's weights and of how pictures are made for it.
-
-    A model whose decoder alone was trained has its base's.
-    """
-    import hashlib
-
-    info = model.info
-    digest = hashlib.sha256(repr((info.input_size, info.normalization, info.resize)).encode())
-    for name, weight in sorted(model.image_encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
+
+from SAMLiverTumorLib.evaluation import trials
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +19,6 @@ KINDS = (POINT, BOX, TEXT, BOX_AND_POINT)
 
 # Share of a side by which a hand-drawn edge misses, and pixels by which it misses in any case.
 _JITTER, _JITTER_PX = 0.1, 3.0
-_MARGIN_PX = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +71,10 @@ def first_prompts(masks: np.ndarray, kind: str, rng: np.random.Generator | None 
 
 
 def box_around(mask: np.ndarray, rng: np.random.Generator | None = None) -> tuple[float, float, float, float]:
-    """Edges (u0, v0, u1, v1) of the bounding box two pixels outside; with `rng`, each edge missed as by hand."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = np.array([columns[0], rows[0], columns[-1], rows[-1]], float)
-    box += (-_MARGIN_PX, -_MARGIN_PX, _MARGIN_PX, _MARGIN_PX)
+    """Edges (u0, v0, u1, v1) of a box as the comparison draws it; with `rng`, each edge missed as by hand."""
+    box = np.array(trials.box_around(mask))
     if rng is not None:
-        reach = _JITTER * np.array([box[2] - box[0], box[3] - box[1]] * 2) + _JITTER_PX
+        reach = _JITTER * np.tile(box[2:] - box[:2], 2) + _JITTER_PX
         missed = box + np.clip(rng.normal(0.0, reach / 2), -reach, reach)
         # never so far in that the box turns over or loses the lesion
         half = (box[:2] + box[2:]) / 2
@@ -85,15 +85,14 @@ def box_around(mask: np.ndarray, rng: np.random.Generator | None = None) -> tupl
 
 def interior_point(mask: np.ndarray, rng: np.random.Generator | None = None) -> tuple[int, int]:
     """(u, v) of the deepest pixel; with `rng`, of one drawn with its depth as weight."""
-    part, v0, u0 = _around(mask)
-    depth = _depth(part)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if rng is None:
-        place = int(depth.argmax())
+        u, v = trials.deepest_point(part)
     else:
-        weights = depth.ravel().astype(float) ** 2
-        place = int(rng.choice(weights.size, p=weights / weights.sum()))
-    v, u = np.unravel_index(place, part.shape)
-    return int(u) + u0, int(v) + v0
+        weights = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1].ravel() ** 2
+        v, u = np.unravel_index(int(rng.choice(weights.size, p=weights / weights.sum())), part.shape)
+    return int(u + columns[0]), int(v + rows[0])
 
 
 def corrections(
@@ -106,38 +105,15 @@ def corrections(
     :return: points (lesions, 2) as (u, v), and labels (lesions,): 1 where lesion is missed, 0 where none is.
         Where nothing is wrong, an include point inside.
     """
-    from scipy import ndimage
-
     points, labels = [], []
     for mask, marked in zip(masks, predicted, strict=True):
-        wrong = mask != marked
-        if not wrong.any():
+        error = trials.largest_error_region(marked, mask)
+        if error is None:
             points.append(interior_point(mask, rng) if mask.any() else (0, 0))
             labels.append(int(mask.any()))
             continue
-        part, v0, u0 = _around(wrong)
-        missed = mask[v0 : v0 + part.shape[0], u0 : u0 + part.shape[1]]
-        largest, of_missed = None, False
-        for region, kind in ((part & missed, True), (part & ~missed, False)):
-            numbered, count = ndimage.label(region, np.ones((3, 3)))
-            if count:
-                sizes = np.bincount(numbered.ravel())[1:]
-                if largest is None or sizes.max() > np.count_nonzero(largest):
-                    largest, of_missed = numbered == sizes.argmax() + 1, kind
-        u, v = interior_point(largest, rng)
-        points.append((u + u0, v + v0))
-        labels.append(int(of_missed))
+        region, (first_row, first_column), missed = error
+        u, v = interior_point(region, rng)
+        points.append((u + first_column, v + first_row))
+        labels.append(int(missed))
     return np.array(points, float), np.array(labels)
-
-
-def _around(mask: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """The mask within its bounding box, and the box's first row and column."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return part, int(rows[0]), int(columns[0])
-
-
-def _depth(mask: np.ndarray) -> np.ndarray:
-    from scipy import ndimage
-
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]

@@ -63,9 +63,8 @@ class MeanTeacher:
         with torch.no_grad(), self.average.in_place():
             image = self._trainee.image_side(twins.plain)
             logits, _ = self._trainee.decode(image, None, None, LIVER_TUMOR, ambiguous=False)
-        return Exercise(
-            twins.changed, TEXT, LIVER_TUMOR, 1, (self._seed, step), torch.sigmoid(logits.float()), self.weight(step)
-        )
+            target = torch.sigmoid(logits.float())
+        return Exercise(twins.changed, TEXT, LIVER_TUMOR, 1, (self._seed, step), target, self.weight(step))
 
     def weight(self, step: int) -> float:
         """Of the loss on unlabeled slices: rises as a half bell, as in the paper."""

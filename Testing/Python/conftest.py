@@ -158,3 +158,24 @@ def ct(phantom_file) -> Path:
 def out(tmp_path) -> Path:
     """The segmentation it is to write."""
     return tmp_path / "out.seg.nrrd"
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks of a few channels are slower on two threads, which wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def user_cache(tmp_path, monkeypatch) -> Path:
+    """The user's cache folder, in the test's own."""
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    if sys.platform == "darwin":
+        monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path

@@ -28,13 +28,7 @@ def write_case(folder, number, center=(15, 20, 22)):
     write_volume(folder / f"liver_{number}_label.nii.gz", Volume(labels, volume.ijk_to_ras))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small are slower on two threads, which wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -14,15 +14,11 @@ from SAMLiverTumorLib.models.registry import get_model
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch, store):
+def cache(user_cache, monkeypatch, store):
     """The user's cache folder in the test's, but for the weights."""
     monkeypatch.setenv("SAM_LIVER_TUMOR_MODELS", str(store.root))
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(tmp_path / "cache"))
-    if sys.platform == "darwin":
-        monkeypatch.setenv("HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("SAM_LIVER_TUMOR_RUNTIME", raising=False)
-    return tmp_path / "cache" / "sam-liver-tumor"
+    return user_cache / "sam-liver-tumor"
 
 
 def complaint(capsys, *words):

@@ -51,14 +51,10 @@ def encoder(file, lite_medsam):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(user_cache, monkeypatch):
     """The user's cache folder in the test's, and no runtime named."""
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    if sys.platform == "darwin":
-        monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv(runtimes.VARIABLE, raising=False)
-    return tmp_path
+    return user_cache
 
 
 @pytest.fixture

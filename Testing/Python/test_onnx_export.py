@@ -1,6 +1,5 @@
 """Image encoders as ONNX files: the same embeddings, whole files, and never those of other weights."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,17 +109,7 @@ def test_what_is_too_large_for_a_file_and_a_missing_package_are_told(lite_medsam
         export_encoder(lite_medsam, tmp_path / "encoder.onnx")
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """The user's cache folder in the test's."""
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    if sys.platform == "darwin":
-        monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-def test_other_weights_have_an_export_of_their_own(cache, lite_medsam, monkeypatch):
+def test_other_weights_have_an_export_of_their_own(user_cache, lite_medsam, monkeypatch):
     made = []
     monkeypatch.setattr(
         onnx_export, "export_encoder", lambda model, path, overwrite: made.append(path) or path.write_bytes(b"x")
@@ -138,7 +127,7 @@ def test_other_weights_have_an_export_of_their_own(cache, lite_medsam, monkeypat
     assert not remove_exports(lite_medsam.sha256)
 
 
-def test_a_users_file_with_any_name_has_a_place(cache):
+def test_a_users_file_with_any_name_has_a_place(user_cache):
     path = kept_path("file:" + "my/../tumor mod\u00e8l" * 30, "a" * 64)
     assert path.parent == kept_path("mobile-sam", "a" * 64).parent
     assert len(path.name) < 150

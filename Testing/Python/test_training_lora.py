@@ -14,8 +14,8 @@ from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.weights import describe, save_weights
+from SAMLiverTumorLib.training.base import encoder_hash
 from SAMLiverTumorLib.training.result import file_content, mixture
-from SAMLiverTumorLib.training.run import encoder_hash
 from SAMLiverTumorLib.training.trainee import Trainee
 
 # TinyViT's third stage alone has six of its ten attentions; four stages, the first without any

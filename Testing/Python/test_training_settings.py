@@ -12,7 +12,8 @@ import torch
 from SAMLiverTumorLib.cli.train import add_parser, settings_of
 from SAMLiverTumorLib.cli.train_text import ProgressText, progress_text
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.training.progress import Reporter, read_progress
+from SAMLiverTumorLib.training.process import TrainingProcess
+from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.settings import TrainSettings, from_mapping, read_settings
 from SAMLiverTumorLib.training.state import NAME, TrainingState, load_state
 
@@ -103,7 +104,7 @@ def test_settings_survive_the_way_through_plain_values():
 def test_numbers_that_json_lacks_become_null(tmp_path):
     report = Reporter(tmp_path)
     report("step", loss=math.nan, dice={"box": math.inf, "point": 0.12345678}, parts=(1.0, math.nan))
-    (event,) = read_progress(tmp_path)
+    (event,) = TrainingProcess(tmp_path).new_events()
     assert event["loss"] is None and event["dice"] == {"box": None, "point": 0.123457} and event["parts"] == [1.0, None]
     assert progress_text({**event, "step": 10, "epoch": 1, "eta_s": 3661.0, "memory_mb": 5}).split()[5:7] == [
         "-",
@@ -119,15 +120,21 @@ def test_the_file_goes_on_when_whoever_listened_is_gone(tmp_path):
     report = Reporter(tmp_path, Gone())
     report("note", text="one")
     report("note", text="two")
-    assert [event["text"] for event in read_progress(tmp_path)] == ["one", "two"]
+    assert [event["text"] for event in TrainingProcess(tmp_path).new_events()] == ["one", "two"]
 
 
-def test_a_half_written_line_is_left_out(tmp_path):
-    Reporter(tmp_path)("note", text="whole")
+def test_a_half_written_line_is_left_out_and_hides_none_but_the_next(tmp_path):
+    watched, report = TrainingProcess(tmp_path), Reporter(tmp_path)
+    report("note", text="whole")
     with (tmp_path / "progress.jsonl").open("a") as file:
         file.write('{"event": "no')
-    assert [event["text"] for event in read_progress(tmp_path)] == ["whole"]
-    assert read_progress(tmp_path / "none") == []
+    assert [event["text"] for event in watched.new_events()] == ["whole"]
+    # killed there and resumed: what follows begins on the same line
+    report("note", text="hidden")
+    report("note", text="again")
+    assert [event["text"] for event in watched.new_events()] == ["again"]
+    assert watched.new_events() == []
+    assert TrainingProcess(tmp_path / "none").new_events() == []
 
 
 def test_a_full_disk_is_told_by_the_report(tmp_path):

@@ -28,14 +28,7 @@ from SAMLiverTumorLib.volume import Volume
 SHAPE = UnetShape(64, (8, 16))
 SETTINGS = UnetSettings(steps=30, batch=4, crop=32, validate_every=10, rate=1e-2, shape=SHAPE)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """A network this small is slower on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def patient(name, seed, count=5):

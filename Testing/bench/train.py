@@ -28,10 +28,10 @@ from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.inference.segment import versions
 from SAMLiverTumorLib.models.builders import SamModel, build_networks
 from SAMLiverTumorLib.models.registry import get_model
+from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.losses import mask_losses, to_frame
 from SAMLiverTumorLib.training.pictures import Picture
 from SAMLiverTumorLib.training.progress import memory_mb
-from SAMLiverTumorLib.training.run import open_base, sample_store
 from SAMLiverTumorLib.training.samples import FRAME, Sample
 from SAMLiverTumorLib.training.simulate import BOX, first_prompts
 from SAMLiverTumorLib.training.trainee import Exercise, Trainee
