@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
+from SAMLiverTumorLib.inference.disk_cache import DiskCache
 
 
 class Maker:
@@ -137,3 +138,14 @@ def test_keys_change_with_pixels_shape_spacing_and_model():
     assert len(keys) == 6
     assert picture_key(rgb.copy(), (0.7, 0.7), "model") in keys
     assert picture_key(np.asfortranarray(rgb), (0.7, 0.7), "model") in keys
+
+
+def test_before_a_disk_cache_memory_holds_32_embeddings_and_the_disk_has_the_rest(tmp_path):
+    embedding = 2 * 1024 * 1024  # 256 x 64 x 64 in half precision
+    in_memory = {}
+    for disk in (None, DiskCache(tmp_path)):
+        maker = Maker(EmbeddingCache(disk=disk))
+        for number in range(300):
+            maker.get(str(number), embedding)
+        in_memory[disk is not None] = len(maker.cache)
+    assert in_memory == {False: 256, True: 32}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from bench.speed_scene import SceneClick, box_through, phantom, present_bytes
+from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import Settings, segment
 from SAMLiverTumorLib.memory import peak_memory
@@ -25,8 +27,14 @@ def measure(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[
 
 
 def stages(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[str, int | None]:
-    """Memory after each stage, and the peak; nothing is kept on the disk."""
-    pool = PredictorPool(confirm=lambda question: True, disk=None)
+    """Memory after each stage, and the peak, with a disk cache that is empty at first, as for a user."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _stages(
+            slices, edge, boxes, PredictorPool(confirm=lambda question: True, disk=DiskCache(Path(folder))), model
+        )
+
+
+def _stages(slices: int, edge: int, boxes: tuple[int, ...], pool: PredictorPool, model: str) -> dict[str, int | None]:
     found = {"network loaded": pool.predictor(model) and present_bytes()}
     volume = phantom(slices, edge)
     found["volume made"] = present_bytes()
