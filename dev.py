@@ -4,7 +4,9 @@
     python3 dev.py test [...]   lint and tests; further arguments go to pytest (test -k plane)
     python3 dev.py run ...      the console program sam-liver-tumor with the given arguments
     python3 dev.py lint         ruff check and ruff format --check
-    python3 dev.py bench [...]  benchmarks: speed (the default), panel, accuracy, fusion, train; each takes --help
+    python3 dev.py bench [...]  benchmarks: speed (the default), panel, accuracy, fusion, train, soak; each takes --help
+    python3 dev.py fuzz [...]   damaged files against every reader: --inputs N, --seed S, --target NAME
+    python3 dev.py faults [...] kill, full disk, read-only folders, wrong clocks; afterwards everything is whole
     python3 dev.py screenshots  retake the pictures of the panel in Resources/Screenshots
     python3 dev.py setup        only make or complete the environment in .venv
     python3 dev.py cmake-lists  rewrite the file lists of the CMake packages from what is on disk
@@ -32,7 +34,7 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # A CPU environment measures 2.3 GB; the wheels lie beside it while pip unpacks them.
 NEEDED_GB = 4
-COMMANDS = ("demo", "test", "run", "lint", "bench", "screenshots", "setup", "cmake-lists")
+COMMANDS = ("demo", "test", "run", "lint", "bench", "fuzz", "faults", "screenshots", "setup", "cmake-lists")
 # What pip says -> what to do, in order of preference: a full disk also breaks downloads.
 HINTS = (
     (("no space left", "errno 28", "disk full"), "The disk is full. Free {gb} GB and run the same command again."),
@@ -102,8 +104,8 @@ def main(arguments: list) -> int:
         return call([*program, *rest], Path.cwd())
     if command == "lint":
         return lint(python)
-    if command == "bench":
-        return call([python, "Testing/bench", *rest], ROOT)
+    if command in ("bench", "fuzz", "faults"):
+        return call([python, f"Testing/{command}", *rest], ROOT)
     if command == "screenshots":
         return call([python, "Testing/screenshots.py"], ROOT)
     if command == "test":

@@ -1,0 +1,73 @@
+"""`Target`: what reads a kind of file, real files of that kind, and the ways to damage them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from random import Random
+
+from fuzz.mutations import Mutation, havoc
+
+Files = dict[str, bytes]
+"""Name -> content; the first is the one that is read where only one is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One reader under test.
+
+    :param name: as --target names it.
+    :param make: whole files, named after what they are; each is read without an error.
+    :param read: gets the folder with the files, the first one in it, and a folder it may write to. It may raise
+        SAMLiverTumorError and nothing else.
+    :param mutations: by ending of the file's name ("" for any other) -> damage that knows the format.
+    :param words: that mean something in the format.
+    :param share: of the inputs, in proportion.
+    """
+
+    name: str
+    make: Callable[[], Mapping[str, Files]]
+    read: Callable[[Path, Path, Path], object]
+    mutations: Mapping[str, tuple[Mutation, ...]]
+    words: tuple[bytes, ...] = ()
+    share: float = 1.0
+
+    @cached_property
+    def seeds(self) -> Mapping[str, Files]:
+        """The whole files; made once."""
+        return self.make()
+
+    def damaged(self, seed: int, number: int) -> Files:
+        """Input `number` of a run; the same for the same seed, on any machine."""
+        rng = Random(f"{seed}/{self.name}/{number}")
+        files = dict(self.seeds[rng.choice(sorted(self.seeds))])
+        named = rng.choice(list(files))
+        kinds = self._kinds(named)
+        others = [each[name] for each in self.seeds.values() for name in each if self._kinds(name) == kinds]
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            known = rng.choice(kinds) if kinds and rng.random() < 0.6 else None
+            try:
+                files[named] = known(rng, files[named]) if known else havoc(rng, files[named], self.words, others)
+            except Exception:  # damage of a kind that needs a whole file, to one that is damaged already
+                files[named] = havoc(rng, files[named], self.words, others)
+        if len(files) > 1 and rng.random() < 0.1:
+            self._mix(rng, files)
+        return files
+
+    def _kinds(self, name: str) -> tuple[Mutation, ...]:
+        fitting = [ending for ending in self.mutations if name.endswith(ending)]
+        return self.mutations[max(fitting, key=len)] if fitting else ()
+
+    @staticmethod
+    def _mix(rng: Random, files: Files) -> None:
+        """A file of a series missing, twice, or empty."""
+        name = rng.choice(list(files))
+        kind = rng.randrange(3)
+        if kind == 0:
+            del files[name]
+        elif kind == 1:
+            files[f"copy-{name}"] = files[name]
+        else:
+            files[name] = b""
