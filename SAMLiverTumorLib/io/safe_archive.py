@@ -1,0 +1,308 @@
+"""Folders on the disk and in zip files, nested ones too, under one interface; zip files are read in memory only.
+
+Nothing is ever unpacked onto the disk. An archive is refused as a whole if an entry has an absolute path or one with
+"..", is a link, is there twice, or if the archive promises more than it could honestly hold.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from SAMLiverTumorLib.errors import InputError
+
+MAX_ENTRIES = 100_000
+MAX_TOTAL = 16 << 30
+"""Bytes that one archive may promise; the masks of a scan of 260 slices are some 3 GiB."""
+MAX_FILE = 64 << 20
+"""Bytes of one file: a slice of 512 x 512 voxels takes half a MiB."""
+MAX_NESTED = 1 << 30
+"""Bytes of a zip file within a zip file."""
+MAX_RATIO = 200
+"""Bytes out of one byte, above `_SMALL` bytes: an empty mask of 256 KiB shrinks a thousandfold, which is no harm."""
+
+_SMALL = 2 << 20
+_MAX_DEPTH = 3
+_JUNK = ("__macosx", "thumbs.db", "desktop.ini")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
+
+
+class File(Protocol):
+    """A file; `shown` is what messages call it."""
+
+    name: str
+    shown: str
+
+    def read(self) -> bytes:
+        """Its content.
+
+        :raises InputError: damaged, encrypted, or larger than `MAX_FILE`.
+        """
+        ...
+
+
+class Folder(Protocol):
+    """A folder, or a zip file as a folder named without its ending; hidden entries are left out.
+
+    :param shown: its path, which may lead into archives; `open_folder` takes it.
+    :param folders: subfolders by name, zip files among them unless a folder of that name holds something.
+    :param files: files by name.
+    """
+
+    name: str
+    shown: str
+
+    @property
+    def folders(self) -> dict[str, Folder]: ...
+
+    @property
+    def files(self) -> dict[str, File]: ...
+
+
+def open_folder(path: str | Path) -> Folder:
+    """A folder, a zip file, or a folder within one (`set.zip/3Dircadb1.1`).
+
+    :raises InputError: there is no such thing, or the archive is refused.
+    """
+    path = Path(path)
+    inner: list[str] = []
+    place = path
+    while not place.exists() and place != place.parent:
+        inner.insert(0, place.name)
+        place = place.parent
+    try:
+        if place.is_dir() and not inner:
+            return DiskFolder(place)
+        if not place.is_file() or not is_zip(place.name):
+            raise InputError(f"'{path}' is neither a folder nor a zip file; check the path.")
+        folder: Folder = _archive_on_disk(place)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be opened ({error.strerror or error}); check the path.") from error
+    for name in inner:
+        found = folder.folders.get(name) or folder.folders.get(name[:-4] if is_zip(name) else name)
+        if found is None:
+            raise InputError(f"There is no folder '{name}' in '{folder.shown}'; check the path.")
+        folder = found
+    return folder
+
+
+def is_zip(name: str) -> bool:
+    """Whether a file name is that of a zip file."""
+    return name.lower().endswith(".zip")
+
+
+@dataclass(frozen=True, eq=False)
+class DiskFile:
+    """A file on the disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.name
+
+    @property
+    def shown(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def read(self) -> bytes:
+        """See `File`."""
+        try:
+            with self.path.open("rb") as stream:
+                content = stream.read(MAX_FILE + 1)
+        except OSError as error:
+            raise InputError(f"'{self.path}' cannot be read ({error.strerror or error}); copy it again.") from error
+        if len(content) > MAX_FILE:
+            raise InputError(f"'{self.path}' is larger than {MAX_FILE >> 20} MB, which no slice is.")
+        return content
+
+
+@dataclass(frozen=True, eq=False)
+class DiskFolder:
+    """A folder on the disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.resolve().name
+
+    @property
+    def shown(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @cached_property
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.path.iterdir() if not _is_junk(path.name))
+        except OSError as error:
+            raise InputError(f"Folder '{self.path}' cannot be read ({error.strerror or error}).") from error
+
+    @cached_property
+    def folders(self) -> dict[str, Folder]:
+        """See `Folder`."""
+        found: dict[str, Folder] = {path.name: DiskFolder(path) for path in self._entries if path.is_dir()}
+        for path in self._entries:
+            if is_zip(path.name) and path.is_file():
+                _add_archive(found, path.name, LazyArchive(path.name[:-4], str(path), path, None, 0))
+        return found
+
+    @cached_property
+    def files(self) -> dict[str, File]:
+        """See `Folder`."""
+        return {path.name: DiskFile(path) for path in self._entries if path.is_file() and not is_zip(path.name)}
+
+
+@dataclass(frozen=True, eq=False)
+class ZipEntry:
+    """A file in an archive."""
+
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+    name: str
+    shown: str
+
+    def read(self, limit: int = MAX_FILE) -> bytes:
+        """See `File`.
+
+        :param limit: refuse more bytes than that.
+        """
+        size, packed = self.info.file_size, self.info.compress_size
+        if size > limit:
+            raise InputError(f"'{self.shown}' would unpack to {size >> 20} MB, more than {limit >> 20}: refused.")
+        if size > _SMALL and size > MAX_RATIO * max(packed, 1):
+            raise InputError(f"'{self.shown}' unpacks to {size // max(packed, 1)} times its size, a zip bomb: refused.")
+        if self.info.flag_bits & 1:
+            raise InputError(f"'{self.shown}' is encrypted; unpack the archive yourself and name the folder.")
+        with _damage_told(self.shown), self.archive.open(self.info) as stream:
+            return stream.read(limit)
+
+
+@dataclass(frozen=True, eq=False)
+class ZipFolder:
+    """A folder in an archive; filled while the archive is looked through, and read-only afterwards."""
+
+    name: str
+    shown: str
+    folders: dict[str, Folder]
+    files: dict[str, File]
+
+
+@dataclass(frozen=True, eq=False)
+class LazyArchive:
+    """A zip file as a folder, opened when it is first looked into."""
+
+    name: str
+    shown: str
+    path: Path | None
+    entry: ZipEntry | None
+    depth: int
+
+    @cached_property
+    def _root(self) -> ZipFolder:
+        if self.path is not None:
+            return _archive_on_disk(self.path)
+        if self.depth > _MAX_DEPTH:
+            raise InputError(f"'{self.shown}' is a zip file in a zip file, {self.depth} deep: refused.")
+        return _archive(io.BytesIO(self.entry.read(MAX_NESTED)), self.name, self.shown, self.depth)
+
+    @property
+    def folders(self) -> dict[str, Folder]:
+        """See `Folder`."""
+        return self._root.folders
+
+    @property
+    def files(self) -> dict[str, File]:
+        """See `Folder`."""
+        return self._root.files
+
+
+def _archive_on_disk(path: Path) -> ZipFolder:
+    return _archive(path, path.name[:-4], str(path), 1)
+
+
+def _archive(source: Path | BinaryIO, name: str, shown: str, depth: int) -> ZipFolder:
+    """The tree of folders in an archive, which is closed when nothing of it is in use any more."""
+    with _damage_told(shown):
+        archive = zipfile.ZipFile(source)
+    infos = archive.infolist()
+    if len(infos) > MAX_ENTRIES:
+        raise InputError(f"'{shown}' has {len(infos)} entries, more than {MAX_ENTRIES}: refused.")
+    total = sum(info.file_size for info in infos)
+    if total > MAX_TOTAL:
+        raise InputError(f"'{shown}' would unpack to {total >> 30} GB, more than {MAX_TOTAL >> 30}: refused.")
+    root = ZipFolder(name, shown, {}, {})
+    nested: list[tuple[ZipFolder, ZipEntry]] = []
+    for info in infos:
+        parts = _safe_parts(info, shown)
+        if not parts or any(_is_junk(part) for part in parts):
+            continue
+        folder = root
+        for part in parts if info.is_dir() else parts[:-1]:
+            if part in folder.files:
+                raise InputError(f"'{shown}' has '{info.filename}' as a file and as a folder: refused.")
+            place = f"{folder.shown}/{part}"
+            folder = folder.folders.setdefault(part, ZipFolder(part, place, {}, {}))
+        if info.is_dir():
+            continue
+        entry = ZipEntry(archive, info, parts[-1], f"{folder.shown}/{parts[-1]}")
+        if entry.name in folder.files or entry.name in folder.folders:
+            raise InputError(f"'{shown}' has '{info.filename}' twice: refused.")
+        if is_zip(entry.name):
+            nested.append((folder, entry))
+        else:
+            folder.files[entry.name] = entry
+    for folder, entry in nested:
+        _add_archive(folder.folders, entry.name, LazyArchive(entry.name[:-4], entry.shown, None, entry, depth + 1))
+    return root
+
+
+def _add_archive(folders: dict[str, Folder], name: str, archive: LazyArchive) -> None:
+    """Put a zip file beside the folders, unless it has been unpacked already."""
+    there = folders.get(name[:-4])
+    if there is None or not (there.folders or there.files):
+        folders[name[:-4]] = archive
+
+
+def _safe_parts(info: zipfile.ZipInfo, shown: str) -> list[str]:
+    """The parts of an entry's path.
+
+    :raises InputError: it leads out of the archive, or it is a link or device.
+    """
+    # what zipfile cut off or replaced counts as well
+    name = (getattr(info, "orig_filename", None) or info.filename).replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or ":" in name.split("/")[0] or "\0" in name:
+        raise InputError(f"'{shown}' has an entry that leads out of it ({info.filename!r}): refused.")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise InputError(f"'{shown}' has an entry that is a link or a device ({info.filename!r}): refused.")
+    return parts
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+@contextmanager
+def _damage_told(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed in a way that Python cannot unpack
+        raise InputError(f"'{shown}' cannot be unpacked ({error}); unpack it yourself and name the folder.") from error
+    except _DAMAGED as error:
+        raise InputError(f"'{shown}' is damaged ({error}); copy it again.") from error
