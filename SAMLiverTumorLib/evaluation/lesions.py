@@ -105,7 +105,7 @@ def match_lesions(
         single lesion: for automatic results, which are no answer to a prompt.
     :raises InputError: the shapes differ.
     """
-    numbers, sizes, reference_box = _label(reference)
+    numbers, sizes, reference_box = connected_components(reference)
     listed = int(np.count_nonzero(sizes * voxel_volume_ml >= min_ml))
     assigned, false_positives, small_objects = [], [], 0
     total = len(segments) + listed
@@ -115,7 +115,7 @@ def match_lesions(
                 f"Segment '{name}' has {mask.shape} voxels (k, j, i) and the reference {reference.shape}; "
                 "bring both onto the same grid before comparing them."
             )
-        objects, object_sizes, box = _label(mask)
+        objects, object_sizes, box = connected_components(mask)
         lesion_of, small = _assign(objects, box, len(object_sizes), numbers, reference_box, listed, by_object)
         false = np.flatnonzero((lesion_of == 0) & ~small)
         small_objects += int(np.count_nonzero(small))
@@ -143,8 +143,8 @@ def match_lesions(
     return Matching(tuple(lesions), tuple(false_positives), len(sizes) - listed, small_objects)
 
 
-def _label(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, Box]:
-    """Components of a mask: (numbers in its bounding box, 1 the largest; their sizes in voxels; the box)."""
+def connected_components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, Box]:
+    """Components of a mask (k, j, i): (numbers in its bounding box, 1 the largest; their sizes in voxels; the box)."""
     mask = np.asarray(mask).astype(bool, copy=False)
     box = bounding_box(mask)
     if box is None:
