@@ -8,7 +8,7 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.fusion_options import given_options
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
-from SAMLiverTumorLib.cli.segment import report_head, write_files
+from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
 from SAMLiverTumorLib.cli.volume import labels_on
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.window import parse_window
@@ -31,7 +31,7 @@ def run_automatic(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 
     _refuse_others(args)
-    volume = read_volume(args.ct)
+    volume = read_volume(args.ct, args.series, print_note)
     liver = labels_on(args.liver, volume) if args.liver else None
     window = None if args.window == "auto" else parse_window(args.window)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel, bar("searching", "slice") as progressed:

@@ -48,6 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("ct", type=Path, metavar="CT", help="NIfTI, NRRD or MHA file, or a folder with a DICOM series")
+    parser.add_argument("--series", metavar="NUMBER|UID", help="DICOM series to read; without it, several are listed")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help="file to write")
     add_prompt_options(parser)
     picture = parser.add_argument_group("what the network sees")
@@ -127,7 +128,7 @@ def _run(args: argparse.Namespace) -> int:
 
     scene = createScene()
     prompts = read_prompts(args, scene)
-    volumeNode = addVolumeNode(scene, read_volume(args.ct))
+    volumeNode = addVolumeNode(scene, read_volume(args.ct, args.series, print_note))
     with download_bar() as downloaded, bar("segmenting", "slice") as progressed:
         segmented = segmentPrompts(
             volumeNode,
@@ -140,7 +141,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     result = segmented.result
     for note in result.notes:
-        print(f"note: {note}")
+        print_note(note)
     write_files(args, _report(args, result), segmented.segmentationNode)
     print(
         f"{args.output}: segment '{args.segment_name}', {result.mask.count:,} voxels, {result.mask.volume_ml:.2f} ml "
@@ -148,6 +149,11 @@ def _run(args: argparse.Namespace) -> int:
         f"{' and '.join(model['id'] for model in result.provenance['models'])}"
     )
     return 0
+
+
+def print_note(note: str) -> None:
+    """A line that the user should read, on standard output."""
+    print(f"note: {note}")
 
 
 def write_files(

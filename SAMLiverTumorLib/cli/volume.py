@@ -13,7 +13,7 @@ from SAMLiverTumorLib.cli.fusion_options import check_fusion_options, ensemble_o
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.prompt_options import read_prompts
-from SAMLiverTumorLib.cli.segment import report_head, write_files
+from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.volume import Volume
@@ -43,7 +43,7 @@ def run_volume(args: argparse.Namespace) -> int:
     window = None if args.window == "auto" else parse_window(args.window)
     scene = createScene()
     prompts = read_prompts(args, scene)
-    volume = read_volume(args.ct)
+    volume = read_volume(args.ct, args.series, print_note)
     liver = labels_on(args.liver, volume) if args.liver else None
     start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
     stack = PlaneStack(volume, args.plane)

@@ -58,6 +58,7 @@ _TAGS = [
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
+    "LossyImageCompression",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     *_DISTINGUISHING,
@@ -98,12 +99,18 @@ class Frame:
     intercept: float | None
     has_lookup_table: bool
     tilt: float
+    lossy: bool
     distinguishing: tuple[tuple[str, str], ...]
 
     @property
     def name(self) -> str:
         """What messages call it: the file, and the frame where the file holds several."""
         return self.file.name if self.frames == 1 else f"{self.file.name}, frame {self.index + 1}"
+
+    @property
+    def is_projection(self) -> bool:
+        """Whether it is a CT's localizer (scout): seen through the whole patient, and so no slice."""
+        return self.modality == "CT" and "LOCALIZER" in dict(self.distinguishing).get("ImageType", "")
 
 
 @dataclass(frozen=True)
@@ -182,7 +189,8 @@ def _parsed(file: Path, take: Callable[[Path, object], object]) -> object:
 
 def _frames_of(file: Path, header) -> list[Frame] | str:
     """The images in a file, or what kind of other object it is."""
-    kind = header.get("SOPClassUID", "")
+    # a DICOMDIR names its kind in the meta information alone
+    kind = header.get("SOPClassUID") or getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", "")
     name = getattr(kind, "name", "") or str(kind)
     if header.get("Rows") is None or header.get("Columns") is None:
         # reports and presentation states may lie beside the images
@@ -238,6 +246,7 @@ def _frame(file: Path, header, index: int, count: int, own, shared) -> Frame:
         intercept=_number(get("RescaleIntercept", "PixelValueTransformationSequence")),
         has_lookup_table=bool(header.get("ModalityLUTSequence")),
         tilt=_number(header.get("GantryDetectorTilt")) or 0.0,
+        lossy=str(header.get("LossyImageCompression") or "") == "01",
         distinguishing=tuple((name, str(value)) for name, value in told.items() if value not in (None, "")),
     )
 

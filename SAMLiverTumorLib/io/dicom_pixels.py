@@ -29,6 +29,7 @@ _PIXEL_TAGS = (
     "PhotometricInterpretation",
 )
 
+# HU.
 _AIR = -1000.0
 
 
@@ -45,7 +46,7 @@ class Pixels:
         """An image's values, shape (rows, columns), and how many padding pixels among them were made dark.
 
         Padding, which scanners put outside of their round field of view, is no measurement. Where it would shine
-        brighter than what is measured, it gets the image's least value; else it stays.
+        brighter than air, it gets air's value (in MR the image's least); else it stays.
 
         :return: int16 or int32 where slope and intercept are whole numbers, else float32.
         :raises InputError: naming the file, if its pixels are not all there or cannot be decoded.
@@ -253,11 +254,11 @@ def _within_bits(words: np.ndarray, padding: np.ndarray | None, frame: Frame, da
 
 
 def _darken(values: np.ndarray, padding: np.ndarray, modality: str) -> int:
-    """Padding brighter than the least measured value gets that value; how many pixels that were."""
+    """Padding brighter than air (CT), or than the least measured value, gets that value; how many pixels that were."""
     if not padding.any():
         return 0
     measured = values[~padding]
-    least = measured.min() if measured.size else (_AIR if modality == "CT" else 0.0)
-    bright = padding & (values > least)
-    values[bright] = least
+    dark = _AIR if modality == "CT" else measured.min() if measured.size else 0.0
+    bright = padding & (values > dark)
+    values[bright] = dark
     return int(np.count_nonzero(bright))

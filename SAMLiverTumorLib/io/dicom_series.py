@@ -45,7 +45,7 @@ def list_series(path: str | Path) -> list[Stack]:
 
     :raises InputError: a damaged file.
     """
-    return stacks_of(find_frames(Path(path)).frames)
+    return stacks_of([frame for frame in find_frames(Path(path)).frames if not frame.is_projection])
 
 
 def read_dicom(path: str | Path, series: str | int | None = None) -> DicomSeries:
@@ -65,22 +65,22 @@ def read_dicom(path: str | Path, series: str | int | None = None) -> DicomSeries
     """
     path = Path(path)
     found = find_frames(path)
-    if not found.frames:
-        raise InputError(_nothing(path, found.others))
-    stack = choose(stacks_of(found.frames), series, str(path))
+    # localizers lie beside most CT series, and are never the volume
+    others = [*found.others, *("CT localizer" for frame in found.frames if frame.is_projection)]
+    frames = [frame for frame in found.frames if not frame.is_projection]
+    if not frames:
+        raise InputError(_nothing(path, others))
+    stack = choose(stacks_of(frames), series, str(path))
     pixels = Pixels()
     with without_itk_warnings():
         arranged = arrange(stack, pixels.same, str(path))
         check_size(arranged.frames, str(path))
         array, darkened = _voxels(arranged.frames, pixels)
-    notes = [*arranged.notes]
-    if darkened:
-        notes.append(f"{darkened:,} padding pixels, which hold no measurement, were made dark.")
-    if stack.frames[0].modality == "CT" and any(f.slope is None or f.intercept is None for f in arranged.frames):
-        notes.append("The headers do not say how stored values become Hounsfield units; values are as stored.")
-    if found.others:
-        kinds = ", ".join(sorted(set(found.others)))
-        notes.append(f"{len(found.others)} DICOM objects that are no images were passed over ({kinds}).")
+    notes = [*arranged.notes, *_notes(arranged.frames, darkened)]
+    if others:
+        kinds = ", ".join(sorted(set(others)))
+        told = "objects that are no slices were" if len(others) > 1 else "object that is no slice was"
+        notes.append(f"{len(others)} DICOM {told} passed over ({kinds}).")
     return DicomSeries(Volume(array, arranged.ijk_to_ras, path.name), arranged.frames, tuple(notes))
 
 
@@ -111,8 +111,20 @@ def _voxels(frames: tuple[Frame, ...], pixels: Pixels) -> tuple[np.ndarray, int]
     return array, darkened
 
 
-def _nothing(path: Path, others: tuple[str, ...]) -> str:
+def _notes(frames: tuple[Frame, ...], darkened: int) -> list[str]:
+    """What the values are, where they are not simply those of the scanner."""
+    notes = []
+    if darkened:
+        notes.append(f"{darkened:,} padding pixels, which hold no measurement, were made dark.")
+    if frames[0].modality == "CT" and any(f.slope is None or f.intercept is None for f in frames):
+        notes.append("The headers do not say how stored values become Hounsfield units; values are as stored.")
+    if any(frame.lossy for frame in frames):
+        notes.append("The images were compressed with a loss: values are not quite those that were measured.")
+    return notes
+
+
+def _nothing(path: Path, others: list[str]) -> str:
     if others:
         held = ", ".join(sorted(set(others)))
-        return f"'{path}' holds no DICOM images, only {held}; name the folder with the slices themselves."
+        return f"'{path}' holds no DICOM slices, only {held}; name the folder with the slices themselves."
     return f"Folder '{path}' holds no DICOM image series; name the folder with the slices themselves."

@@ -127,15 +127,24 @@ def test_monochrome1_is_only_how_it_is_shown(tmp_path):
     check(read_dicom(write_series(tmp_path / "ct", PhotometricInterpretation="MONOCHROME1")))
 
 
-def test_bright_padding_is_made_as_dark_as_the_darkest_measurement_and_said(tmp_path):
+def test_bright_padding_is_made_as_dark_as_air_and_said(tmp_path):
     """-2000 as unsigned 16 bits is 63,536: a ring as bright as metal around the patient."""
     words = stored(0).copy()
     words[:2] = 63536
     folder = write_series(tmp_path / "ct", BitsStored=16, HighBit=15, PixelPaddingValue=63536, PixelData=words)
     read = read_dicom(folder)
-    assert (read.volume.array[:, :2] == int(stored(0)[2:].min()) - 1024).all()
+    assert (read.volume.array[:, :2] == -1000).all()
     assert (read.volume.array[:, 2:] == stored(0)[2:].astype(int) - 1024).all()
     assert read.notes == ("100 padding pixels, which hold no measurement, were made dark.",)
+
+
+def test_bright_padding_of_an_mr_is_made_as_dark_as_the_least_value(tmp_path):
+    words = stored(0).copy()
+    words[:2] = 4095
+    folder = write_series(
+        tmp_path / "mr", 1, Modality="MR", PixelPaddingValue=4095, PixelData=words, RescaleIntercept=0
+    )
+    assert (read_volume(folder).array[0, :2] == stored(0)[2:].min()).all()
 
 
 def test_padding_that_is_darker_than_air_stays_as_stored(tmp_path):
@@ -163,7 +172,19 @@ def test_objects_without_images_beside_the_slices_are_passed_over_and_said(tmp_p
     shutil.copy(shared_data / "dcmqi" / "liver.dcm", folder / "seg")
     shutil.copy(pydicom.data.get_testdata_file("test-SR.dcm", download=False), folder / "report.dcm")
     kinds = "Comprehensive SR Storage, Segmentation Storage"
-    check(read_dicom(folder), notes=(f"2 DICOM objects that are no images were passed over ({kinds}).",))
+    check(read_dicom(folder), notes=(f"2 DICOM objects that are no slices were passed over ({kinds}).",))
+
+
+def test_a_localizer_in_the_series_is_passed_over_and_said(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}
+    dataset(0, **scout).save_as(folder / "scout")
+    check(read_dicom(folder), notes=("1 DICOM object that is no slice was passed over (CT localizer).",))
+
+
+def test_a_loss_in_compression_is_said(tmp_path):
+    (note,) = read_dicom(write_series(tmp_path / "ct", LossyImageCompression="01")).notes
+    assert "compressed with a loss" in note
 
 
 def test_oblique_slices_have_the_place_that_their_headers_name(tmp_path):
