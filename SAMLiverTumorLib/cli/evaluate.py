@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_output(args.json, args.overwrite)
     prediction, prediction_notes = _chosen_segments(read_labels(args.prediction), args.segment)
-    reference, label, reference_notes = _chosen_label(read_labels(args.reference), args.label)
+    reference, label, reference_notes = chosen_label(read_labels(args.reference), args.label)
     affine, dimensions, grid_notes = common_grid(prediction, reference)
     prediction, moved = onto_grid(prediction, affine, dimensions)
     reference, _ = onto_grid(reference, affine, dimensions)
@@ -122,12 +122,20 @@ def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFi
     return replace(prediction, entries={wanted: prediction.entries[wanted]}), []
 
 
-def _chosen_label(reference: LabelFile, wanted: str | None) -> tuple[LabelFile, str, list[str]]:
-    """The reference with only the label wanted (or none, if it holds no such voxel), its name, and notes."""
+def chosen_label(
+    reference: LabelFile, wanted: str | None, option: str = "--label", what: str = "reference"
+) -> tuple[LabelFile, str, list[str]]:
+    """A label file with only the label wanted (or none, if it holds no such voxel), its name, and notes.
+
+    :param wanted: a segment's name, a label's value, or None for the only one.
+    :param option: what messages tell to choose it with.
+    :param what: what notes call the file.
+    :raises InputError: there is no such segment, or several to choose from.
+    """
     if wanted is None:
         if len(reference.entries) > 1:
             lits = " (in LiTS data 1 is the liver, 2 the tumor)" if set(reference.entries) == {"1", "2"} else ""
-            raise InputError(f"'{reference.name}' holds {_listed(reference)}{lits}; choose one with --label.")
+            raise InputError(f"'{reference.name}' holds {_listed(reference)}{lits}; choose one with {option}.")
         name = next(iter(reference.entries), None)
     elif wanted in reference.entries:
         name = wanted
@@ -144,7 +152,7 @@ def _chosen_label(reference: LabelFile, wanted: str | None) -> tuple[LabelFile, 
         return replace(reference, entries={name: reference.entries[name]}), name, []
     # Patients without a tumor are cases like others, and their label map has no tumor voxel.
     wanted = wanted or _NOTHING
-    note = f"'{reference.name}' has no voxel of label {wanted}; it has {_listed(reference)}: an empty reference."
+    note = f"'{reference.name}' has no voxel of label {wanted}; it has {_listed(reference)}: an empty {what}."
     return replace(reference, entries={}), wanted, [note]
 
 
