@@ -12,6 +12,7 @@ from typing import Any
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
+from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
 
 _STARTED = time.time()
@@ -78,6 +79,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         action="append",
         metavar="VALUE=NAME",
         help="meaning of a label value or segment: tumor, liver or ignore (default: 1=liver 2=tumor)",
+    )
+    parser.add_argument(
+        "--store",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="learn from the cases that `sam-liver-tumor cases` keeps, with what --images names or alone",
     )
     parser.add_argument("--text", nargs="*", metavar="CONCEPT", dest="concepts", help="what text learns to name")
     parser.add_argument("--half", action="store_true", default=None, help="weights of 16 bits: half the file")
@@ -155,6 +163,10 @@ def settings_of(args: argparse.Namespace) -> TrainSettings:
     if args.label:
         given["label_names"] = _label_names(args.label)
     base = read_settings(Path(args.config)) if args.config else None
+    if args.store is not None:
+        kept = str(CaseStore(args.store or None).root)
+        for name in ("images", "labels"):
+            given[name] = [*given.get(name, getattr(base, name) if base else ()), kept]
     return from_mapping(given, base)
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from SAMLiverTumorLib.errors import OutputError
 
+TEMPORARY_PREFIX = ".sam-liver-tumor-"
+"""What names of temporary folders begin with."""
+
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk, or choose another",
     errno.EDQUOT: "your disk quota is used up; free some space, or choose another folder",
@@ -60,7 +63,7 @@ def atomic_path(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
     """
     target = check_output(path, overwrite)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".sam-liver-tumor-", dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=target.parent))
     except OSError as error:
         raise _output_error(path, error) from error
     try:
@@ -71,6 +74,38 @@ def atomic_path(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
         _flush(temporary)
         check_output(path, overwrite)
         temporary.replace(target)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Give a temporary folder to fill, which becomes the folder `path` when the block ends without an error.
+
+    It lies beside `path`, with a name that begins with `TEMPORARY_PREFIX`, and is readable by the user alone, as is
+    what becomes of it. It is removed in any case; only a process that is killed leaves it behind.
+
+    :param path: the folder to make; the one that it lies in has to exist.
+    :raises OutputError: `path` exists; or the block, or the final move, raised an OSError (disk full, no permission).
+
+    >>> with atomic_folder("case-1") as temporary:                                         # doctest: +SKIP
+    ...     _ = (temporary / "case.json").write_text("{}")
+    """
+    target = Path(path)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=target.parent))
+    except OSError as error:
+        raise _output_error(path, error) from error
+    try:
+        yield folder
+        for file in folder.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        if target.exists():
+            raise OutputError(f"'{path}' exists already; choose another name.")
+        folder.rename(target)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:

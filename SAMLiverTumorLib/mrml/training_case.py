@@ -6,21 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 
 from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.feedback.case import LIVER, TUMOR
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.io.images import set_image_affine
+from SAMLiverTumorLib.io.write_image import write_image
 from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource
 from SAMLiverTumorLib.mrml.nodes import volumeFromNode
 from SAMLiverTumorLib.volume import Volume
-
-LIVER, TUMOR = 1, 2
-"""Label values, as in LiTS."""
-
-# Of the direction of an image file, whose axes have to be at right angles.
-_SQUARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +30,10 @@ class SceneCase:
     tumor: LabelSource
     liver: LabelSource | None = None
 
-    def write(self, folder: Path, name: str = "scene") -> tuple[Path, Path]:
-        """Write `images/NAME.nii.gz` and `labels/NAME.nii.gz` on the volume's voxels; existing ones are replaced.
+    def labels(self) -> np.ndarray:
+        """The label map on the volume's voxels, uint8 (k, j, i): 1 liver, 2 tumor.
 
-        :return: the two folders.
-        :raises InputError: nothing is outlined, or the voxels are sheared.
-        :raises OutputError: it cannot be written.
+        :raises InputError: nothing is outlined.
         """
         labels = np.zeros(self.volume.array.shape, np.uint8)
         for source, value in ((self.liver, LIVER), (self.tumor, TUMOR)):
@@ -50,6 +42,16 @@ class SceneCase:
                 if not mask.any():
                     raise InputError(f"Segment '{source.name}' is empty within the volume; outline it first.")
                 labels[mask] = value
+        return labels
+
+    def write(self, folder: Path, name: str = "scene") -> tuple[Path, Path]:
+        """Write `images/NAME.nii.gz` and `labels/NAME.nii.gz` on the volume's voxels; existing ones are replaced.
+
+        :return: the two folders.
+        :raises InputError: nothing is outlined, or the voxels are sheared.
+        :raises OutputError: it cannot be written.
+        """
+        labels = self.labels()
         folders = []
         for kind, array in (("images", self.volume.array), ("labels", labels)):
             try:
@@ -57,7 +59,7 @@ class SceneCase:
             except OSError as error:
                 raise OutputError(f"'{folder}' cannot be written ({error.strerror}); choose another folder.") from error
             with atomic_path(folder / kind / f"{name}.nii.gz", overwrite=True) as path:
-                _write(array, self.volume.ijk_to_ras, path)
+                write_image(array, self.volume.ijk_to_ras, path)
             folders.append(folder / kind)
         return tuple(folders)
 
@@ -73,15 +75,3 @@ def sceneCase(
     :raises InputError: a node cannot be used as it is.
     """
     return SceneCase(volumeFromNode(volumeNode), segmentSource(segmentationNode, segmentId).copied(), liver)
-
-
-def _write(array: np.ndarray, ijkToRas: np.ndarray, path: Path) -> None:
-    axes = ijkToRas[:3, :3] / np.linalg.norm(ijkToRas[:3, :3], axis=0)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _SQUARE:
-        raise InputError("The volume's axes are not at right angles, which no image file can say; resample it first.")
-    image = sitk.GetImageFromArray(array)
-    set_image_affine(image, ijkToRas)
-    try:
-        sitk.WriteImage(image, str(path), True)
-    except RuntimeError as error:
-        raise OutputError(f"'{path.name}' cannot be written: {str(error).strip().splitlines()[-1]}") from error

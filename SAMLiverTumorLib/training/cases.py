@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.feedback.case_store import CaseStore, is_store
 from SAMLiverTumorLib.io.images import read_volume
+from SAMLiverTumorLib.io.ircadb import is_ircadb, lits_note, read_ircadb
+from SAMLiverTumorLib.io.ircadb_lits import doubles, lits_number, same_in_lits
+from SAMLiverTumorLib.io.label_file import LabelFile
 from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.training.layouts import by_patient, holds_series, patient_of
 from SAMLiverTumorLib.volume import Volume
-
-ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-_LABEL_WORDS = {"label", "labels", "seg", "segmentation", "mask", "masks", "gt"}
-_IMAGE_WORDS = {"dicom", "ct", "ct8", "img", "image", "images", "volume", "scan", "0000"}
 
 TUMOR, LIVER, IGNORE = "tumor", "liver", "ignore"
 LITS_VALUES = {"1": LIVER, "2": TUMOR}
@@ -31,12 +32,14 @@ class Case:
     :param volume: the scan.
     :param tumor: bool (k, j, i).
     :param liver: bool (k, j, i), tumors included; None where the labels have no liver.
+    :param notes: what has to be known of its figures.
     """
 
     name: str
     volume: Volume
     tumor: np.ndarray
     liver: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,23 +63,26 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
 
     Names are compared without their ending and without words such as "ct", "image", "volume", "0000", "label" and
     "segmentation", so `volume-7.nii` and `segmentation-7.nii` belong together. Both folders may be the same. One image
-    and one label belong together whatever their names.
+    and one label belong together whatever their names. A store of kept cases, named as both, is taken as it is. A case
+    of 3D-IRCADb is image and label at once. For known layouts see `layouts`.
 
-    :param images: a folder of .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd files, or of DICOM folders; or one file, or one
-        DICOM folder.
+    :param images: a folder of .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd files, of DICOM folders, or of cases of
+        3D-IRCADb; or one file, one DICOM folder, or one such case.
     :param labels: the same of label files; None for unlabeled scans.
     :param hold_out: names of patients that may not be used.
     :raises InputError: nothing found, an image without label or the reverse, two files of one patient, or a patient
         that is held out.
     """
-    if labels is not None and Path(labels).is_file() and (Path(images).is_file() or _holds_series(Path(images))):
+    if is_store(images) and (labels is None or _same(images, labels)):
+        return _kept_cases(Path(images), labels is not None, hold_out)
+    if labels is not None and Path(labels).is_file() and (Path(images).is_file() or holds_series(Path(images))):
         refuse_held_out([patient_of(images)], hold_out)
         return [CaseFiles(patient_of(images), Path(images), Path(labels))]
-    found_images = _by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
+    found_images = by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
     if labels is None:
         cases = [CaseFiles(name, path, None) for name, path in found_images.items()]
     else:
-        found_labels = _by_patient(labels, {True} if _same(images, labels) else {False, True})
+        found_labels = by_patient(labels, {True} if _same(images, labels) else {False, True})
         for one, other, what, where in (
             (found_images, found_labels, "label", labels),
             (found_labels, found_images, "image", images),
@@ -92,13 +98,27 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
     return cases
 
 
+def _kept_cases(folder: Path, labeled: bool, hold_out: frozenset[str]) -> list[CaseFiles]:
+    kept = CaseStore(folder).list()
+    if not kept:
+        raise InputError(f"No case is kept in '{folder}' yet; keep one with `sam-liver-tumor cases add`.")
+    refuse_held_out([case.name for case in kept], hold_out)
+    windows = ["" if case.window is None else "{:g},{:g}".format(*case.window) for case in kept]
+    return [
+        CaseFiles(case.name, case.image, case.label if labeled else None, window)
+        for case, window in zip(kept, windows, strict=True)
+    ]
+
+
 def refuse_held_out(names: Sequence[str], hold_out: frozenset[str]) -> None:
     """Refuse patients that a model will be judged on.
 
     :raises InputError: naming them.
     """
     held = {patient_of(name) for name in hold_out}
-    if refused := [name for name in names if patient_of(name) in held]:
+    # LiTS, the Decathlon and 3D-IRCADb share patients under other names
+    numbers = {_number_in_lits(name) for name in held} - {None}
+    if refused := [name for name in names if patient_of(name) in held or _number_in_lits(name) in numbers]:
         raise InputError(
             f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} held out for the final judgment and can be "
             "neither trained nor tuned on; move the files away, or choose the others with --cases."
@@ -108,10 +128,12 @@ def refuse_held_out(names: Sequence[str], hold_out: frozenset[str]) -> None:
 def read_hold_out(path: Path) -> frozenset[str]:
     """Names of patients from a text file, one a line; "#" starts a comment.
 
-    :raises InputError: there is no such file.
+    :raises InputError: there is no such file, or it is no text.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"The hold-out file '{path}' is not a text in UTF-8; save it as one.") from error
     except OSError as error:
         raise InputError(f"The hold-out file '{path}' cannot be read ({error.strerror}); check the path.") from error
     return frozenset(name for line in lines if (name := line.split("#")[0].strip()))
@@ -123,10 +145,16 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
     :param names: label value, or name of a segment, to "tumor", "liver" or "ignore".
     :raises InputError: image and label lie on different voxels; a label value that has no name; no label file.
     """
-    volume = read_volume(files.image)
     if files.label is None:
         raise InputError(f"'{files.name}' has no labels.")
-    labels = read_labels(files.label)
+    volume = read_scan(files.image)
+    notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name)]
+    if is_ircadb(files.label):
+        labels, said = _ircadb_labels(files.label)
+        names = LITS_VALUES
+        notes += [*said, lits_note(files.name)]
+    else:
+        labels = read_labels(files.label)
     if labels.dimensions != volume.dimensions:
         raise InputError(
             f"Image and label of '{files.name}' have different sizes, {volume.dimensions} and {labels.dimensions} "
@@ -152,73 +180,43 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
         elif names[name] == LIVER:
             liver |= labels.segments[name]
     has_liver = bool(liver.any())
-    return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None)
+    return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None, tuple(filter(None, notes)))
 
 
-def patient_of(path: str | Path) -> str:
-    """The patient that a file's name says: without ending, and without the words for image and label.
+def read_scan(path: Path) -> Volume:
+    """The scan of a case: a file, a DICOM folder, or a case of 3D-IRCADb.
 
-    Where nothing else is in the name, as in patient7/ct.nii.gz, the folder names the patient.
-
-    >>> patient_of("liver_7_ct8.nii.gz"), patient_of("liver_7_label.nii.gz"), patient_of("segmentation-12.nii")
-    ('liver_7', 'liver_7', '12')
+    :raises InputError: see `read_volume` and `read_ircadb`.
     """
-    words = re.split(r"([_\-. ]+)", _stem(Path(path).name))
-    kept = [words[n] for n in range(0, len(words), 2) if words[n].lower() not in _LABEL_WORDS | _IMAGE_WORDS]
-    return "_".join(word for word in kept if word) or Path(path).resolve().parent.name
+    return read_ircadb(path, volume_only=True).volume if is_ircadb(path) else read_volume(path)
 
 
-def _stem(name: str) -> str:
-    for ending in ENDINGS:
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
+def refuse_doubles(names: Sequence[str]) -> None:
+    """Refuse one patient under two names, whose figures on the one would tell what was learned from the other.
+
+    :raises InputError: naming both.
+    """
+    if found := doubles(names):
+        pairs = ", ".join(f"{one} and {other}" for one, other in found[:3]) + (" ..." if len(found) > 3 else "")
+        raise InputError(
+            f"{pairs} are very probably the same patient: LiTS and the Decathlon hold the patients of 3D-IRCADb. Leave "
+            "one of them out, with --cases say."
+        )
 
 
-def _is_label(path: Path) -> bool:
-    return path.name.lower().endswith(".seg.nrrd") or bool(
-        _LABEL_WORDS & set(re.split(r"[_\-. ]+", _stem(path.name).lower()))
-    )
+def _number_in_lits(name: str) -> int | None:
+    return same_in_lits(name) or lits_number(name)
+
+
+def _ircadb_labels(path: Path) -> tuple[LabelFile, tuple[str, ...]]:
+    """Liver and liver tumors of a case of 3D-IRCADb with the values of LiTS, and what the reader noted."""
+    case = read_ircadb(path, liver_only=True)
+    array = np.zeros(case.volume.array.shape, np.uint8)
+    array[case.liver.full()] = 1
+    array[case.liver_tumor.full()] = 2
+    entries = {str(value): (0, value) for value in (1, 2) if (array == value).any()}
+    return LabelFile(case.name, (array,), entries, case.volume.ijk_to_ras), case.notes
 
 
 def _same(a: Path, b: Path) -> bool:
     return Path(a).resolve() == Path(b).resolve()
-
-
-def _by_patient(folder: Path, kinds: set[bool]) -> dict[str, Path]:
-    """Files of a folder by patient; `kinds` says whether those named as labels count, and the others."""
-    folder = Path(folder)
-    if folder.is_file():
-        return {patient_of(folder): folder}
-    if not folder.is_dir():
-        raise InputError(f"Folder '{folder}' does not exist; check the path.")
-    if _holds_series(folder):
-        return {patient_of(folder): folder}
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        usable = path.name.lower().endswith(ENDINGS) or (path.is_dir() and not path.name.startswith("."))
-        if not usable or _is_label(path) not in kinds:
-            continue
-        patient = patient_of(path)
-        if patient in found:
-            raise InputError(
-                f"'{found[patient].name}' and '{path.name}' in '{folder}' look like the same patient, '{patient}'; "
-                "leave one of them."
-            )
-        found[patient] = path
-    if not found:
-        raise InputError(f"There are no image files ({', '.join(ENDINGS)}) in '{folder}'.")
-    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
-
-
-def _holds_series(folder: Path) -> bool:
-    """Whether the folder is one DICOM series rather than a folder of cases."""
-    if not folder.is_dir():
-        return False
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    return bool(files) and all(path.suffix.lower() in ("", ".dcm", ".ima") or path.stem.isdecimal() for path in files)
-
-
-def _natural(name: str) -> list:
-    """Sorts 2 before 10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]

@@ -54,7 +54,7 @@ def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
         for case in find_cases(Path(images), Path(labels)):
             if case.name in found:
                 raise InputError(f"Patient '{case.name}' is in two of the folders; leave one out.")
-            found[case.name] = replace(case, window=window)
+            found[case.name] = replace(case, window=case.window or window)
     if settings.cases:
         if missing := [name for name in settings.cases if name not in found]:
             raise InputError(f"There is no patient {', '.join(missing)}; there are {', '.join(found)}.")
@@ -179,7 +179,10 @@ def _with_copies(picture: Picture, copies: int, seed: int, store: SampleStore) -
 
 def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[Picture]:
     """Slices with painted tumors of this case's share of the synthetic volumes."""
-    number, patients = split.train.index(case.name), len(split.train)
+    painted = [name for name in split.train if name in settings.painted or not settings.painted]
+    if case.name not in painted:
+        return
+    number, patients = painted.index(case.name), len(painted)
     share = settings.synthetic // patients + (number < settings.synthetic % patients)
     # in a volume of which a block is validated on, that block's liver would be learned from
     if not share or case.liver is None or split.same_volume:
