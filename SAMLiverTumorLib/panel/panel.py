@@ -14,6 +14,7 @@ from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
 from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.inputs import Inputs
+from SAMLiverTumorLib.panel.keep_case import KeepCase
 from SAMLiverTumorLib.panel.log import Log, showStatus
 from SAMLiverTumorLib.panel.model import Model
 from SAMLiverTumorLib.panel.prompts import Prompts
@@ -56,11 +57,15 @@ class Panel:
         self.doubt = Doubt(shared)
         self.evaluate = Evaluate(shared)
         self.train = Train(shared, weights)
+        self.keepCase = KeepCase(shared)
         self.log = Log(shared)
-        self._applied = (self.model, self.inputs, self.slices, self.segment, self.volume, self.evaluate, self.train)
+        self._applied = (
+            *(self.model, self.inputs, self.slices, self.segment, self.volume, self.evaluate, self.train),
+            self.keepCase,
+        )
         self._updated = (
             *(self.inputs, self.model, self.prompts, self.segment, self.find, self.volume, self.doubt),
-            *(self.evaluate, self.train),
+            *(self.evaluate, self.train, self.keepCase),
         )
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
         actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
