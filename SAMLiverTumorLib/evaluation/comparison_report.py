@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 
 import numpy as np
 
 from SAMLiverTumorLib.evaluation.comparison import Comparison, Overlay
 from SAMLiverTumorLib.evaluation.comparison_tables import Table, dice_interval, scores_of, tables
 from SAMLiverTumorLib.evaluation.contestants import BOX, CORRECTED, ONE_POINT, THREE_POINTS
+from SAMLiverTumorLib.evaluation.figures import COLORS, new_figure, png_of
 from SAMLiverTumorLib.evaluation.strata import by_stratum
 
-# Okabe and Ito's colors, which color-blind people tell apart
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _CLICKS = {ONE_POINT: 1, THREE_POINTS: 3, CORRECTED: 4}
 
 _STYLE = """
@@ -79,30 +77,14 @@ def _image(png: bytes, text: str) -> str:
     )
 
 
-def _new_figure(width: float, height: float):
-    # no pyplot: it keeps figures alive and may look for a screen
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100)
-    return out.getvalue()
-
-
 def _color(comparison: Comparison, model: str) -> str:
     names = [entrant.name for entrant in comparison.entrants]
-    return _COLORS[names.index(model) % len(_COLORS)]
+    return COLORS[names.index(model) % len(COLORS)]
 
 
 def _dice_plot(comparison: Comparison) -> bytes:
     rows = comparison.rows
-    figure = _new_figure(10, 0.6 + 0.42 * len(rows))
+    figure = new_figure(10, 0.6 + 0.42 * len(rows))
     axes = figure.subplots()
     rng = np.random.default_rng(0)
     for n, row in enumerate(rows):
@@ -117,11 +99,11 @@ def _dice_plot(comparison: Comparison) -> bytes:
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("Dice of a trial; mean with 95% interval in black")
     axes.grid(axis="x", alpha=0.3)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _clicks_plot(comparison: Comparison) -> bytes:
-    figure = _new_figure(6, 3.6)
+    figure = new_figure(6, 3.6)
     axes = figure.subplots()
     means = {row: dice_interval(scores_of(comparison, row)).mean for row in comparison.rows}
     for model in dict.fromkeys(model for model, _ in comparison.rows):
@@ -138,12 +120,12 @@ def _clicks_plot(comparison: Comparison) -> bytes:
     axes.set_ylabel("mean Dice over all trials")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _size_plot(comparison: Comparison) -> bytes:
     rows = comparison.rows
-    figure = _new_figure(10, 4.6)
+    figure = new_figure(10, 4.6)
     axes = figure.subplots()
     width = 0.8 / len(rows)
     names: list[str] = []
@@ -168,7 +150,7 @@ def _size_plot(comparison: Comparison) -> bytes:
     axes.set_ylim(-0.02, 1.02)
     axes.set_ylabel("Dice of a trial")
     figure.legend(fontsize=8, ncols=3, loc="outside lower center")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _overlay_plot(overlay: Overlay, comparison: Comparison) -> bytes:
@@ -178,7 +160,7 @@ def _overlay_plot(overlay: Overlay, comparison: Comparison) -> bytes:
     rows = [row for row in comparison.rows if row in overlay.masks]
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
-    figure = _new_figure(2.8 * columns, 3.0 * lines)
+    figure = new_figure(2.8 * columns, 3.0 * lines)
     for n, row in enumerate(rows):
         axes = figure.add_subplot(lines, columns, n + 1)
         axes.imshow(overlay.grey, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -187,4 +169,4 @@ def _overlay_plot(overlay: Overlay, comparison: Comparison) -> bytes:
                 axes.contour(mask, levels=[0.5], colors=[color], linewidths=1.3)
         axes.set_title(f"{row[0]}\n{row[1]}: {dices[row]:.2f}", fontsize=8)
         axes.set_axis_off()
-    return _png(figure)
+    return png_of(figure)

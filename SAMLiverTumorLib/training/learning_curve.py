@@ -1,0 +1,100 @@
+"""A learning curve: the same training with more and more labeled patients, point by point; resumed where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from SAMLiverTumorLib.errors import OutputError
+from SAMLiverTumorLib.models.weights import read_about
+from SAMLiverTumorLib.training.curve_plan import CurvePlan, CurvePoint
+from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.resume import differing
+from SAMLiverTumorLib.training.run import ADOPTED, KEPT_ASIDE, run_training
+from SAMLiverTumorLib.training.settings import TrainSettings
+from SAMLiverTumorLib.training.state import NAME as STATE
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """What came of one point.
+
+    :param patients: whose labels it learned from, without those of healthy livers.
+    :param unlabeled: patients that its mean teacher learned from.
+    :param before, after: kind of prompt -> patient of the test -> Dice, of the base model and of the trained one.
+    :param best_epoch: chosen on validation; 0 where no epoch was better than the base model.
+    :param share: of the trained weights in the mixture with the base model's that validation chose.
+    """
+
+    point: CurvePoint
+    patients: tuple[str, ...]
+    unlabeled: tuple[str, ...]
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+    best_epoch: int
+    share: float
+
+
+def run_curve(
+    plan: CurvePlan,
+    reporter: Callable[[Path], Reporter],
+    told: Callable[[list[PointResult]], None] = lambda results: None,
+    confirm: Callable[[str], bool] = lambda question: False,
+    cancel: Callable[[], bool] = lambda: False,
+) -> list[PointResult]:
+    """Train each point that is not finished in its folder, and go on with one that was interrupted.
+
+    :param reporter: makes what is told of a point's progress, from the point's folder.
+    :param told: given all results so far after each point.
+    :return: the finished points; fewer than planned where it was cancelled.
+    :raises OutputError: a point in the folder was trained with other settings.
+    :raises SAMLiverTumorError: see `run_training`; finished points stay.
+    """
+    results: list[PointResult] = []
+    for point in plan.points:
+        settings = plan.settings(point)
+        folder = Path(settings.out)
+        result = finished_point(plan, point)
+        if result is None:
+            if cancel():
+                break
+            folder.mkdir(parents=True, exist_ok=True)
+            resume = (folder / STATE).is_file()
+            if run_training(settings, reporter(folder), resume, confirm, cancel).weights is None:
+                break
+            result = finished_point(plan, point)
+        results.append(result)
+        told(results)
+    return results
+
+
+def finished_point(plan: CurvePlan, point: CurvePoint) -> PointResult | None:
+    """The result of a point from the card of its model; None where it is not finished.
+
+    :raises OutputError: it was trained with other settings.
+    """
+    settings = plan.settings(point)
+    for name in (ADOPTED, KEPT_ASIDE):
+        path = Path(settings.out) / name
+        if path.is_file():
+            return _result(plan, point, settings, path)
+    return None
+
+
+def _result(plan: CurvePlan, point: CurvePoint, settings: TrainSettings, path: Path) -> PointResult:
+    card = (read_about(path) or {})["card"]
+    if names := differing(card["settings"], settings.as_dict()):
+        raise OutputError(
+            f"Point '{point.name}' in '{path.parent.parent}' was trained with other settings "
+            f"({', '.join(names)}); choose another folder, or the same settings."
+        )
+    return PointResult(
+        point,
+        plan.learned(point),
+        tuple(files.name for files in plan.unlabeled(point)),
+        card["before"],
+        card["after"],
+        card["best_epoch"],
+        card["share_of_new_weights"],
+    )
