@@ -16,6 +16,7 @@ from SAMLiverTumorLib.evaluation.report import evaluate
 from SAMLiverTumorLib.evaluation.surface import SurfaceDistances, surface_distances
 from SAMLiverTumorLib.evaluation.trials import evenly, slice_trials
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
+from SAMLiverTumorLib.io.ircadb_lits import doubles
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.cases import Case
 
@@ -104,6 +105,7 @@ class Comparison:
 
     :param cases: name -> (slices, trials) that were compared.
     :param limit: at most so many slices of each case; None for all.
+    :param notes: what has to be known of the cases' figures.
     """
 
     cases: dict[str, tuple[int, int]]
@@ -113,6 +115,7 @@ class Comparison:
     volumes: tuple[VolumeScore, ...]
     overlays: tuple[Overlay, ...]
     limit: int | None
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -144,6 +147,7 @@ def compare(
     slices: list[SliceScore] = []
     volumes: list[VolumeScore] = []
     overlays: list[Overlay] = []
+    notes: list[str] = []
     counts, contaminated, done = {}, {name: [] for name in names}, 0
     for case in cases:
         found = slice_trials(case.volume, case.tumor)
@@ -151,8 +155,10 @@ def compare(
         counts[case.name] = (len(chosen), sum(len(found[index]) for index in chosen))
         pictured = set(evenly(chosen, _PICTURES))
         lesions = _Lesions(case)
+        notes += case.notes
         for each in contestants:
-            if case.name in each.seen or case.volume.voxel_hash in each.seen_hashes:
+            same = case.name in each.seen or case.volume.voxel_hash in each.seen_hashes
+            if same or any(case.name in pair for pair in doubles([case.name, *each.seen])):
                 contaminated[each.name].append(case.name)
         for index in chosen:
             plane, trials = slice_plane(case.volume, "axial", index), found[index]
@@ -190,7 +196,8 @@ def compare(
     order = {name: n for n, name in enumerate(names)}
     scores.sort(key=lambda score: order[score.model])
     entrants = [Entrant(c.name, c.sha256, c.note, tuple(contaminated[c.name])) for c in contestants]
-    return Comparison(counts, tuple(entrants), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays), limit)
+    parts = tuple(entrants), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays)
+    return Comparison(counts, *parts, limit, tuple(notes))
 
 
 class _Lesions:

@@ -25,6 +25,7 @@ from SAMLiverTumorLib.evaluation.statistics import (
 from SAMLiverTumorLib.evaluation.strata import STRATA_RULE, by_stratum, mean_or_none
 from SAMLiverTumorLib.evaluation.surface import SURFACE_RULE
 from SAMLiverTumorLib.evaluation.trials import PROMPT_RULE, TRIAL_RULE
+from SAMLiverTumorLib.io.ircadb_lits import overlap_note
 
 AVERAGING_RULE = (
     "Averaging: figures are of single trials in two dimensions, unweighted means over trials within a case, and where "
@@ -230,6 +231,7 @@ def _notes(comparison: Comparison, versions: dict[str, str]) -> tuple[str, ...]:
     notes = [f"Cases: {cases}.{some}", TRIAL_RULE, PROMPT_RULE, AVERAGING_RULE, EMPTY_RULE]
     if any(way in (AUTOMATIC, TEXT) for _, way in comparison.rows):
         notes.append(AUTOMATIC_RULE)
+    notes += [*comparison.notes, *filter(None, [overlap_note(comparison.cases)])]
     for entrant in comparison.entrants:
         if entrant.contaminated:
             notes.append(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.ircadb_lits import HOW_SURE, patient_number, same_in_lits
+from SAMLiverTumorLib.io.ircadb_lits import patient_number, same_in_lits
 from SAMLiverTumorLib.io.ircadb_slices import Grid, onto, read_slices, stack
 from SAMLiverTumorLib.io.ircadb_structures import (
     LICENSE,
@@ -133,6 +133,7 @@ def is_ircadb(path: str | Path) -> bool:
 def read_ircadb(
     path: str | Path,
     liver_only: bool = False,
+    volume_only: bool = False,
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> IrcadbCase:
@@ -140,6 +141,7 @@ def read_ircadb(
 
     :param path: see `find_ircadb`; it has to hold one case.
     :param liver_only: read liver and liver tumors alone, and compare nothing with LABELLED_DICOM: for training.
+    :param volume_only: read the CT alone.
     :param progress: told of (slices read, of how many).
     :raises InputError: no case or several, slices missing, damaged or in another place, an archive that is refused.
     :raises Cancelled: `cancel` answered true.
@@ -158,8 +160,8 @@ def read_ircadb(
     patient, masks, labelled = (_kind(case, kind) for kind in (PATIENT, MASKS, LABELLED))
     if not patient.files:
         raise InputError(f"'{patient.shown}' holds no slices; copy the case again.")
-    structures = _structures(masks, liver_only)
-    check = labelled if labelled is not None and labelled.files and not liver_only else None
+    structures = [] if volume_only else _structures(masks, liver_only)
+    check = labelled if labelled is not None and labelled.files and not (liver_only or volume_only) else None
     sources = [patient, *(folder for _, folder in structures), *([check] if check else [])]
     step = _counter(sum(len(source.files) for source in sources), progress)
     array, grid = stack(read_slices(list(patient.files.values()), step, cancel), patient.shown)
@@ -168,23 +170,14 @@ def read_ircadb(
     outlined = tuple(
         Outlined(structure, _mask(folder, grid, volume, notes, step, cancel)) for structure, folder in structures
     )
+    if volume_only:
+        return IrcadbCase(name, volume, ())
     notes += _expected(name, outlined)
     if check is not None:
         notes += _compared(check, grid, outlined, step, cancel)
     elif not liver_only:
         notes.append(f"There is no {LABELLED}: the masks could not be checked against it.")
     return IrcadbCase(name, volume, outlined, tuple(notes))
-
-
-def lits_note(name: str) -> str:
-    """What has to be known before figures on a patient are believed; empty for other data."""
-    number = same_in_lits(name)
-    if number is None:
-        return ""
-    return (
-        f"{name} is case {number} of LiTS and of MSD Task03 ({HOW_SURE}): a model trained on those has probably seen "
-        "this patient."
-    )
 
 
 def _cases(folder: Folder, path: Path, depth: int) -> Iterator[tuple[Folder, Path]]:

@@ -47,6 +47,22 @@ def same_in_lits(name: str) -> int | None:
     return None if number is None else LITS_NUMBERS[number - 1]
 
 
+def overlap_note(names: Iterable[str]) -> str:
+    """What has to be known before figures on patients of 3D-IRCADb are believed; empty where there are none.
+
+    >>> overlap_note(["3Dircadb1.1", "p3"]).split(" (")[0]
+    '3Dircadb1.1: very probably 28 of LiTS and MSD Task03'
+    """
+    found = {name: same for name in names if (same := same_in_lits(name)) is not None}
+    if not found:
+        return ""
+    numbers = ", ".join(map(str, found.values()))
+    return (
+        f"{', '.join(found)}: very probably {numbers} of LiTS and MSD Task03 ({HOW_SURE}); a model trained on those "
+        "has seen them."
+    )
+
+
 def doubles(names: Iterable[str]) -> list[tuple[str, str]]:
     """(name in 3D-IRCADb, name in LiTS) of patients that are very probably there under both names.
 

@@ -11,7 +11,7 @@ import numpy as np
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.feedback.case_store import CaseStore, is_store
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.io.ircadb import is_ircadb, lits_note, read_ircadb
+from SAMLiverTumorLib.io.ircadb import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb_lits import doubles, lits_number, same_in_lits
 from SAMLiverTumorLib.io.label_file import LabelFile
 from SAMLiverTumorLib.io.labels import read_labels
@@ -75,14 +75,15 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
     """
     if is_store(images) and (labels is None or _same(images, labels)):
         return _kept_cases(Path(images), labels is not None, hold_out)
-    if labels is not None and Path(labels).is_file() and (Path(images).is_file() or holds_series(Path(images))):
+    one = Path(images).is_file() or holds_series(Path(images))
+    if labels is not None and Path(labels).is_file() and one and not is_ircadb(images):
         refuse_held_out([patient_of(images)], hold_out)
         return [CaseFiles(patient_of(images), Path(images), Path(labels))]
     found_images = by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
     if labels is None:
         cases = [CaseFiles(name, path, None) for name, path in found_images.items()]
     else:
-        found_labels = by_patient(labels, {True} if _same(images, labels) else {False, True})
+        found_labels = by_patient(labels, {True} if _same(images, labels) else {False, True}, labels=True)
         for one, other, what, where in (
             (found_images, found_labels, "label", labels),
             (found_labels, found_images, "image", images),
@@ -152,7 +153,7 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
     if is_ircadb(files.label):
         labels, said = _ircadb_labels(files.label)
         names = LITS_VALUES
-        notes += [*said, lits_note(files.name)]
+        notes += said
     else:
         labels = read_labels(files.label)
     if labels.dimensions != volume.dimensions:

@@ -12,10 +12,19 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.io.images import read_volume
+from SAMLiverTumorLib.io.ircadb_lits import overlap_note
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.augment import AUGMENTATION, augmented, restyled
-from SAMLiverTumorLib.training.cases import Case, CaseFiles, find_cases, load_case, read_hold_out, refuse_held_out
+from SAMLiverTumorLib.training.cases import (
+    Case,
+    CaseFiles,
+    find_cases,
+    load_case,
+    read_hold_out,
+    read_scan,
+    refuse_doubles,
+    refuse_held_out,
+)
 from SAMLiverTumorLib.training.pictures import Picture, case_pictures
 from SAMLiverTumorLib.training.samples import Sample, SampleStore
 from SAMLiverTumorLib.training.settings import TrainSettings
@@ -43,14 +52,14 @@ class TrainingSet:
 def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
     """The cases that the settings name.
 
-    :raises InputError: see `find_cases`; or a patient that is asked for is not there.
+    :raises InputError: see `find_cases`; a patient that is asked for is not there, or is there under two names.
     """
     hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
     if not settings.images:
         raise InputError("Nothing to train on was named; give --images and --labels.")
     found: dict[str, CaseFiles] = {}
     windows = settings.windows or [settings.window] * len(settings.images)
-    for images, labels, window in zip(settings.images, settings.labels, windows, strict=True):
+    for images, labels, window in zip(settings.images, settings.labels or settings.images, windows, strict=True):
         for case in find_cases(Path(images), Path(labels)):
             if case.name in found:
                 raise InputError(f"Patient '{case.name}' is in two of the folders; leave one out.")
@@ -60,6 +69,7 @@ def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
             raise InputError(f"There is no patient {', '.join(missing)}; there are {', '.join(found)}.")
         found = {name: found[name] for name in settings.cases}
     refuse_held_out(list(found), hold_out)
+    refuse_doubles(list(found))
     return list(found.values())
 
 
@@ -68,10 +78,12 @@ def prepare(
     store: SampleStore,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     cancel: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> TrainingSet:
     """Read, split and encode everything.
 
     :param progress: told of each patient: its name, how many are done, of how many.
+    :param note: told what has to be known of a patient's figures.
     :raises InputError: no tumor in the part to train on or to validate on, and what reading and splitting refuse.
     """
     cases = labeled_cases(settings)
@@ -80,9 +92,13 @@ def prepare(
     )
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     hashes = {}
+    if overlap := overlap_note(case.name for case in cases):
+        note(overlap)
     for number, files in enumerate(cases):
         progress(files.name, number, len(cases))
         case = load_case(files, settings.label_names)
+        for text in case.notes:
+            note(text)
         hashes[case.name] = case_hash(case)
         for part, picture in _pictures_by_part(case, parse_window(files.window), split, settings):
             if cancel():
@@ -120,7 +136,7 @@ def prepare_unlabeled(
     twins = []
     for number, each in enumerate(files):
         progress(each.name, number, len(files))
-        volume = read_volume(each.image)
+        volume = read_scan(each.image)
         nothing = np.zeros(volume.array.shape, bool)
         # everything may hold a tumor, so slices are taken as liver without one
         case = Case(each.name, volume, nothing, ~nothing)

@@ -24,6 +24,7 @@ from SAMLiverTumorLib.training.prepare import TrainingSet, prepare, prepare_unla
 from SAMLiverTumorLib.training.process import LOCK
 from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.result import file_content, mixture
+from SAMLiverTumorLib.training.resume import check_resumable, check_same_data
 from SAMLiverTumorLib.training.samples import Sample
 from SAMLiverTumorLib.training.schedule import Schedule
 from SAMLiverTumorLib.training.settings import TrainSettings
@@ -100,6 +101,7 @@ def _run(
     processes: Processes,
 ) -> Outcome:
     state = load_state(folder) if resume else TrainingState(settings=settings.as_dict())
+    check_resumable(state.settings, settings.as_dict())
     torch.manual_seed(settings.seed)
     device = local_device(settings.device)
     resolve_device(device)
@@ -109,7 +111,11 @@ def _run(
     )
     report("start", settings=settings.as_dict(), base=model.sha256, resumed_at=state.step)
     samples = prepare(
-        settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
+        settings,
+        store,
+        lambda name, done, total: report("prepare", patient=name, done=done, total=total),
+        cancel,
+        lambda text: report("note", text=text),
     )
     report(
         "data",
@@ -122,6 +128,8 @@ def _run(
     if processes.any(cancel(), model.device):
         report("cancelled", step=state.step)
         return Outcome(False, None, {}, {})
+    check_same_data(state.data, samples.hashes)
+    state.data = samples.hashes
     unlabeled = []
     if settings.unlabeled:
         unlabeled = prepare_unlabeled(

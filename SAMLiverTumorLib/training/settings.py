@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.training.cases import LITS_VALUES
 
 TRAINABLE = ("decoder", "lora", "last", "all")
@@ -33,7 +33,7 @@ class TrainSettings:
     """Settings of a training; times, counts and rates are those of a run on two CPU cores.
 
     :param images: folders of images, or single files.
-    :param labels: folders of label maps, one for each of `images`.
+    :param labels: folders of label maps, one for each of `images`; none where they lie in those.
     :param out: the run's folder.
     :param base: model id or weight file to start from.
     :param train: what learns, see `TRAINABLE`.
@@ -65,6 +65,7 @@ class TrainSettings:
     :param corrections: rounds of corrective clicks after the first prompt, at most.
     :param rank: of the adapters.
     :param synthetic: volumes with painted tumors to add, made from the livers in the cases.
+    :param painted: patients into whose livers they are painted; empty for all that are learned from.
     :param unlabeled: folders of images without labels for the mean teacher.
     :param unlabeled_window: how they are shown; empty for `window`.
     :param unlabeled_slices: so many of each of them, evenly spread.
@@ -109,6 +110,7 @@ class TrainSettings:
     corrections: int = 2
     rank: int = 8
     synthetic: int = 0
+    painted: tuple[str, ...] = ()
     unlabeled: tuple[str, ...] = ()
     unlabeled_window: str = ""
     unlabeled_slices: int = 16
@@ -142,7 +144,7 @@ class TrainSettings:
             raise InputError(f"The average is {self.average:g}; it lies between 0 and 1.")
         if not 0 < self.validation_share < 1:
             raise InputError(f"The share for validation is {self.validation_share:g}; it lies between 0 and 1.")
-        if len(self.images) != len(self.labels):
+        if self.labels and len(self.images) != len(self.labels):
             raise InputError(f"There are {len(self.images)} folders of images and {len(self.labels)} of labels.")
         if self.windows and len(self.windows) != len(self.images):
             raise InputError(
@@ -182,10 +184,10 @@ def read_settings(path: Path) -> TrainSettings:
 
     try:
         text = Path(path).read_text(encoding="utf-8")
-        values = json.loads(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
+        values = parse_json(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:  # both parsers' errors, and text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # both parsers' errors, and text that is not UTF-8
         raise InputError(f"'{path}' cannot be understood ({error}); it has to be TOML, or JSON with .json.") from error
     if not isinstance(values, dict):
         raise InputError(f"'{path}' holds no settings.")

@@ -9,8 +9,8 @@ import pytest
 from ircadb_case import ORIGIN, SHAPE, SPACING, Patient, boxes, hounsfield, labels_of, slice_bytes, usual_masks
 
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.io.ircadb import find_ircadb, is_ircadb, lits_note, read_ircadb
-from SAMLiverTumorLib.io.ircadb_lits import LITS_NUMBERS, doubles, patient_number, same_in_lits
+from SAMLiverTumorLib.io.ircadb import find_ircadb, is_ircadb, read_ircadb
+from SAMLiverTumorLib.io.ircadb_lits import LITS_NUMBERS, doubles, overlap_note, patient_number, same_in_lits
 from SAMLiverTumorLib.io.ircadb_structures import structure_of
 
 
@@ -339,8 +339,9 @@ def test_progress_counts_every_slice_and_cancel_stops(patient, tmp_path):
 def test_patients_are_cases_of_lits_as_users_found():
     assert len(LITS_NUMBERS) == 20 and {27, 45} & set(LITS_NUMBERS) == set()
     assert [same_in_lits(f"3Dircadb1.{n}") for n in (1, 17, 18, 20)] == [28, 44, 46, 48]
-    assert "3Dircadb1.4 is case 31 of LiTS" in lits_note("3Dircadb1.4") and lits_note("liver_31") == ""
-    assert "users' comparison" in lits_note("3Dircadb1.4")
+    note = overlap_note(["p3", "3Dircadb1.4", "3Dircadb1_18"])
+    assert note.startswith("3Dircadb1.4, 3Dircadb1_18: very probably 31, 46 of LiTS") and "users' comparison" in note
+    assert overlap_note(["liver_31"]) == ""
 
 
 @pytest.mark.parametrize("name", ["3Dircadb2.1", "3Dircadb1.21", "3Dircadb1.0", "liver_28", "1"])

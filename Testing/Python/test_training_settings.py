@@ -77,7 +77,7 @@ def test_options_win_over_the_file_and_the_file_over_defaults(toml):
         ('concepts = ["kidney"]', "where 'kidney' is"),
         ('concepts = ["liver"]', "together with 'liver tumor'"),
         ("point = 0\nbox = 0\nbox_and_point = 0\ntext = 0", "No kind of prompt"),
-        ('images = ["a"]', "1 folders of images and 0 of labels"),
+        ('images = ["a", "b"]\nlabels = ["a"]', "2 folders of images and 1 of labels"),
     ],
 )
 def test_wrong_settings_are_refused_with_what_is_needed(toml, text, told):
