@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.store import user_cache_folder
 
 VARIABLE = "SAM_LIVER_TUMOR_CACHE"
@@ -139,7 +140,7 @@ def _parse(data: bytes, key: str) -> np.ndarray | None:
         if not data.startswith(_MAGIC):
             return None
         end = data.index(b"\n", len(_MAGIC))
-        header = json.loads(data[len(_MAGIC) : end])
+        header = parse_json(data[len(_MAGIC) : end])
         payload = memoryview(data)[end + 1 :]
         if header["key"] != key or hashlib.sha256(payload).hexdigest() != header["sha256"]:
             return None

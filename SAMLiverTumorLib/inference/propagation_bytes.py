@@ -15,6 +15,7 @@ from SAMLiverTumorLib.inference.propagated import Pass, Propagation, SlicePropag
 from SAMLiverTumorLib.inference.segment import SliceResult
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import Stop
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.volume import Volume
@@ -75,7 +76,7 @@ def unpacked(data: bytes, volume: Volume) -> Propagation:
     try:
         raw = zlib.decompress(data)
         (length,) = struct.unpack_from("<I", raw)
-        said = json.loads(raw[4 : 4 + length])
+        said = parse_json(raw[4 : 4 + length])
         if said["version"] != _VERSION or tuple(said["dimensions"]) != volume.dimensions:
             raise InputError(f"The run that was saved for '{volume.name}' is of another version or volume.")
         return _made(said, memoryview(raw)[4 + length :], volume)

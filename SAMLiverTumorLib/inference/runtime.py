@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.onnx_files import FORMAT, kept_path
 from SAMLiverTumorLib.models.store import user_cache_folder
 
@@ -143,7 +144,7 @@ def _file() -> Path:
 
 def _read() -> dict:
     try:
-        choices = json.loads(_file().read_text(encoding="utf-8"))
+        choices = parse_json(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return choices if isinstance(choices, dict) else {}

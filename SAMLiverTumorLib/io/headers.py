@@ -19,26 +19,14 @@ from typing import BinaryIO
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.header_fields import METAIMAGE_BYTES, metaimage_voxel_bytes, nrrd_voxel_bytes
 
 _CHUNK = 1 << 22
 _HEADER_LIMIT = 1 << 20
 
+# Offset of the voxels, scaling, and both ways to say where they lie, as every fourth byte of the header.
+_NIFTI_PLACES = [27, 28, 29, *range(64, 82)]
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
-
-_METAIMAGE_BYTES = {
-    "MET_CHAR": 1,
-    "MET_UCHAR": 1,
-    "MET_SHORT": 2,
-    "MET_USHORT": 2,
-    "MET_INT": 4,
-    "MET_UINT": 4,
-    "MET_LONG": 4,
-    "MET_ULONG": 4,
-    "MET_LONG_LONG": 8,
-    "MET_ULONG_LONG": 8,
-    "MET_FLOAT": 4,
-    "MET_DOUBLE": 8,
-}
 
 
 def check_header(path: Path) -> None:
@@ -77,6 +65,9 @@ def _check_nifti(path: Path) -> None:
                     raise InputError(
                         f"'{path}' has NaN or infinite voxels; replace them (for example with -1024) before segmenting."
                     )
+    # ITK turns in a circle over an infinite one
+    if not np.isfinite(np.frombuffer(header, order + "f4")[_NIFTI_PLACES]).all():
+        raise InputError(f"'{path}' has no usable position in its header; correct it, or save the file anew.")
     for axis, step in zip("ijk", spacing, strict=False):
         _check_spacing(path, step, f"along {axis}; correct its header")
     _check_length(path, length, offset + math.prod(max(d, 1) for d in dimensions) * voxel_bits // 8)
@@ -109,12 +100,13 @@ def _check_metaimage(path: Path) -> None:
                 break
         else:
             raise InputError(f"'{path}' is not a MetaImage file, or its header is cut off; copy it again.")
+        expected = metaimage_voxel_bytes(path, fields)
         for key in ("ElementSpacing", "ElementSize"):
             for step in fields.get(key, "").split():
                 _check_spacing(path, step, f"in {key}; correct its header")
         data_file = fields["ElementDataFile"]
         if data_file.upper() == "LOCAL":
-            _check_metaimage_voxels(path, fields, stream)
+            _check_metaimage_voxels(path, fields, stream, expected)
             return
     if "%" in data_file or data_file.upper().startswith("LIST"):
         return  # a file per slice, which MetaIO itself asks for
@@ -123,26 +115,22 @@ def _check_metaimage(path: Path) -> None:
         raise InputError(f"'{path}' keeps its voxels in '{data_file}', which is not there; copy both files.")
     with voxels.open("rb") as stream:
         stream.seek(max(int(fields.get("HeaderSize", "0") or 0), 0))
-        _check_metaimage_voxels(voxels, fields, stream)
+        _check_metaimage_voxels(voxels, fields, stream, expected)
 
 
-def _check_metaimage_voxels(path: Path, fields: dict[str, str], stream: BinaryIO) -> None:
-    size = _METAIMAGE_BYTES.get(fields.get("ElementType", ""))
-    if size is None or fields.get("BinaryData", "True").lower() in ("false", "0"):
-        return
-    try:
-        expected = size * math.prod(int(n) for n in fields["DimSize"].split())
-        expected *= int(fields.get("ElementNumberOfChannels", "1"))
-    except (KeyError, ValueError):
-        raise InputError(f"'{path}' has no usable DimSize in its header; copy it again.") from None
-    if fields.get("CompressedData", "False").lower() in ("true", "1"):
+def _check_metaimage_voxels(path: Path, fields: dict[str, str], stream: BinaryIO, expected: int) -> None:
+    if fields.get("BinaryData", "True").lower() in ("false", "0"):
+        # voxels as text: a digit and a blank each, at least
+        voxels = expected // METAIMAGE_BYTES[fields["ElementType"]]
+        _check_length(path, path.stat().st_size - stream.tell(), 2 * voxels - 1)
+    elif fields.get("CompressedData", "False").lower() in ("true", "1"):
         _check_length(path, _inflated_length(stream), expected)
     else:
         _check_length(path, path.stat().st_size - stream.tell(), expected)
 
 
 def _check_nrrd(path: Path) -> None:
-    """Spacing and compressed voxels; the NRRD reader itself refuses too few voxels."""
+    """Fields, spacing and the length of the voxels."""
     with path.open("rb") as stream:
         fields: dict[str, str] = {}
         for number, line in enumerate(_header_lines(stream)):
@@ -150,10 +138,12 @@ def _check_nrrd(path: Path) -> None:
                 raise InputError(f"'{path}' is not an NRRD file; check that it is what its name says.")
             if not line:
                 break
-            key, _, value = line.partition(":")
-            fields[key.strip().lower()] = value.strip()
+            key, separator, value = line.partition(":")
+            if separator and not value.startswith("="):  # which are values of programs, as long as they like
+                fields[key.strip().lower()] = value.strip()
         if not fields:
             raise InputError(f"'{path}' is not an NRRD file; check that it is what its name says.")
+        expected = nrrd_voxel_bytes(path, fields)
         kinds = fields.get("kinds", "").split()
         for axis, step in enumerate(fields.get("spacings", "").split()):
             # axes that are not in space, as the values of a vector, have no spacing
@@ -166,9 +156,13 @@ def _check_nrrd(path: Path) -> None:
                 raise InputError(f"'{path}' has unusable space directions; correct its header.") from None
             if not all(map(math.isnan, steps)):  # which stands for an axis that is not in space
                 _check_spacing(path, math.hypot(*steps), "in space directions; correct its header")
-        elsewhere = {"data file", "datafile", "line skip", "lineskip"} & fields.keys()
-        if fields.get("encoding") in ("gzip", "gz") and not elsewhere:
-            _inflated_length(stream)
+        elsewhere = {"data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"} & fields.keys()
+        if elsewhere:
+            return
+        if fields["encoding"].lower() in ("gzip", "gz"):
+            _check_length(path, _inflated_length(stream), expected)
+        elif fields["encoding"].lower() == "raw":
+            _check_length(path, path.stat().st_size - stream.tell(), expected)
 
 
 def _header_lines(stream: BinaryIO) -> Iterator[str]:

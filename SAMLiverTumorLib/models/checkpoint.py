@@ -21,8 +21,7 @@ _PICKLE = b"\x80"
 # Training scripts put the weights under one of these, beside optimizer and epoch.
 _WRAPPERS = ("model", "state_dict")
 _VITS = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}
-# What PyTorch's archive reader and restricted unpickler stumble over in a damaged file.
-_BROKEN_STREAM = (
+BROKEN_STREAM = (
     RuntimeError,
     EOFError,
     OSError,
@@ -34,6 +33,7 @@ _BROKEN_STREAM = (
     struct.error,
     zipfile.BadZipFile,
 )
+"""What PyTorch's archive reader and restricted unpickler stumble over in a damaged file."""
 _ANY_PROMPT = frozenset({"points", "box", "mask"})
 
 
@@ -149,7 +149,7 @@ def _read_torch(path: Path) -> Any:
             f"'{path.name}' was not opened: it holds program objects beside the weights, or it is damaged. Nothing in "
             "it was run. Copy it again, or ask its author for the weights alone, best as .safetensors."
         ) from error
-    except _BROKEN_STREAM as error:
+    except BROKEN_STREAM as error:
         raise _damaged(path) from error
 
 

@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from SAMLiverTumorLib.errors import Cancelled, ModelError
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.background import POLL_SECONDS, in_background, raise_if_cancelled
 from SAMLiverTumorLib.models.digest import disk_errors, file_sha256
 from SAMLiverTumorLib.models.registry import ModelInfo, check_url
@@ -228,7 +229,7 @@ def _validator(headers: Mapping[str, str]) -> str | None:
 
 def _note(part: Path) -> dict:
     try:
-        note = json.loads(meta_path(part).read_text(encoding="utf-8"))
+        note = parse_json(meta_path(part).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

@@ -6,8 +6,8 @@ frozenset({'box'})
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.io.json_text import parse_json
 
 REGISTRY_PATH = Path(__file__).with_name("models.json")
 
@@ -145,7 +146,7 @@ def _published() -> dict[str, ModelInfo]:
 
 def _read(path: Path) -> dict[str, ModelInfo]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"The model registry {path} cannot be read: {error}") from error
     if not isinstance(entries, dict):
@@ -186,16 +187,12 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
     known = {field.name for field in fields(ModelInfo)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"unknown field {unknown[0]!r}")
-    for name, choices in _CHOICES.items():
-        if values[name] not in choices:
-            raise ValueError(f"{name} is {values[name]!r}, not one of {choices}")
     values["prompts"] = frozenset(values["prompts"])
-    if not values["prompts"] or not values["prompts"] <= {"points", "box", "mask", "text"}:
-        raise ValueError("prompts must be some of 'points', 'box', 'mask' and 'text'")
+    values["concepts"] = tuple(values.get("concepts", ()))
+    check_use({"default_window": "wide", **values}, values["prompts"], values["concepts"])
     values["preferred_for"] = frozenset(values.get("preferred_for", ()))
     if not values["preferred_for"] <= values["prompts"]:
         raise ValueError("preferred_for must be some of its prompts")
-    values["concepts"] = tuple(values.get("concepts", ()))
     if ("text" in values["prompts"]) != bool(values["concepts"]):
         raise ValueError("concepts are what a model with 'text' among its prompts can name")
     if not re.fullmatch("[0-9a-f]{64}", values["sha256"]):
@@ -206,6 +203,26 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
         raise ValueError("file_name must be a plain file name")
     values["sources"] = tuple(_parse_source(source) for source in values["sources"])
     return ModelInfo(**values)
+
+
+def check_use(values: Mapping[str, Any], prompts: frozenset[str], concepts: tuple[str, ...]) -> None:
+    """Make sure that what an entry, or a weight file of itself, says of its use can be.
+
+    :raises KeyError: something is missing.
+    :raises ValueError: something cannot be.
+    """
+    for name, choices in _CHOICES.items():
+        if values[name] not in choices or isinstance(values[name], bool):
+            raise ValueError(f"{name} is {values[name]!r}, not one of {choices}")
+    if values["architecture"] != "tiny_vit" and values["input_size"] != 1024:
+        raise ValueError(f"there is no {values['architecture']} for {values['input_size']} pixels")
+    for name in ("title", "default_window", "licence", "citation", "notes"):
+        if not isinstance(values[name], str):
+            raise ValueError(f"{name} must be a text")
+    if not prompts or not prompts <= {"points", "box", "mask", "text"}:
+        raise ValueError("prompts must be some of 'points', 'box', 'mask' and 'text'")
+    if not all(isinstance(concept, str) for concept in concepts):
+        raise ValueError("concepts must be texts")
 
 
 def _parse_source(entry: dict[str, str]) -> Source:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
     try:
         with safetensors.safe_open(str(path), "pt") as file:
             text = (file.metadata() or {}).get(HEADER)
-        about = None if text is None else json.loads(text)
+        about = None if text is None else parse_json(text)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"The weight file '{Path(path).name}' is damaged or incomplete; copy it again.") from error
     if about is not None and not isinstance(about, dict):
@@ -82,18 +83,20 @@ def info_from(about: Mapping[str, Any], path: Path, sha256: str) -> ModelInfo:
 
     :raises ModelError: the header lacks something, or says what cannot be.
     """
-    from SAMLiverTumorLib.models.registry import ModelInfo
+    from SAMLiverTumorLib.models.registry import ModelInfo, check_use
 
     try:
+        prompts, concepts = frozenset(about["prompts"]), tuple(about["concepts"])
+        check_use(about, prompts, concepts)
         return ModelInfo(
             id=f"file:{path.name}",
             **{name: about[name] for name in _USE},
-            prompts=frozenset(about["prompts"]),
-            concepts=tuple(about["concepts"]),
+            prompts=prompts,
+            concepts=concepts,
             file_name=path.name,
             size=path.stat().st_size,
             sha256=sha256,
             sources=(),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The weight file '{path.name}' has a damaged header ({error}); copy it again.") from error

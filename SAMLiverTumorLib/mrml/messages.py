@@ -19,7 +19,10 @@ class VtkMessages:
     def lines(self) -> list[str]:
         """One line each, without file, line number and object address, repeated ones once."""
         texts = []
-        for text in re.split(r"(?m)^(?:ERROR|Warning|Generic Warning|Info): In ", self.window.GetOutput()):
+        output = self.window.GetOutput()
+        if isinstance(output, bytes):  # which VTK hands out where a damaged file's text is no UTF-8
+            output = output.decode("utf-8", "replace")
+        for text in re.split(r"(?m)^(?:ERROR|Warning|Generic Warning|Info): In ", output):
             # "vtkX.cxx, line 12\nvtkX (0x55..): what happened"
             text = re.sub(r"^\S+, line \d+\s*", "", text)
             text = " ".join(re.sub(r"^vtk\w+ \((?:0x)?[0-9a-fA-F]+\): ", "", text.strip()).split())

@@ -18,6 +18,7 @@ import slicer
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
 from SAMLiverTumorLib.inference.propagation_bytes import packed, unpacked
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, inBox
@@ -76,7 +77,7 @@ class SavedRuns:
         if node is None:
             return None
         try:
-            said = json.loads(node.GetText() or "")
+            said = parse_json(node.GetText() or "")
             part = _objectOf(said, source, plan)
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise InputError(f"How '{node.GetName()}' was followed cannot be read any more: {error!r}") from error

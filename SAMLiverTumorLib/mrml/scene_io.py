@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,9 @@ import slicer
 from SAMLiverTumorLib.errors import InputError, OutputError, SAMLiverTumorError
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.headers import check_header
+from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.io.markups_text import markups_in
+from SAMLiverTumorLib.io.safe_archive import LazyArchive
 from SAMLiverTumorLib.mrml.messages import capturedVtkMessages
 from SAMLiverTumorLib.mrml.nodes import createVolumeDisplay, volumeFromNode
 
@@ -61,6 +63,7 @@ def loadScene(scene: slicer.vtkMRMLScene, path: Path | str) -> None:
     :raises InputError: no such file, or not a Slicer scene.
     """
     path = _existing(path)
+    _refuseEscapes(path)
     with _sameWorkingFolder(), capturedVtkMessages() as messages:
         if not scene.ReadFromMRB(str(path.resolve()), False):
             raise InputError(f"'{path}' cannot be read as a Slicer scene (.mrb): {messages}")
@@ -74,8 +77,8 @@ def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLM
     """
     path = _existing(path)
     try:
-        kinds = [str(markups["type"]) for markups in json.loads(path.read_text(encoding="utf-8"))["markups"]]
-    except (ValueError, KeyError, TypeError) as error:
+        kinds = [markups["type"] for markups in markups_in(parse_json(path.read_text(encoding="utf-8")))]
+    except ValueError as error:
         raise InputError(f"'{path}' is not a markups file (.mrk.json) of Slicer: {error}") from error
     if len(kinds) != 1:
         raise InputError(f"'{path}' holds {len(kinds)} markups objects; save the one you mean to a file of its own.")
@@ -122,6 +125,15 @@ def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLSc
         raise
     createVolumeDisplay(volumeNode, volume)
     return volumeNode
+
+
+def _refuseEscapes(path: Path) -> None:
+    """Slicer unpacks an entry to wherever its name leads, as "a/../../x" out of the folder for it.
+
+    :raises InputError: there is such an entry, or the archive is damaged.
+    """
+    # its table of contents alone is read
+    _ = LazyArchive(path.stem, str(path), path, None, 0).files
 
 
 @contextmanager

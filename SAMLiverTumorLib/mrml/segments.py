@@ -10,6 +10,7 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.mrml.labelmaps import imageLattice, latticeShift, readBox, segmentLabelmap, volumeLattice
 from SAMLiverTumorLib.mrml.nodes import gridFromNode, nodeToWorldMatrix
 from SAMLiverTumorLib.mrml.writer import SegmentWriter
@@ -171,8 +172,8 @@ def provenance(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str)
     if not segment.GetTag(PROVENANCE_TAG, text):
         return []
     try:
-        return json.loads(str(text))
-    except json.JSONDecodeError as error:
+        return parse_json(str(text))
+    except ValueError as error:
         raise InputError(
             f"The provenance of segment '{segment.GetName()}' is damaged ({error}); remove its tag {PROVENANCE_TAG}."
         ) from error

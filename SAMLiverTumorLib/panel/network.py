@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool, choose_model
 from SAMLiverTumorLib.inference.quiet_import import import_torch_quietly
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.models.weights import HEADER
@@ -141,7 +141,7 @@ def _aboutFile(path: str, size: int, modified: int) -> dict[str, Any]:
         if length > min(size, _LONGEST_HEADER):
             return {}
         try:
-            about = json.loads(json.loads(file.read(length))["__metadata__"][HEADER])
+            about = parse_json(parse_json(file.read(length))["__metadata__"][HEADER])
         except (ValueError, KeyError, TypeError):
             return {}
     return about if isinstance(about, dict) else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from SAMLiverTumorLib.errors import OutputError
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.memory import peak_memory
 
 NAME = "progress.jsonl"
@@ -54,9 +55,11 @@ def events_in(lines: bytes) -> list[dict[str, Any]]:
     events = []
     for line in lines.splitlines():
         try:
-            events.append(json.loads(line))
+            event = parse_json(line)
         except ValueError:
             continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            events.append(event)
     return events
 
 

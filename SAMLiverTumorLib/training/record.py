@@ -10,6 +10,19 @@ NEW, PREPARING, TRAINING = "new", "preparing", "training"
 DONE, CANCELLED, FAILED = "done", "cancelled", "failed"
 ENDED = (DONE, CANCELLED, FAILED)
 
+_NUMBER, _NUMBER_OR_NONE, _TABLE = (int, float), (int, float, type(None)), Mapping
+# Kind of event -> what of it is taken, and of which type.
+_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "start": {"resumed_at": int, "settings": _TABLE},
+    "prepare": {"patient": str, "done": int, "total": int},
+    "data": {"split": str},
+    "step": {"step": int, "epoch": int, "loss": _NUMBER_OR_NONE, "eta_s": _NUMBER_OR_NONE, "memory_mb": _NUMBER},
+    "validation": {"step": int, "dice": _TABLE},
+    "note": {"text": str},
+    "done": {"adopted": bool, "before": _TABLE, "after": _TABLE, "weights": str},
+    "failed": {"text": str},
+}
+
 
 @dataclass(frozen=True)
 class TrainingRecord:
@@ -54,9 +67,12 @@ class TrainingRecord:
         return self.phase in ENDED
 
     def after(self, events: Iterable[Mapping[str, Any]]) -> TrainingRecord:
-        """The record with more of `progress.Reporter`'s events; kinds that it does not know are passed over."""
+        """The record with more of `progress.Reporter`'s events.
+
+        Kinds that it does not know are passed over, and damaged events: the file may have been cut off or edited.
+        """
         losses, dices, notes, changes = dict(self.losses), dict(self.dices), list(self.notes), {}
-        for event in events:
+        for event in filter(_is_whole, events):
             kind = event["event"]
             if kind == "start":
                 # steps after the last saved one are done again
@@ -102,3 +118,14 @@ class TrainingRecord:
         size = -(-len(finite) // points) or 1
         blocks = [finite[start : start + size] for start in range(0, len(finite), size)]
         return [tuple(sum(column) / len(block) for column in zip(*block, strict=True)) for block in blocks]
+
+
+def _is_whole(event: Mapping[str, Any]) -> bool:
+    """Whether an event has all that is taken of its kind, in the right types."""
+    form = _FORMS.get(event["event"], {})
+    if not all(isinstance(event.get(name), kind) for name, kind in form.items()):
+        return False
+    if event["event"] == "start":
+        return all(isinstance(event["settings"].get(name), int) for name in ("epochs", "steps"))
+    tables = [event[name] for name, kind in form.items() if kind is _TABLE]
+    return all(isinstance(number, _NUMBER_OR_NONE) for table in tables for number in table.values())

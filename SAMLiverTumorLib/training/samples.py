@@ -15,6 +15,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.inference.input_geometry import input_geometry
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.training.pictures import Picture
 
 FRAME = 512
@@ -116,7 +117,7 @@ class SampleStore:
         path = self.folder / f"recipe-{key[:32]}.json"
         if path.is_file():
             try:
-                told = json.loads(path.read_text(encoding="utf-8"))
+                told = parse_json(path.read_text(encoding="utf-8"))
                 sample = Sample(
                     told["case"],
                     told["name"],

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.models.checkpoint import BROKEN_STREAM
 
 NAME = "last.pt"
 
@@ -29,6 +31,7 @@ class TrainingState:
     :param best_epoch: its number, from 1; 0 is the model before training.
     :param history: one entry for each validation.
     :param settings: of the run, as plain values.
+    :param data: hash of each patient's voxels and labels.
     :param teacher: average weights of a mean teacher.
     :param average: running average of the weights.
     :param scaler: of mixed precision on a graphics card.
@@ -42,6 +45,7 @@ class TrainingState:
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
@@ -67,9 +71,9 @@ def load_state(folder: Path) -> TrainingState:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return TrainingState(
-            **{**content, "history": json.loads(content["history"]), "settings": json.loads(content["settings"])}
+            **{**content, "history": parse_json(content["history"]), "settings": parse_json(content["settings"])}
         )
-    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (pickle.UnpicklingError, *BROKEN_STREAM) as error:
         raise InputError(
             f"'{path}' is damaged ({type(error).__name__}); begin the training anew in another folder."
         ) from error

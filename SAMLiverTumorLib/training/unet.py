@@ -20,6 +20,7 @@ from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.image.sampling import picture_to_voxels, sample_plane, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint, sha256_of
 from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
@@ -167,7 +168,7 @@ def load_unet(path: Path, device: str = "cpu") -> Unet:
         raise ModelError(f"'{path.name}' is no U-Net baseline; give the .safetensors file that its training wrote.")
     state = read_checkpoint(path)
     try:
-        card = json.loads(_metadata(path)["card"])
+        card = parse_json(_metadata(path)["card"])
         if card.pop("kind") != KIND:
             raise ValueError("another kind of network")
         told = card.pop("shape")

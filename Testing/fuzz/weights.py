@@ -10,6 +10,8 @@ from fuzz.structure import safetensors_header, zip_member
 from fuzz.target import Files, Target
 from SAMLiverTumorLib.errors import ModelError
 
+_ONLY_FEW = ("are not those of", "needs the model", "does not fit its base")
+
 
 def _load_model(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.models.builders import load_model
@@ -21,7 +23,7 @@ def _load_model(folder: Path, path: Path, out: Path) -> None:
         load_model(path, device="cpu")
     except ModelError as error:
         # its weights are few, and no network's
-        if "are not those of" not in str(error) and "needs the model" not in str(error):
+        if not any(words in str(error) for words in _ONLY_FEW):
             raise
     read_about(path)
 
