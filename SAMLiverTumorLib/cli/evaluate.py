@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     affine, dimensions, grid_notes = common_grid(prediction, reference)
     prediction, moved = onto_grid(prediction, affine, dimensions)
     reference, _ = onto_grid(reference, affine, dimensions)
-    notes = [*prediction_notes, *reference_notes, *grid_notes, *moved]
+    notes = [*prediction.notes, *reference.notes, *prediction_notes, *reference_notes, *grid_notes, *moved]
     nothing = np.zeros(dimensions[::-1], bool)
     segments = prediction.segments or {_NOTHING: nothing}
     mask = reference.segments[label] if reference.entries else nothing

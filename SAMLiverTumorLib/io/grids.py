@@ -82,6 +82,11 @@ def onto_grid(
     return replace(labels, layers=layers, ijk_to_ras=np.array(ijk_to_ras, float)), notes
 
 
+def fits_grid(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> bool:
+    """Whether `onto_grid` brings the labels there voxel by voxel, without resampling."""
+    return _signed_permutation(np.linalg.inv(labels.ijk_to_ras) @ ijk_to_ras, dimensions) is not None
+
+
 def _extent(matrix: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of the voxels start..stop-1 (i, j, k), borders included, mapped through an affine."""
     corners = np.array(list(product(*zip(start - 0.5, stop - 0.5, strict=True))))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+
+from SAMLiverTumorLib.io.segment_details import SegmentDetails
 
 
 class _Masks(Mapping):
@@ -38,7 +40,9 @@ class LabelFile:
     :param entries: segment name -> (layer, value of its voxels). Values of a plain label map are named
         by their number.
     :param ijk_to_ras: 4x4 affine from voxel indices (i, j, k) to world RAS in millimeters.
-    :param from_slicer: a Slicer segmentation: its grid is cropped to what its segments hold.
+    :param from_slicer: a Slicer segmentation or DICOM SEG: its grid is cropped to what its segments hold.
+    :param details: segment name -> color, meaning and origin, where the file has them.
+    :param notes: what reading it took, for the reader.
 
     >>> labels = LabelFile("label", (np.array([[[0, 2, 2]]]),), {"2": (0, 2)}, np.eye(4))
     >>> int(labels.segments["2"].sum()), labels.voxel_volume_ml
@@ -50,6 +54,8 @@ class LabelFile:
     entries: dict[str, tuple[int, int]]
     ijk_to_ras: np.ndarray
     from_slicer: bool = False
+    details: dict[str, SegmentDetails] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def segments(self) -> Mapping[str, np.ndarray]:
@@ -71,3 +77,16 @@ class LabelFile:
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel in milliliters."""
         return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
+
+
+def free_name(wanted: str, taken: Mapping[str, object]) -> str:
+    """A name that is not taken: the one wanted, else with " (2)" and so on behind it.
+
+    >>> free_name("tumor", {"tumor": 1})
+    'tumor (2)'
+    """
+    name, copies = wanted, 1
+    while name in taken:
+        copies += 1
+        name = f"{wanted} ({copies})"
+    return name

@@ -1,4 +1,4 @@
-"""Label maps from files: NIfTI, NRRD, MetaImage, and Slicer's segmentation files (.seg.nrrd)."""
+"""Label maps from files: NIfTI, NRRD, MetaImage, Slicer's segmentations (.seg.nrrd), and DICOM SEG."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom_files import is_dicom
+from SAMLiverTumorLib.io.dicom_seg_reader import read_dicom_seg
 from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.io.images import image_affine
-from SAMLiverTumorLib.io.label_file import LabelFile
+from SAMLiverTumorLib.io.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.label_values import label_values
+from SAMLiverTumorLib.io.segment_details import SegmentDetails, details_of_tags
 from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["LabelFile", "read_labels"]
@@ -21,20 +24,20 @@ _READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO")
 
 
 def read_labels(path: str | Path) -> LabelFile:
-    """Read a label map or a Slicer segmentation.
+    """Read a label map, a Slicer segmentation or a DICOM SEG.
 
-    In a label map every nonzero value is a segment, named by its number. In a Slicer segmentation
-    segments have their own names (a second one of the same name gets " (2)") and may overlap.
+    In a label map every nonzero value is a segment, named by its number. In a Slicer segmentation and a
+    DICOM SEG segments have their own names (a second one of the same name gets " (2)") and may overlap.
 
-    :param path: .nii, .nii.gz, .nrrd, .seg.nrrd, .nhdr, .mha or .mhd.
+    :param path: .nii, .nii.gz, .nrrd, .seg.nrrd, .nhdr, .mha, .mhd; a DICOM SEG file, or a folder with one.
     :raises InputError: missing, truncated or unreadable file; not three-dimensional; a color or vector
         image; values that are not integers; an image instead of a label map.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist; check the path.")
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder; name a label map file (.nii.gz, .nrrd, .seg.nrrd or .mha).")
+    if path.is_dir() or is_dicom(path):
+        return read_dicom_seg(path)
     check_header(path)
     image = _read_image(path)
     keys = set(image.GetMetaDataKeys())
@@ -52,17 +55,17 @@ def read_labels(path: str | Path) -> LabelFile:
     # Volume knows which affines are unusable and says what to do about them.
     affine = Volume(layers[0], image_affine(image), path.name).ijk_to_ras
     if from_slicer:
-        entries = _slicer_entries(image, keys, components, path)
+        entries, details = _slicer_entries(image, keys, components, path)
     else:
-        entries = {str(value): (0, value) for value in label_values(array, str(path))}
-    return LabelFile(path.name, layers, entries, affine, from_slicer)
+        entries, details = {str(value): (0, value) for value in label_values(array, str(path))}, {}
+    return LabelFile(path.name, layers, entries, affine, from_slicer, details)
 
 
 def _read_image(path: Path) -> sitk.Image:
     """The file as a three-dimensional SimpleITK image."""
     reader_name = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if reader_name not in _READERS:
-        kind = {"": "not an image file", "GDCMImageIO": "a DICOM file"}.get(reader_name, "not a medical label map")
+        kind = "not an image file" if reader_name == "" else "not a medical label map"
         raise InputError(f"'{path}' is {kind}; save the labels as .nii.gz, .nrrd, .seg.nrrd or .mha, with Slicer say.")
     try:
         reader = sitk.ImageFileReader()
@@ -97,9 +100,12 @@ def _as_integers(array: np.ndarray, path: Path) -> np.ndarray:
     return array.astype(np.int32)
 
 
-def _slicer_entries(image: sitk.Image, keys: set[str], components: int, path: Path) -> dict[str, tuple[int, int]]:
+def _slicer_entries(
+    image: sitk.Image, keys: set[str], components: int, path: Path
+) -> tuple[dict[str, tuple[int, int]], dict[str, SegmentDetails]]:
     """Segments of a .seg.nrrd. Files of Slicer 4.10 and before have neither layer nor value: one layer each."""
     entries: dict[str, tuple[int, int]] = {}
+    details: dict[str, SegmentDetails] = {}
     numbers = sorted(int(match[1]) for key in keys if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
     for number in numbers:
 
@@ -115,10 +121,7 @@ def _slicer_entries(image: sitk.Image, keys: set[str], components: int, path: Pa
             raise InputError(
                 f"'{path}' has no layer {layer}, where Segment{number} should be; save it again in Slicer."
             )
-        base = name = field("Name", "") or field("ID", "") or f"Segment {number}"
-        copies = 1
-        while name in entries:
-            copies += 1
-            name = f"{base} ({copies})"
+        name = free_name(field("Name", "") or field("ID", "") or f"Segment {number}", entries)
         entries[name] = (layer, value)
-    return entries
+        details[name] = details_of_tags(field("Tags", ""), field("Color", ""))
+    return entries, details

@@ -109,16 +109,20 @@ def test_file_that_is_no_label_map_is_refused(tmp_path, array, vector, message):
 def test_missing_file_folder_and_text_file_are_refused(tmp_path):
     (tmp_path / "label.nrrd").write_text("no image")
     (tmp_path / "label.txt").write_text("no image")
-    for name, message in (("none.nrrd", "does not exist"), ("", "is a folder"), ("label.txt", "not an image file")):
+    for name, message in (
+        ("none.nrrd", "does not exist"),
+        ("", "holds no DICOM segmentation"),
+        ("label.txt", "not an image file"),
+    ):
         with pytest.raises(InputError, match=message):
             read_labels(tmp_path / name)
     with pytest.raises(InputError, match=r"label\.nrrd"):
         read_labels(tmp_path / "label.nrrd")
 
 
-def test_dicom_file_is_refused_with_what_to_do(shared_data):
-    with pytest.raises(InputError, match=r"DICOM.*save the labels as"):
-        read_labels(shared_data / "dcmqi" / "liver.dcm")
+def test_dicom_image_is_refused_with_what_to_do(shared_data):
+    with pytest.raises(InputError, match=r"no segmentation \(CT Image Storage\); name a DICOM SEG"):
+        read_labels(shared_data / "dcmqi" / "ct-3slice" / "01.dcm")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])

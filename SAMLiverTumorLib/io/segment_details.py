@@ -1,0 +1,86 @@
+"""What is known of a segment beside its voxels: color, meaning, where it came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from SAMLiverTumorLib.io.terminology import Terminology, terminology_of_name
+
+PROVENANCE_TAG = "SAMLiverTumor.Provenance"
+"""Name of the segment tag that holds the provenance, a JSON list, in Slicer and in its files."""
+
+TERMINOLOGY_TAG = "TerminologyEntry"
+
+MANUAL, SEMIAUTOMATIC, AUTOMATIC = "MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"
+"""How a segment was made, in DICOM's words."""
+
+
+@dataclass(frozen=True)
+class SegmentDetails:
+    """What is known of a segment beside its voxels.
+
+    :param color: RGB in 0..1; None where the file has none.
+    :param terminology: what it stands for; None where the file does not say.
+    :param provenance: this project's JSON text on how it was made; empty where there is none.
+    :param algorithm: name of the algorithm that made it, as the file says; empty where it does not.
+    :param algorithm_type: MANUAL, SEMIAUTOMATIC or AUTOMATIC, as the file says; empty where it does not.
+    :param tracking_uid: DICOM's identifier of the finding that is followed; empty where there is none.
+    :param tracking_id: its name.
+    """
+
+    color: tuple[float, float, float] | None = None
+    terminology: Terminology | None = None
+    provenance: str = ""
+    algorithm: str = ""
+    algorithm_type: str = ""
+    tracking_uid: str = ""
+    tracking_id: str = ""
+
+    def meaning(self, name: str) -> Terminology:
+        """What the segment stands for; by its name where no codes are known."""
+        return self.terminology or terminology_of_name(name)
+
+    @cached_property
+    def provenance_entries(self) -> list[dict]:
+        """The provenance, oldest entry first; empty where there is none, or none that can be read."""
+        try:
+            entries = json.loads(self.provenance or "[]")
+        except ValueError:
+            return []
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+    @property
+    def models(self) -> list[dict]:
+        """The models of the provenance (id, sha256, window), each once, in the order they were used."""
+        found: dict[tuple, dict] = {}
+        for entry in self.provenance_entries:
+            for model in entry.get("models", ()):
+                if isinstance(model, dict) and "id" in model:
+                    found[str(model["id"]), str(model.get("sha256", ""))] = model
+        return list(found.values())
+
+
+def details_of_tags(tags: str, color: str) -> SegmentDetails:
+    """The details of a segment in a .seg.nrrd.
+
+    :param tags: "name:value|name:value|", as Slicer joins them.
+    :param color: "r g b" in 0..1.
+    """
+    named = {name: value for name, colon, value in (tag.partition(":") for tag in tags.split("|")) if colon}
+    return SegmentDetails(
+        _color(color),
+        Terminology.parse(named.get(TERMINOLOGY_TAG, "")),
+        named.get(PROVENANCE_TAG, ""),
+        named.get("DICOM.SegmentAlgorithmName", ""),
+        named.get("DICOM.SegmentAlgorithmType", ""),
+    )
+
+
+def _color(text: str) -> tuple[float, float, float] | None:
+    try:
+        red, green, blue = (min(max(float(part), 0.0), 1.0) for part in text.split())
+    except ValueError:
+        return None
+    return red, green, blue
