@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ class IrcadbCase:
         """Folders of liver tumors, kept apart."""
         return tuple(each for each in self.outlined if each.structure.is_liver_tumor)
 
-    @property
+    @cached_property
     def liver_tumor(self) -> Mask:
         """All liver tumors as one; empty for patients without."""
         return union((each.mask for each in self.tumors), self.volume)
@@ -86,7 +87,7 @@ class IrcadbCase:
         """The liver as outlined; empty where it is not."""
         return union((each.mask for each in self.outlined if each.structure.name == LIVER), self.volume)
 
-    @property
+    @cached_property
     def segments(self) -> tuple[Outlined, ...]:
         """What to show: liver tumors as one, then everything; single tumors where there are several folders."""
         merged = ()

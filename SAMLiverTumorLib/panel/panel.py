@@ -14,6 +14,7 @@ from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
 from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.inputs import Inputs
+from SAMLiverTumorLib.panel.ircadb import Ircadb
 from SAMLiverTumorLib.panel.keep_case import KeepCase
 from SAMLiverTumorLib.panel.log import Log, showStatus
 from SAMLiverTumorLib.panel.model import Model
@@ -47,6 +48,7 @@ class Panel:
         self._shared = shared = engine.shared(self, ui, requirements)
         self._pause = whenIdle(_PREFETCH_MS, self._onPause)
         self.inputs = Inputs(shared)
+        self.ircadb = Ircadb(shared)
         weights = Weights(shared)
         self.model = Model(shared, weights)
         self.slices = Slices(shared, self._onMoved)
@@ -115,7 +117,7 @@ class Panel:
         self.prompts.close()
         self._observations.clear()
         self._shared.parameters = None
-        for section in (self.inputs, self.slices, self.volume, self.evaluate, self.doubt, self.train):
+        for section in (self.inputs, self.ircadb, self.slices, self.volume, self.evaluate, self.doubt, self.train):
             section.close()
 
     def update(self) -> None:

@@ -110,7 +110,8 @@ class Reference:
         if chosen in names:
             return chosen
         words = self._binding.words
-        likely = [choice for choice, name in names.items() if any(word in name.lower() for word in words)]
+        likely = [choice for choice, name in names.items() if name.lower() in words]
+        likely = likely or [choice for choice, name in names.items() if any(word in name.lower() for word in words)]
         if not likely and list(names) == ["1", "2"]:
             likely = [self._binding.value]
         return (likely or list(names) or [""])[0]

@@ -81,11 +81,18 @@ class QFileDialog:
 
 
 class QInputDialog:
-    """The static function, which returns the text alone as in PythonQt; "" stands for Cancel."""
+    """The static functions, which return the text alone as in PythonQt.
+
+    "" stands for Cancel of getText; getItem returns the first item then, as Qt does.
+    """
 
     @staticmethod
     def getText(parent, title: str, label: str, *others) -> str:
         return ask("QInputDialog.getText", title, label)
+
+    @staticmethod
+    def getItem(parent, title: str, label: str, items: list, current: int = 0, editable: bool = True, *others) -> str:
+        return ask("QInputDialog.getItem", title, label) or items[current]
 
 
 class QColorDialog:
