@@ -82,10 +82,11 @@ def _only_seg(folder: Path) -> Path:
 
 def _read(path: Path) -> pydicom.Dataset:
     import pydicom
+    from pydicom.errors import InvalidDicomError
 
     try:
         data = pydicom.dcmread(path)
-    except (*DAMAGED, zlib.error) as error:
+    except (*DAMAGED, InvalidDicomError, zlib.error) as error:
         raise InputError(f"'{path}' cannot be read as DICOM ({_first(error)}); copy it again.") from error
     if data.get("SOPClassUID") not in SEG_CLASSES:
         kind = getattr(data.get("SOPClassUID", ""), "name", "") or "of no known kind"

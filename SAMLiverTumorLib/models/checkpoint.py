@@ -30,6 +30,7 @@ BROKEN_STREAM = (
     TypeError,
     AttributeError,
     AssertionError,
+    MemoryError,  # for a size that damage has made
     struct.error,
     zipfile.BadZipFile,
 )

@@ -227,6 +227,8 @@ def check_use(values: Mapping[str, Any], prompts: frozenset[str], concepts: tupl
 
 def _parse_source(entry: dict[str, str]) -> Source:
     values = dict(entry)
+    if not all(isinstance(value, str) for value in values.values()):
+        raise ValueError("a source consists of texts")
     kind = values.pop("kind")
     if kind not in _SOURCE_KINDS:
         raise ValueError(f"source kind is {kind!r}, not one of {tuple(_SOURCE_KINDS)}")

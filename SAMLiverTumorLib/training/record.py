@@ -123,7 +123,7 @@ class TrainingRecord:
 def _is_whole(event: Mapping[str, Any]) -> bool:
     """Whether an event has all that is taken of its kind, in the right types."""
     form = _FORMS.get(event["event"], {})
-    if not all(isinstance(event.get(name), kind) for name, kind in form.items()):
+    if not all(name in event and isinstance(event[name], kind) for name, kind in form.items()):
         return False
     if event["event"] == "start":
         return all(isinstance(event["settings"].get(name), int) for name in ("epochs", "steps"))

@@ -168,6 +168,7 @@ def test_a_progress_file_that_was_edited_shows_what_is_whole():
         {"event": "validation", "step": 1, "dice": {"point": "good"}},
         {"event": "done", "adopted": True, "before": 0.3, "after": {}, "weights": "x"},
     ]
+    damaged += [{key: value for key, value in step.items() if key != name} for name in ("loss", "eta_s")]
     record = TrainingRecord().after([*damaged, step])
     assert record == TrainingRecord().after([step])
     assert record.curve() == [(1.0, 0.5)]
@@ -216,3 +217,36 @@ def test_messages_that_are_no_text_are_told_all_the_same(tmp_path):
             target.writestr(info, source.read(info).replace(b"<MRML", b"<M\xffRML"))
     with pytest.raises(InputError, match=r"bad\.mrb' cannot be read as a Slicer scene"):
         loadScene(createScene(), bad)
+
+
+def test_a_registry_whose_address_is_no_text_is_refused(tmp_path):
+    from SAMLiverTumorLib.models.registry import REGISTRY_PATH, load_registry
+
+    entries = json.loads(REGISTRY_PATH.read_text())
+    entries["sam-vit-b"]["sources"] = [{"kind": "https", "url": 1e308}]
+    (tmp_path / "models.json").write_text(json.dumps(entries))
+    with pytest.raises(ModelError, match=r"'sam-vit-b' .* is malformed: a source consists of texts"):
+        load_registry(tmp_path / "models.json")
+
+
+def test_weights_of_a_size_that_no_memory_holds_are_told_as_damaged(tmp_path, monkeypatch):
+    import torch
+
+    from SAMLiverTumorLib.models.checkpoint import read_checkpoint
+
+    def too_much(*args, **options):
+        raise MemoryError
+
+    torch.save({"a": torch.zeros(3)}, tmp_path / "x.pth")
+    monkeypatch.setattr(torch, "load", too_much)
+    with pytest.raises(ModelError, match=r"x\.pth' is damaged"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+def test_labels_that_only_look_like_dicom_are_refused(tmp_path):
+    from SAMLiverTumorLib.io.labels import read_labels
+
+    path = tmp_path / "labels.dcm"
+    path.write_bytes(bytes(128) + b"DICN" + b"\x08\x00\x16\x00UI\x04\x001.2\x00" * 8)
+    with pytest.raises(InputError, match=r"labels\.dcm"):
+        read_labels(path)
