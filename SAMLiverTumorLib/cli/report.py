@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMLiverTumorLib.cli.evaluate import chosen_label
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from SAMLiverTumorLib.cli.progress import bar
     from SAMLiverTumorLib.evaluation.lesion_files import check_folder, write_report
+    from SAMLiverTumorLib.evaluation.label_files import chosen_label
     from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels import read_labels
@@ -133,6 +133,8 @@ def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
 
     :raises InputError: it cannot be told which label is the liver, or it has no voxel.
     """
+    from SAMLiverTumorLib.evaluation.label_files import chosen_label
+
     entries = labels.entries
     if wanted is None and len(entries) > 1:
         named = [name for name in entries if name.strip().lower() == "liver"]
