@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     :raises OutputError: the folder cannot be written to.
     """
     from SAMLiverTumorLib.cli.progress import bar
-    from SAMLiverTumorLib.evaluation.lesion_files import check_folder, write_report
     from SAMLiverTumorLib.evaluation.label_files import chosen_label
+    from SAMLiverTumorLib.evaluation.lesion_files import check_folder, write_report
     from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels import read_labels
