@@ -42,6 +42,7 @@ _TEXTS = {
     "window": "preset or LOW,HIGH, as with segment",
     "unlabeled_window": "the same for --unlabeled, where it is another",
     "hold_out": "file with patients to refuse, one a line",
+    "text_encoder": "tokens, or clip, clip:NAME:TAG, clip:FOLDER: any phrase as text, through open_clip",
     "device": "auto, cpu, cuda, cuda:1",
     "cache": "folder of encoded pictures, which several runs can share",
 }

@@ -60,13 +60,15 @@ def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
 
 
 def check_concept(concept: str, info: ModelInfo) -> str:
-    """The concept as the model spells it.
+    """The concept as the model spells it; any phrase where the model takes any.
 
     :raises PromptError: the model knows no text, or not this concept.
     """
     wanted = " ".join(concept.lower().split())
     if not info.concepts:
         raise PromptError(f"Model '{info.id}' knows no text prompts; choose liver-tumor, or one trained with text.")
+    if info.open_text and wanted:
+        return wanted
     if wanted not in info.concepts:
         known = " and ".join(f"'{each}'" for each in info.concepts)
         raise PromptError(f"Model '{info.id}' does not know '{concept}'; text can name {known}.")
@@ -128,7 +130,7 @@ class PredictorPool:
                     raise ModelError(
                         f"'{model}' is neither a known model ({', '.join(load_registry())}) nor a checkpoint file."
                     )
-            loaded = with_runtime(load_model(path, info, device=self._device), self._runtime)
+            loaded = with_runtime(load_model(path, info, device=self._device, confirm=self._confirm), self._runtime)
             self._predictors[model] = Predictor(loaded, self.cache)
             self._stamps[model] = stamp
         return self._predictors[model]

@@ -6,6 +6,7 @@ Prompt encoder, mask decoder and the ViT image encoders are those of segment_any
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
+from SAMLiverTumorLib.models.clip_text import ClipText, clip_text_of_file
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.text import TextTokens, split_text
 from SAMLiverTumorLib.models.tiny_vit import TinyViT
@@ -45,7 +47,7 @@ class SamModel:
     :param prompt_encoder: segment_anything's `PromptEncoder`.
     :param mask_decoder: segment_anything's `MaskDecoder`.
     :param device: where they are.
-    :param text: tokens for what text can name; None where the model knows no text.
+    :param text: tokens for what text can name, or of any phrase; None where the model knows no text.
     """
 
     info: ModelInfo
@@ -54,10 +56,15 @@ class SamModel:
     prompt_encoder: nn.Module
     mask_decoder: nn.Module
     device: torch.device
-    text: TextTokens | None = None
+    text: TextTokens | ClipText | None = None
 
 
-def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") -> SamModel:
+def load_model(
+    path: Path,
+    info: ModelInfo | None = None,
+    device: str = "auto",
+    confirm: Callable[[str], bool] = lambda question: False,
+) -> SamModel:
     """Load a weight file.
 
     >>> model = load_model(store.path(info), info)                              # doctest: +SKIP
@@ -68,6 +75,8 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
     :param info: the registered model that the file was verified to be; None for a user's own file, whose
         network is then known by its SHA-256 if it is a registered one's and by its shapes if not.
     :param device: "auto", "cpu", "cuda", "cuda:1" or "mps", see `resolve_device`.
+    :param confirm: asked before CLIP is downloaded, where the model knows phrases by it and one is asked that was not
+        trained.
     :raises ModelError: the file is missing or damaged, or its weights are not exactly the network's.
     :raises InputError: the device does not exist.
     """
@@ -81,6 +90,9 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
         from SAMLiverTumorLib.models.lora import with_base
 
         state = with_base(state, about["adapter"], path.name)
+    text: nn.Module | None = None
+    if about is not None and "text_encoder" in about:
+        text = clip_text_of_file(state, about["text_encoder"], path, confirm)
     state, tokens = split_text(state)
     networks = build_networks(info.architecture, info.input_size)
     weights = {
@@ -91,9 +103,9 @@ def load_model(path: Path, info: ModelInfo | None = None, device: str = "auto") 
     _check_names_and_shapes(networks, weights, path, info)
     networks.load_state_dict(weights, strict=True, assign=True)
     networks.to(target).eval().requires_grad_(False)
-    text = None
-    if tokens:
+    if text is None and tokens:
         text = TextTokens({concept: value.float() for concept, value in tokens.items()})
+    if text is not None:
         text.to(target).eval().requires_grad_(False)
     return SamModel(info=info, sha256=info.sha256, device=target, text=text, **networks)
 

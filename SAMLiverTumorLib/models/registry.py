@@ -102,6 +102,7 @@ class ModelInfo:
     :param sources: where the weights come from, in order of trial; the store's own folder always comes first.
     :param default_window: preset of the HU window that suits the model where the user chose none.
     :param concepts: what text can name, where "text" is among the prompts.
+    :param open_text: whether text can be any phrase, of which `concepts` were trained; see `clip_text.py`.
     :param preferred_for: kinds of prompts that "auto" takes it for, some of `prompts`.
     """
 
@@ -121,6 +122,7 @@ class ModelInfo:
     sources: tuple[Source, ...]
     default_window: str = "wide"
     concepts: tuple[str, ...] = ()
+    open_text: bool = False
     preferred_for: frozenset[str] = frozenset()
 
     @property

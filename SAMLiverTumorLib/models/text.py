@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    import numpy as np
+
 TOKENS = 4
 """Tokens of a concept; as many as a box with two clicks has."""
 
-_PREFIX = "text."
-_WIDTH = 256
+WIDTH = 256
+"""Of a token."""
+
+TEXT_PREFIX = "text."
+"""What names of text's weights begin with in a file."""
 
 
 class TextTokens(nn.Module):
@@ -29,7 +36,7 @@ class TextTokens(nn.Module):
     def __init__(self, tokens: Mapping[str, Tensor]) -> None:
         super().__init__()
         # names of parameters may not hold dots, and keep to what files of weights can hold
-        self.tokens = nn.ParameterDict({_key(concept): nn.Parameter(value) for concept, value in tokens.items()})
+        self.tokens = nn.ParameterDict({key_of(concept): nn.Parameter(value) for concept, value in tokens.items()})
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -39,29 +46,34 @@ class TextTokens(nn.Module):
     def add(self, concepts: Iterable[str], device: torch.device | str = "cpu") -> None:
         """Add concepts that are not there yet, with small random tokens; the same each time."""
         for concept in concepts:
-            if _key(concept) in self.tokens:
+            if key_of(concept) in self.tokens:
                 continue
             generator = torch.Generator().manual_seed(sum(concept.encode()))
-            values = 0.02 * torch.randn(TOKENS, _WIDTH, generator=generator)
-            self.tokens[_key(concept)] = nn.Parameter(values.to(device))
+            values = 0.02 * torch.randn(TOKENS, WIDTH, generator=generator)
+            self.tokens[key_of(concept)] = nn.Parameter(values.to(device))
 
     def forward(self, concept: str) -> Tensor:
         """(tokens, 256) of a concept.
 
         :raises KeyError: there is no such concept.
         """
-        return self.tokens[_key(concept)]
+        return self.tokens[key_of(concept)]
+
+    def phrase(self, concept: str, rng: np.random.Generator) -> str:
+        """How a concept is said while training: always the same."""
+        return concept
 
 
 def split_text(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A weight file's content without text tokens, and the tokens by concept."""
     tokens = {
-        name[len(_PREFIX) :].removeprefix("tokens.").replace("_", " "): value
+        name[len(TEXT_PREFIX) :].removeprefix("tokens.").replace("_", " "): value
         for name, value in state.items()
-        if name.startswith(_PREFIX)
+        if name.startswith(TEXT_PREFIX)
     }
-    return {name: value for name, value in state.items() if not name.startswith(_PREFIX)}, tokens
+    return {name: value for name, value in state.items() if not name.startswith(TEXT_PREFIX)}, tokens
 
 
-def _key(concept: str) -> str:
+def key_of(concept: str) -> str:
+    """A concept as part of a parameter's name."""
     return " ".join(concept.lower().split()).replace(" ", "_")

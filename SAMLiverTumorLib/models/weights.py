@@ -93,6 +93,7 @@ def info_from(about: Mapping[str, Any], path: Path, sha256: str) -> ModelInfo:
             **{name: about[name] for name in _USE},
             prompts=prompts,
             concepts=concepts,
+            open_text="text_encoder" in about,
             file_name=path.name,
             size=path.stat().st_size,
             sha256=sha256,

@@ -165,8 +165,8 @@ def _step(
 
 def _groups(learning: dict[str, torch.Tensor]) -> list[dict]:
     """Parameters with how many times the learning rate they take."""
-    text = [weight for name, weight in learning.items() if name.startswith("text.")]
-    rest = [weight for name, weight in learning.items() if not name.startswith("text.")]
+    text = [weight for name, weight in learning.items() if name.startswith("text.tokens.")]
+    rest = [weight for name, weight in learning.items() if not name.startswith("text.tokens.")]
     return [{"params": rest, "times": 1.0}, *([{"params": text, "times": _TEXT_TIMES}] if text else [])]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from SAMLiverTumorLib.models.builders import SamModel
+from SAMLiverTumorLib.models.clip_text import ClipText
 from SAMLiverTumorLib.models.lora import DOWN, merged
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.training.trainee import Trainee
@@ -23,10 +24,13 @@ def file_content(model: SamModel, trainee: Trainee, rank: int) -> tuple[dict[str
     :param model: the one that the training began with; its networks are the trainee's.
     :param rank: of the adapters, where there are any.
     """
+    told = {"text_encoder": trainee.text.about} if isinstance(trainee.text, ClipText) else {}
     if trainee.train_part == "lora":
         known = load_registry().get(model.info.id)
         if known is not None and known.sha256 == model.sha256:
-            return trainee.learning(), {"adapter": {"base": known.id, "base_sha256": known.sha256, "rank": rank}}
+            vectors = {f"text.{name}": vector for name, vector in trainee.text.named_buffers()}
+            adapter = {"base": known.id, "base_sha256": known.sha256, "rank": rank}
+            return {**trainee.learning(), **vectors}, {"adapter": adapter, **told}
         merged(model.image_encoder)
     parts = {
         "image_encoder": model.image_encoder,
@@ -36,7 +40,7 @@ def file_content(model: SamModel, trainee: Trainee, rank: int) -> tuple[dict[str
     }
     return {
         f"{part}.{name}": value for part, network in parts.items() for name, value in network.state_dict().items()
-    }, {}
+    }, told
 
 
 def mixture(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

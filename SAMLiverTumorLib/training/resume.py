@@ -25,6 +25,8 @@ def differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if name in _FREE or name not in saved:
             continue
         one, other = (_last_parts(each) if name in _PLACES else each for each in (saved[name], value))
+        if name == "text_encoder":  # a folder of CLIP may have moved
+            one, other = PurePath(one).name.rpartition(":")[2], PurePath(other).name.rpartition(":")[2]
         if one != other:
             names.append(name.replace("_", "-"))
     return names

@@ -14,8 +14,11 @@ import torch
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError, OutputError
 from SAMLiverTumorLib.models.builders import SamModel, resolve_device
+from SAMLiverTumorLib.models.clip_source import PREFIX, parse_clip
+from SAMLiverTumorLib.models.clip_text import ClipText, new_clip_text
 from SAMLiverTumorLib.models.lock import locked
 from SAMLiverTumorLib.models.registry import ModelInfo
+from SAMLiverTumorLib.models.text import TextTokens
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
@@ -27,7 +30,7 @@ from SAMLiverTumorLib.training.result import file_content, mixture
 from SAMLiverTumorLib.training.resume import check_resumable, check_same_data
 from SAMLiverTumorLib.training.samples import Sample
 from SAMLiverTumorLib.training.schedule import Schedule
-from SAMLiverTumorLib.training.settings import TrainSettings
+from SAMLiverTumorLib.training.settings import TOKENS, TrainSettings
 from SAMLiverTumorLib.training.simulate import TEXT
 from SAMLiverTumorLib.training.state import TrainingState, load_state
 from SAMLiverTumorLib.training.trainee import Trainee
@@ -136,7 +139,7 @@ def _run(
             settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
         )
         report("note", text=f"{len(unlabeled)} slices without labels for the mean teacher.")
-    trainee = Trainee(model, settings.concepts, settings.train, settings.rank)
+    trainee = Trainee(model, settings.concepts, settings.train, settings.rank, _text(settings, model, confirm))
     old = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
     judged = samples.test or samples.validation
     kinds = [kind for kind in KINDS if settings.concepts or kind != TEXT]
@@ -167,11 +170,30 @@ def _run(
     adopted = state.best_epoch > 0 and score_of(after) > score_of(before)
     path = folder / (ADOPTED if adopted else KEPT_ASIDE)
     if processes.first:
-        card = _card(settings, model, samples, state, before, after, share, adopted)
+        card = _card(settings, model, trainee.text, samples, state, before, after, share, adopted)
         weights, origin = file_content(model, trainee, settings.rank)
         save_weights(path, weights, {**describe(_new_info(model, settings)), **origin, "card": card}, settings.half)
         report("done", adopted=adopted, before=overall(before), after=overall(after), weights=path.name)
     return Outcome(adopted, path, before, after)
+
+
+def _text(settings: TrainSettings, model: SamModel, confirm: Callable[[str], bool]) -> ClipText | None:
+    """CLIP's text where the settings ask for it; None for what the base has, or tokens to learn."""
+    if settings.text_encoder == TOKENS or not settings.concepts:
+        if isinstance(model.text, ClipText) and settings.concepts:
+            raise InputError(
+                f"'{settings.base}' takes text through CLIP; go on with it by --text-encoder {PREFIX}, or start from "
+                "another model."
+            )
+        return None
+    choice = parse_clip(settings.text_encoder)
+    if not isinstance(model.text, ClipText):
+        return new_clip_text(choice, confirm)
+    if settings.text_encoder != PREFIX and choice.name != model.text.about["name"]:
+        raise InputError(
+            f"'{settings.base}' takes text through CLIP {model.text.about['name']}; another cannot take its place."
+        )
+    return None
 
 
 def _run_folder(settings: TrainSettings, resume: bool) -> Path:
@@ -230,6 +252,7 @@ def _new_info(model: SamModel, settings: TrainSettings) -> ModelInfo:
 def _card(
     settings: TrainSettings,
     model: SamModel,
+    text: TextTokens | ClipText,
     samples: TrainingSet,
     state: TrainingState,
     before: dict,
@@ -241,6 +264,8 @@ def _card(
     # folders are nobody else's business
     for name in ("images", "labels", "unlabeled", "out", "cache", "hold_out"):
         told.pop(name)
+    if isinstance(text, ClipText):
+        told["text_encoder"] = f"{PREFIX}:{text.about['name']}"
     return {
         "base": {"id": model.info.id, "sha256": model.sha256},
         "settings": told,

@@ -17,6 +17,9 @@ TRAINABLE = ("decoder", "lora", "last", "all")
 last stage; everything."""
 
 
+TOKENS, CLIP = "tokens", "clip"
+"""How text becomes tokens."""
+
 LIVER, LIVER_TUMOR = "liver", "liver tumor"
 CONCEPTS = (LIVER_TUMOR, LIVER)
 """What text can be trained to name."""
@@ -61,6 +64,8 @@ class TrainSettings:
     :param slices: at most so many slices with tumor from each case; 0 for all.
     :param validation_slices: the same for validation after each epoch.
     :param concepts: what text can name; empty to train no text.
+    :param text_encoder: "tokens" learned for each of `concepts`, or "clip", "clip:NAME:TAG", "clip:FOLDER" for any
+        phrase, see `models/clip_source.py`.
     :param point, box, box_and_point, text: how often each kind of prompt is asked, in proportion.
     :param corrections: rounds of corrective clicks after the first prompt, at most.
     :param rank: of the adapters.
@@ -103,6 +108,7 @@ class TrainSettings:
     slices: int = 0
     validation_slices: int = 24
     concepts: tuple[str, ...] = CONCEPTS
+    text_encoder: str = TOKENS
     point: float = 0.45
     box: float = 0.25
     box_and_point: float = 0.05
@@ -132,6 +138,8 @@ class TrainSettings:
             raise InputError(
                 f"The labels do not say where '{unknown[0]}' is; text can name {' and '.join(map(repr, CONCEPTS))}."
             )
+        if self.text_encoder.partition(":")[0] not in (TOKENS, CLIP):
+            raise InputError(f"'{self.text_encoder}' is no text encoder; give {TOKENS}, {CLIP}, or {CLIP}:NAME.")
         if self.concepts and LIVER_TUMOR not in self.concepts:
             raise InputError(f"Text learns '{LIVER}' together with '{LIVER_TUMOR}' only; name both, or none.")
         if not self.point + self.box + self.box_and_point + (self.text if self.concepts else 0.0) > 0:

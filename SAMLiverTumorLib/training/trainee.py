@@ -13,6 +13,7 @@ from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel
+from SAMLiverTumorLib.models.clip_text import ClipText
 from SAMLiverTumorLib.models.text import TextTokens
 from SAMLiverTumorLib.training.losses import balanced_cross_entropy, confident_loss, iou_losses, mask_losses, to_frame
 from SAMLiverTumorLib.training.samples import FRAME, Sample
@@ -52,14 +53,22 @@ class Trainee(nn.Module):
     :param concepts: what text can name.
     :param train: which part learns, see `settings.py`.
     :param rank: of the adapters with "lora".
+    :param text: what makes tokens of text; the model's own, or tokens to learn, if not given.
     """
 
-    def __init__(self, model: SamModel, concepts: Sequence[str], train: str = "decoder", rank: int = 8) -> None:
+    def __init__(
+        self,
+        model: SamModel,
+        concepts: Sequence[str],
+        train: str = "decoder",
+        rank: int = 8,
+        text: ClipText | None = None,
+    ) -> None:
         super().__init__()
         self.info, self.train_part = model.info, train
         self.image_encoder, self.prompt_encoder = model.image_encoder, model.prompt_encoder
         self.mask_decoder = model.mask_decoder
-        self.text = model.text if model.text is not None else TextTokens({})
+        self.text = text or model.text or TextTokens({})
         self.text.add(concepts, device=model.device)
         self.requires_grad_(False)
         for part in (self.prompt_encoder, self.mask_decoder, self.text):
@@ -115,7 +124,8 @@ class Trainee(nn.Module):
             liver = exercise.sample.liver() if exercise.concept == LIVER else None
             concept, mask = (LIVER_TUMOR, lesions > 0) if liver is None else (LIVER, liver)
             targets = torch.from_numpy(mask[None]).to(image.keys)
-            logits, iou = self.decode(image, None, None, concept, ambiguous=False)
+            phrase = self.text.phrase(concept, rng)
+            logits, iou = self.decode(image, None, None, phrase, ambiguous=False)
             losses, shown = self._compared(logits, iou, targets)
             # begun from noise, text first learns that most of a picture is nothing, and nothing is all it then says:
             # there the other losses have no slope
