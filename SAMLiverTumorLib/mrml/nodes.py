@@ -162,9 +162,13 @@ def addVolumeNode(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLS
     """Add a volume node to the scene with a copy of the voxels and no parent transform."""
     volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
     volumeNode.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.ijk_to_ras))
-    # before there are voxels: a display made for them looks for a window in their histogram, 230 ms for 130 slices
-    createVolumeDisplay(volumeNode, volume)
+    # a display made for voxels that are there looks for a window in their histogram: 230 ms for 130 slices, and a CT
+    # has its own
+    if volume.looks_like_hounsfield:
+        createVolumeDisplay(volumeNode, volume)
     slicer.util.updateVolumeFromArray(volumeNode, np.ascontiguousarray(volume.array))
+    if not volume.looks_like_hounsfield:
+        createVolumeDisplay(volumeNode, volume)
     return volumeNode
 
 

@@ -16,6 +16,7 @@ from SAMLiverTumorLib.mrml.nodes import (
     promptsFromNodes,
     volumeFromNode,
 )
+from SAMLiverTumorLib.volume import Volume
 
 
 @pytest.fixture
@@ -173,3 +174,11 @@ def test_a_ct_is_shown_at_a_liver_window_and_other_images_at_their_own(scene, ph
 
     eight_bit = replace(phantom, array=np.clip(phantom.array, 0, 255).astype(np.uint8))
     assert addVolumeNode(scene, eight_bit).GetDisplayNode().GetAutoWindowLevel()
+
+
+@pytest.mark.parametrize(("low", "high", "window", "level"), [(-1000, 400, 250, 60), (1000, 1101, 100, 1050)])
+def test_a_ct_and_any_other_volume_are_shown_at_its_own_window(low, high, window, level):
+    values = np.random.default_rng(0).integers(low, high, (20, 64, 64)).astype(np.int16)
+    displayNode = addVolumeNode(createScene(), Volume(values, np.eye(4), "volume")).GetDisplayNode()
+    assert displayNode.GetWindow() == pytest.approx(window, abs=5)
+    assert displayNode.GetLevel() == pytest.approx(level, abs=5)
