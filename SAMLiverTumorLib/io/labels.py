@@ -15,7 +15,7 @@ from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.io.images import image_affine
 from SAMLiverTumorLib.io.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.label_values import label_values
-from SAMLiverTumorLib.io.segment_details import SegmentDetails, details_of_tags
+from SAMLiverTumorLib.io.segment_details import SegmentDetails, details_of_fields
 from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["LabelFile", "read_labels"]
@@ -123,5 +123,5 @@ def _slicer_entries(
             )
         name = free_name(field("Name", "") or field("ID", "") or f"Segment {number}", entries)
         entries[name] = (layer, value)
-        details[name] = details_of_tags(field("Tags", ""), field("Color", ""))
+        details[name] = details_of_fields(field("Tags", ""), field("Color", ""))
     return entries, details

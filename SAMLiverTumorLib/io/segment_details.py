@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.io.terminology import Terminology, terminology_of_name
 
 PROVENANCE_TAG = "SAMLiverTumor.Provenance"
 """Name of the segment tag that holds the provenance, a JSON list, in Slicer and in its files."""
 
 TERMINOLOGY_TAG = "TerminologyEntry"
+
+# Slicer's importer of DICOM SEG keeps these.
+ALGORITHM_TAG, ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmName", "DICOM.SegmentAlgorithmType"
+
+TAGS = (TERMINOLOGY_TAG, PROVENANCE_TAG, ALGORITHM_TAG, ALGORITHM_TYPE_TAG)
 
 MANUAL, SEMIAUTOMATIC, AUTOMATIC = "MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"
 """How a segment was made, in DICOM's words."""
@@ -46,7 +52,7 @@ class SegmentDetails:
     def provenance_entries(self) -> list[dict]:
         """The provenance, oldest entry first; empty where there is none, or none that can be read."""
         try:
-            entries = json.loads(self.provenance or "[]")
+            entries = parse_json(self.provenance or "[]")
         except ValueError:
             return []
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
@@ -62,20 +68,25 @@ class SegmentDetails:
         return list(found.values())
 
 
-def details_of_tags(tags: str, color: str) -> SegmentDetails:
+def details_of_tags(tags: Mapping[str, str], color: tuple[float, float, float] | None = None) -> SegmentDetails:
+    """The details of a segment of Slicer by its tags; `TAGS` are those that count."""
+    return SegmentDetails(
+        color,
+        Terminology.parse(tags.get(TERMINOLOGY_TAG, "")),
+        tags.get(PROVENANCE_TAG, ""),
+        tags.get(ALGORITHM_TAG, ""),
+        tags.get(ALGORITHM_TYPE_TAG, ""),
+    )
+
+
+def details_of_fields(tags: str, color: str) -> SegmentDetails:
     """The details of a segment in a .seg.nrrd.
 
     :param tags: "name:value|name:value|", as Slicer joins them.
     :param color: "r g b" in 0..1.
     """
-    named = {name: value for name, colon, value in (tag.partition(":") for tag in tags.split("|")) if colon}
-    return SegmentDetails(
-        _color(color),
-        Terminology.parse(named.get(TERMINOLOGY_TAG, "")),
-        named.get(PROVENANCE_TAG, ""),
-        named.get("DICOM.SegmentAlgorithmName", ""),
-        named.get("DICOM.SegmentAlgorithmType", ""),
-    )
+    named = (tag.partition(":") for tag in tags.split("|"))
+    return details_of_tags({name: value for name, colon, value in named if colon}, _color(color))
 
 
 def _color(text: str) -> tuple[float, float, float] | None:

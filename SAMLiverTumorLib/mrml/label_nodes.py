@@ -1,0 +1,118 @@
+"""`LabelFile` to a segmentation node and back: names, colors, terminology and provenance go along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+import vtk
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.label_file import LabelFile, free_name
+from SAMLiverTumorLib.io.segment_details import (
+    ALGORITHM_TAG,
+    ALGORITHM_TYPE_TAG,
+    PROVENANCE_TAG,
+    TAGS,
+    SegmentDetails,
+    details_of_tags,
+)
+from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mrml.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.labelmaps import boxImage
+from SAMLiverTumorLib.mrml.nodes import Grid
+from SAMLiverTumorLib.mrml.segments import addTumorSegment
+
+
+def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtkMRMLSegmentationNode:
+    """Add a segmentation with the segments of a label file, on its grid and without a parent transform.
+
+    Segments without codes or color get those that their name says and the next of our palette.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", labels.name.split(".")[0])
+    node.CreateDefaultDisplayNodes()
+    segmentation = node.GetSegmentation()
+    _setReferenceGeometry(segmentation, labels)
+    for name in labels.entries:
+        details = labels.details.get(name, SegmentDetails())
+        segment = segmentation.GetSegment(addTumorSegment(node, name, details.color))
+        segment.SetTerminology(str(details.meaning(name)))
+        for tag, value in (
+            (PROVENANCE_TAG, details.provenance),
+            (ALGORITHM_TAG, details.algorithm),
+            (ALGORITHM_TYPE_TAG, details.algorithm_type),
+        ):
+            if value:
+                segment.SetTag(tag, value)
+        # a label file has a volume's geometry, under the same names
+        mask = Mask.from_array(labels.segments[name], labels)
+        if mask.count:
+            representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+            segment.AddRepresentation(representation, boxImage(mask.array, mask.origin, labels.ijk_to_ras))
+            segment.SetLabelValue(1)
+    # segments that do not overlap share a layer: smaller files
+    segmentation.CollapseBinaryLabelmaps(False)
+    return node
+
+
+def labelsOnGrid(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    grid: Grid,
+    segmentIds: Sequence[str] | None = None,
+    resample: bool = False,
+) -> LabelFile:
+    """Segments on a grid (world RAS; any object with its geometry does), each on a layer of its own.
+
+    :param segmentIds: which; all by default.
+    :param resample: bring segments on other voxels onto the grid's by nearest neighbor rather than refuse them.
+    :raises InputError: no segment; one on other voxels; no binary labelmap; a non-linear transform.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentIds is None:
+        segmentIds = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    if not segmentIds:
+        raise InputError(f"Segmentation '{segmentationNode.GetName()}' has no segment; outline something first.")
+    layers, entries, details, notes = [], {}, {}, []
+    for segmentId in segmentIds:
+        source = segmentSource(segmentationNode, segmentId)
+        name = free_name(source.name, entries)
+        mask = source.array == source.value
+        if mask.any():
+            labels = LabelFile(source.name, (mask.view(np.uint8),), {name: (0, 1)}, source.ijk_to_ras)
+            if not resample and not fits_grid(labels, grid.ijk_to_ras, grid.dimensions):
+                raise InputError(
+                    f"Segment '{source.name}' lies on other voxels than '{grid.name}'; choose the volume it was made "
+                    "on, or have it resampled."
+                )
+            moved, told = onto_grid(labels, grid.ijk_to_ras, grid.dimensions)
+            layers.append(moved.layers[0])
+            notes.extend(told)
+        else:
+            layers.append(np.zeros(grid.dimensions[::-1], np.uint8))
+        entries[name] = (len(layers) - 1, 1)
+        details[name] = segmentDetails(segmentation.GetSegment(segmentId))
+    name = segmentationNode.GetName()
+    return LabelFile(name, tuple(layers), entries, np.array(grid.ijk_to_ras), True, details, tuple(notes))
+
+
+def segmentDetails(segment: slicer.vtkSegment) -> SegmentDetails:
+    """Color, terminology and provenance of a segment."""
+    tags = {}
+    for tag in TAGS:
+        value = vtk.reference("")
+        if segment.GetTag(tag, value):
+            tags[tag] = str(value)
+    return details_of_tags(tags, tuple(segment.GetColor()))
+
+
+def _setReferenceGeometry(segmentation: slicer.vtkSegmentation, labels: LabelFile) -> None:
+    """What Slicer edits the segments on: the whole grid rather than the box that holds voxels."""
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(labels.dimensions)
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(labels.ijk_to_ras))
+    segmentation.SetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
+        slicer.vtkSegmentationConverter.SerializeImageGeometry(image),
+    )
