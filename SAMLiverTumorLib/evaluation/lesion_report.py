@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -18,10 +17,10 @@ from SAMLiverTumorLib.evaluation.diameters import (
     axial_tilt,
     longest_diameter,
 )
+from SAMLiverTumorLib.evaluation.least_distance import Points, least_distance
 from SAMLiverTumorLib.evaluation.lesion_surfaces import (
     LIVER_RULE,
     SURFACE_RULE,
-    distance_mm,
     liver_border,
     nearest_lesions,
     surface_corners,
@@ -37,9 +36,6 @@ from SAMLiverTumorLib.evaluation.lesion_table import (
 from SAMLiverTumorLib.evaluation.lesions import connected_components
 from SAMLiverTumorLib.evaluation.metrics import Box
 from SAMLiverTumorLib.volume import Volume, apply_affine
-
-if TYPE_CHECKING:
-    from scipy.spatial import KDTree
 
 LESION_RULE = (
     "Lesions are the connected components of the segment (6-connectivity: voxels that share a face), lesion 1 being "
@@ -104,7 +100,7 @@ def measure_lesions(
         surfaces.append(corners)
         relation, ml = None, float(sizes[number - 1] * voxel_ml)
         if inside[number]:
-            relation = LiverRelation(100.0 * ml / liver_ml, None if border is None else distance_mm(corners, border))
+            relation = LiverRelation(100.0 * ml / liver_ml, None if border is None else least_distance(corners, border))
         extent = whole[2 - axis]
         rows.append(
             LesionRow(
@@ -140,8 +136,8 @@ def measure_lesions(
 
 def _liver(
     liver: np.ndarray | None, numbers: np.ndarray, outer: Box, count: int, volume: Volume
-) -> tuple[np.ndarray, float | None, KDTree | None]:
-    """Which components (by number) belong to the liver, its volume in ml with them, and a tree of its border."""
+) -> tuple[np.ndarray, float | None, Points | None]:
+    """Which components (by number) belong to the liver, its volume in ml with them, and its border."""
     if liver is None:
         return np.zeros(count + 1, bool), None, None
     region = np.array(liver, bool)
@@ -169,7 +165,7 @@ def _intensity(values: np.ndarray) -> Intensity:
     return Intensity(float(values.mean()), sd, float(values.min()), float(np.median(values)), float(values.max()))
 
 
-def _with_nearest(rows: list[LesionRow], surfaces: list[np.ndarray]) -> tuple[LesionRow, ...]:
+def _with_nearest(rows: list[LesionRow], surfaces: list[Points]) -> tuple[LesionRow, ...]:
     nearest = nearest_lesions(surfaces)
     return tuple(
         row if found is None else replace(row, nearest=(rows[found[0]].number, found[1]))

@@ -1,7 +1,7 @@
 """How near lesions lie to each other and to the border of the liver.
 
 A voxel counts as the box it stands for. On an orthogonal grid the least distance between two unions of such boxes is
-the least distance between their corners, so trees of corners give it exactly; touching in a corner is distance 0.
+the least distance between their corners, so looking at corners gives it exactly; touching in a corner is distance 0.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import KDTree
 
+from SAMLiverTumorLib.evaluation.least_distance import Points, least_distance
 from SAMLiverTumorLib.evaluation.metrics import bounding_box
 
 SURFACE_RULE = (
@@ -24,23 +24,20 @@ LIVER_RULE = (
     "holes that it encloses are no border, nor is the end of the scan. A lesion touches the liver border at 0 mm."
 )
 
-# What rounding makes of 0.
-_ZERO_MM = 1e-6
 
-
-def surface_corners(mask: np.ndarray, origin: tuple[int, int, int], ijk_to_ras: np.ndarray) -> np.ndarray:
-    """Corners of voxels, shape (n, 3), where the mask meets what is not in it; mm along R, A and S.
+def surface_corners(mask: np.ndarray, origin: tuple[int, int, int], ijk_to_ras: np.ndarray) -> Points:
+    """Corners of voxels, where the mask meets what is not in it; mm along R, A and S.
 
     They are relative to the affine's own origin, which distances do not depend on.
 
     :param mask: bool (k, j, i) of a box of the volume; what lies outside the box is not in the mask.
     :param origin: voxel (i, j, k) of the volume where the box begins.
     """
-    return _corners(np.pad(mask, 1), origin, ijk_to_ras)
+    return Points(_corners(np.pad(mask, 1), origin, ijk_to_ras))
 
 
-def liver_border(liver: np.ndarray, ijk_to_ras: np.ndarray) -> KDTree | None:
-    """A tree of the corners, as of `surface_corners`, where the liver meets its outside; None where it never does.
+def liver_border(liver: np.ndarray, ijk_to_ras: np.ndarray) -> Points | None:
+    """The corners, as of `surface_corners`, where the liver meets its outside; None where it never does.
 
     :param liver: bool (k, j, i) on the whole volume, its lesions included.
     """
@@ -58,40 +55,32 @@ def liver_border(liver: np.ndarray, ijk_to_ras: np.ndarray) -> KDTree | None:
         if part.stop == size:
             layers[-1] = layers[-2]
     corners = _corners(filled, tuple(s.start for s in box[::-1]), ijk_to_ras)
-    return KDTree(corners) if len(corners) else None
+    return Points(corners) if len(corners) else None
 
 
-def distance_mm(corners: np.ndarray, tree: KDTree) -> float:
-    """Least distance in mm from some corners to those of a tree."""
-    return _clean(tree.query(corners)[0].min())
-
-
-def nearest_lesions(surfaces: Sequence[np.ndarray]) -> list[tuple[int, float] | None]:
+def nearest_lesions(surfaces: Sequence[Points]) -> list[tuple[int, float] | None]:
     """For each lesion, the place in the list of the one nearest to it and the distance in mm; None for a sole lesion.
 
     :param surfaces: the corners of each, see `surface_corners`.
     """
-    if len(surfaces) < 2:
-        return [None] * len(surfaces)
-    trees = [KDTree(corners) for corners in surfaces]
-    low, high = (np.array([getattr(tree, name) for tree in trees]) for name in ("mins", "maxes"))
+    low, high = (np.array([getattr(surface, name) for surface in surfaces]) for name in ("low", "high"))
     # the distance of each pair, so that it is looked for once
     known: dict[tuple[int, int], float] = {}
     found: list[tuple[int, float] | None] = []
     for n in range(len(surfaces)):
         gaps = np.linalg.norm(np.maximum(0.0, np.maximum(low - high[n], low[n] - high)), axis=1)
-        gaps[n] = np.inf
-        best, best_mm = -1, np.inf
-        for other in np.argsort(gaps, kind="stable"):
-            if gaps[other] > best_mm or not np.isfinite(gaps[other]):
+        best: tuple[int, float] | None = None
+        for other in np.argsort(gaps, kind="stable").tolist():
+            if other == n:
+                continue
+            if best is not None and (gaps[other] > best[1] or best[1] == 0.0):
                 break
             pair = (min(n, other), max(n, other))
             if pair not in known:
-                small, large = sorted(pair, key=lambda m: len(surfaces[m]))
-                known[pair] = distance_mm(surfaces[small], trees[large])
-            if known[pair] < best_mm:
-                best, best_mm = int(other), known[pair]
-        found.append((best, best_mm))
+                known[pair] = least_distance(surfaces[n], surfaces[other])
+            if best is None or known[pair] < best[1]:
+                best = other, known[pair]
+        found.append(best)
     return found
 
 
@@ -104,7 +93,3 @@ def _corners(padded: np.ndarray, origin: tuple[int, int, int], ijk_to_ras: np.nd
     # corner c of the padded array lies between its voxels c and c + 1, which are c - 1 and c of the box
     ijk = np.argwhere(some & ~every)[:, ::-1] - 0.5 + origin
     return ijk @ ijk_to_ras[:3, :3].T
-
-
-def _clean(mm: float) -> float:
-    return 0.0 if mm < _ZERO_MM else float(mm)

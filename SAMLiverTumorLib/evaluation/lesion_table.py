@@ -118,11 +118,13 @@ class LesionReport:
     @property
     def measurable_mm(self) -> float:
         """The least longest axial diameter, in mm, of a lesion that RECIST 1.1 calls measurable."""
-        return _MEASURABLE_MM if self.slice_mm <= _THIN_MM else 2 * self.slice_mm
+        # NIfTI keeps 5 mm in single precision, as a little more or less
+        slice_mm = round(self.slice_mm, 3)
+        return _MEASURABLE_MM if slice_mm <= _THIN_MM else 2 * slice_mm
 
     def is_measurable(self, row: LesionRow) -> bool:
         """Whether RECIST 1.1 calls the lesion measurable."""
-        return row.axial.longest.mm >= self.measurable_mm
+        return round(row.axial.longest.mm, 3) >= self.measurable_mm
 
     @property
     def sum_of_diameters_mm(self) -> float:
