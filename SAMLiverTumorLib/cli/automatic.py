@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from SAMLiverTumorLib.cli.channel_options import read_channels
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.fusion_options import given_options
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
@@ -11,7 +12,7 @@ from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
 from SAMLiverTumorLib.cli.volume import labels_on
 from SAMLiverTumorLib.errors import InputError, PromptError
-from SAMLiverTumorLib.image.window import parse_window
+from SAMLiverTumorLib.image.window import window_for
 
 _INTERRUPTED = 130
 _PLACES = ("roi", "include", "exclude", "point", "exclude_point", "box", "start")
@@ -33,11 +34,20 @@ def run_automatic(args: argparse.Namespace) -> int:
     _refuse_others(args)
     volume = read_volume(args.ct, args.series, print_note)
     liver = labels_on(args.liver, volume) if args.liver else None
-    window = None if args.window == "auto" else parse_window(args.window)
+    window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel, bar("searching", "slice") as progressed:
         pool = PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel)
         found = find(
-            volume, pool, args.text, args.model, window, args.channels, liver, progress=progressed, cancel=cancel
+            volume,
+            pool,
+            args.text,
+            args.model,
+            window,
+            args.channels,
+            liver,
+            further=further,
+            progress=progressed,
+            cancel=cancel,
         )
     scene = createScene()
     volumeNode = addVolumeNode(scene, volume)

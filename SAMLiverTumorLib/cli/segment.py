@@ -10,11 +10,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from SAMLiverTumorLib.cli.channel_options import (
+    add_channel_options,
+    channel_paths,
+    check_window_option,
+    read_channels,
+)
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.fusion_options import add_fusion_options, given_options
+from SAMLiverTumorLib.cli.private import add_paths_option, without_names
 from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.image.window import CHANNEL_MODES, PRESETS, parse_window
+from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS, window_for
 from SAMLiverTumorLib.inference.runtime import RUNTIMES, runtime_named
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.mask import Mask
@@ -57,9 +64,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--window",
         metavar="NAME|LOW,HIGH",
         default="auto",
-        help=f"intensity range to show: {', '.join(PRESETS)}, or two values (default: auto, the model's own)",
+        help=f"intensity range to show: {', '.join(PRESETS)}, {PERCENTILE} (for MR), or two values (default: auto, "
+        "the model's own)",
     )
     picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="how the three colors are filled")
+    add_channel_options(picture)
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
     picture.add_argument(
         "--quality", choices=("full", "fast"), default="full", help="fast: MobileSAM alone, slice mode alone"
@@ -83,6 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add_fusion_options(parser)
     parser.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="name of the segment")
     parser.add_argument("--json", type=Path, metavar="REPORT", help="write scores per slice and provenance to REPORT")
+    add_paths_option(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
     parser.add_argument("--yes", action="store_true", help="download a missing model without asking")
     parser.set_defaults(run=run)
@@ -116,7 +126,7 @@ def _run(args: argparse.Namespace) -> int:
     volume_alone = [option for option in ("liver", "start") if getattr(args, option)] + given_options(args)
     if volume_alone:
         raise InputError(f"--{volume_alone[0]} is for following a tumor through the volume; add --mode volume.")
-    window = None if args.window == "auto" else parse_window(args.window)
+    check_window_option(args.window)
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool
@@ -128,14 +138,16 @@ def _run(args: argparse.Namespace) -> int:
 
     scene = createScene()
     prompts = read_prompts(args, scene)
-    volumeNode = addVolumeNode(scene, read_volume(args.ct, args.series, print_note))
+    volume = read_volume(args.ct, args.series, print_note)
+    window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
+    volumeNode = addVolumeNode(scene, volume)
     with download_bar() as downloaded, bar("segmenting", "slice") as progressed:
         segmented = segmentPrompts(
             volumeNode,
             prompts,
             None,
             args.segment_name,
-            Settings(args.model, args.plane, window, args.channels, args.quality),
+            Settings(args.model, args.plane, window, args.channels, args.quality, further),
             PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded),
             progressed,
         )
@@ -165,6 +177,8 @@ def write_files(
     """
     from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
 
+    if not args.paths and "notes" in report:
+        report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}
     # the report is written first and put in place last
     with ExitStack() as outputs:
         if args.json:
@@ -179,9 +193,9 @@ def write_files(
 
 def report_head(args: argparse.Namespace, mask: Mask) -> dict:
     """What every report begins with."""
+    files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
     return {
-        "ct": str(args.ct),
-        "output": str(args.output),
+        **files,
         "segment": args.segment_name,
         "voxels": mask.count,
         "volume_ml": round(mask.volume_ml, 6),
@@ -193,7 +207,16 @@ def _check_paths_differ(args: argparse.Namespace) -> None:
 
     :raises OutputError: naming the file given twice.
     """
-    given = (args.ct, args.roi, args.include, args.exclude, args.liver, args.start, Path(args.model))
+    given = (
+        args.ct,
+        args.roi,
+        args.include,
+        args.exclude,
+        args.liver,
+        args.start,
+        Path(args.model),
+        *channel_paths(args),
+    )
     taken = [path.resolve() for path in given if path]
     for path in filter(None, (args.output, args.json, args.probability, args.uncertainty)):
         if path.resolve() in taken:

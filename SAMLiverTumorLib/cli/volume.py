@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SAMLiverTumorLib.cli.channel_options import check_window_option, read_channels
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.fusion_options import check_fusion_options, ensemble_of, fusion_report, maps_of, told
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
@@ -15,7 +16,7 @@ from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.prompt_options import read_prompts
 from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
 from SAMLiverTumorLib.errors import InputError, PromptError
-from SAMLiverTumorLib.image.window import parse_window
+from SAMLiverTumorLib.image.window import window_for
 from SAMLiverTumorLib.volume import Volume
 
 _INTERRUPTED = 130
@@ -40,14 +41,15 @@ def run_volume(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 
     check_fusion_options(args)
-    window = None if args.window == "auto" else parse_window(args.window)
+    check_window_option(args.window)
     scene = createScene()
     prompts = read_prompts(args, scene)
     volume = read_volume(args.ct, args.series, print_note)
+    window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
     liver = labels_on(args.liver, volume) if args.liver else None
     start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
     stack = PlaneStack(volume, args.plane)
-    settings = Settings(args.model, args.plane, window, args.channels, args.quality)
+    settings = Settings(args.model, args.plane, window, args.channels, args.quality, further)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel:
         pool = pools.PredictorPool(
             confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel

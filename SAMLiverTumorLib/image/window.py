@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import sample_plane
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.volume import Volume
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.image.channels import FurtherChannel
 
 CHANNEL_MODES = ("single", "windows", "neighbors")
 
@@ -48,6 +53,27 @@ PRESETS = {
 }
 
 
+PERCENTILE = "percentile"
+"""A window made from the volume's own values; see `percentile_window`."""
+
+
+def percentile_window(volume: Volume, low: float = 0.5, high: float = 99.5) -> Window:
+    """The window between two percentiles of a volume's values, for MR, whose values have no unit.
+
+    The least value, which is the background, does not count: in MR it is most of the picture. MedSAM was trained on
+    MR between the same percentiles (Ma et al., "Segment anything in medical images", 2024).
+
+    :raises InputError: the volume has one value only.
+    """
+    values = volume.array[volume.array > volume.intensity_range[0]]
+    if not values.size:
+        raise InputError(f"'{volume.name}' has one value everywhere; there is nothing to see in it.")
+    ends = np.percentile(values, [low, high])
+    if ends[1] <= ends[0]:
+        ends = volume.intensity_range
+    return Window(float(ends[0]), float(ends[1]), PERCENTILE)
+
+
 def parse_window(text: str) -> Window:
     """A preset's name or "LOW,HIGH" in the volume's units.
 
@@ -61,6 +87,16 @@ def parse_window(text: str) -> Window:
     except ValueError:
         raise InputError(f"Unknown window '{text}'; use one of {', '.join(PRESETS)} or LOW,HIGH.") from None
     return Window(low, high)
+
+
+def window_for(text: str, volume: Volume) -> Window | None:
+    """The window of a name: None for "auto", which is the model's own; of the volume's values for "percentile".
+
+    :raises InputError: no such window.
+    """
+    if text == "auto":
+        return None
+    return percentile_window(volume) if text == PERCENTILE else parse_window(text)
 
 
 def check_window(volume: Volume, window: Window) -> None:
@@ -77,14 +113,25 @@ def check_window(volume: Volume, window: Window) -> None:
         )
 
 
-def plane_to_rgb(volume: Volume, plane: Plane, window: Window, channels: str = "single") -> np.ndarray:
+def plane_to_rgb(
+    volume: Volume, plane: Plane, window: Window, channels: str = "single", further: Sequence[FurtherChannel] = ()
+) -> np.ndarray:
     """The network's picture of a plane: uint8, shape (rows, columns, 3), a copy.
 
     :param channels: "single" shows the window three times; "windows" shows the wide window, the given
         one and the lesion window; "neighbors" shows the slices before, at and after the plane.
+    :param further: one or two further volumes on the same voxels: the first of them is red and the second blue; the
+        volume itself is green, as it is with the other modes, and blue too where there is no second.
     :raises InputError: unknown channel mode, or a HU preset on a volume that is not in HU.
     """
     check_window(volume, window)
+    if further:
+        from SAMLiverTumorLib.image.channels import check_further
+
+        check_further(volume, further, channels)
+        grey = window.to_uint8(sample_plane(volume, plane))
+        others = [channel.window.to_uint8(sample_plane(channel.volume, plane)) for channel in further]
+        return np.stack([others[0], grey, others[1] if len(others) > 1 else grey], axis=2)
     if channels == "single":
         grey = window.to_uint8(sample_plane(volume, plane))
         return np.repeat(grey[..., None], 3, axis=2)

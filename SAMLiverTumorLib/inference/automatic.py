@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import PredictorPool, check_concept, choose_model
@@ -55,6 +56,7 @@ def find(
     channels: str = "single",
     liver: np.ndarray | None = None,
     smallest_ml: float = SMALLEST_ML,
+    further: tuple[FurtherChannel, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Found:
@@ -62,6 +64,7 @@ def find(
 
     :param liver: bool (k, j, i); slices without it are passed over, and nothing outside it is marked.
     :param smallest_ml: pieces of less are left out.
+    :param further: see `inference.segment.Settings`.
     :param progress: told of (slices done, of how many).
     :raises PromptError: the model knows no such text.
     :raises InputError: the liver is empty or of another shape.
@@ -78,7 +81,8 @@ def find(
         if cancel is not None and cancel():
             break
         plane = slice_plane(volume, "axial", index)
-        embedding = predictor.embed(plane_to_rgb(volume, plane, window, channels), plane.spacing[1::-1], cancel)
+        rgb = plane_to_rgb(volume, plane, window, channels, further)
+        embedding = predictor.embed(rgb, plane.spacing[1::-1], cancel)
         marked = predictor.predict_text(embedding, concept).mask
         if liver is not None:
             marked = marked & voxels_to_picture(liver, plane).astype(bool)
@@ -93,6 +97,7 @@ def find(
         "models": [model_entry(predictor, window)],
         "prompts": {"text": concept},
         "channels": channels,
+        **({"further": [channel.as_dict() for channel in further]} if further else {}),
         "within": None if liver is None else "liver",
         "smallest_ml": smallest_ml,
         "cancelled": done < len(wanted),

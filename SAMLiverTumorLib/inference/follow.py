@@ -230,7 +230,7 @@ class Follower:
 
     def _rgb(self, plane: Plane, predictor: Predictor) -> np.ndarray:
         window = self.settings.window or parse_window(predictor.model.info.default_window)
-        return plane_to_rgb(self.stack.volume, plane, window, self.settings.channels)
+        return plane_to_rgb(self.stack.volume, plane, window, self.settings.channels, self.settings.further)
 
     def _prompts(self, box: PixelBox, trail: Trail, predictor: Predictor) -> PlanePrompts:
         known = predictor.model.info.prompts

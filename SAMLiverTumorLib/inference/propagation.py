@@ -15,7 +15,7 @@ from SAMLiverTumorLib.inference.follow import Follower, Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Pass, Propagation, SlicePropagation
 from SAMLiverTumorLib.inference.reconcile import reconciled
-from SAMLiverTumorLib.inference.segment import Settings, versions
+from SAMLiverTumorLib.inference.segment import Settings, further_entry, versions
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop, judge
 
@@ -241,6 +241,7 @@ class Propagator:
             "model": self.settings.model,
             "window": None if window is None else [window.low, window.high],
             "channels": self.settings.channels,
+            **further_entry(self.settings),
             "rules": asdict(self.rules),
             "liver": self.limits.liver_hash,
             "roi": None

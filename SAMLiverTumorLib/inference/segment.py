@@ -10,6 +10,7 @@ import numpy as np
 
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError
+from SAMLiverTumorLib.image.channels import FurtherChannel, check_further
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
@@ -45,6 +46,8 @@ class Settings:
     :param quality: "full", or "fast" to encode in full only what lies around a slice's prompts. MobileSAM then
         takes about a quarter of the time and loses about 0.02 Dice with boxes; for other models, and where a tumor is
         followed through the volume, it is the same as "full".
+    :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
+        `image.channels.further_channel`.
     """
 
     model: str = AUTO
@@ -52,6 +55,7 @@ class Settings:
     window: Window | None = None
     channels: str = "single"
     quality: str = "full"
+    further: tuple[FurtherChannel, ...] = ()
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -158,6 +162,7 @@ def _segment_planes(
         "orientation": planes[0].name,
         "channels": settings.channels,
         "quality": settings.quality,
+        **further_entry(settings),
         "versions": versions(),
     }
     return Result(union(masks, volume), tuple(slices), notes, provenance)
@@ -213,7 +218,7 @@ def embed_slice(
 
 
 def _embed(volume, plane, predictor: Predictor, settings: Settings, cancel, seen: PlanePrompts | None = None):
-    rgb = plane_to_rgb(volume, plane, _window(settings, predictor.model.info), settings.channels)
+    rgb = plane_to_rgb(volume, plane, _window(settings, predictor.model.info), settings.channels, settings.further)
     return predictor.embed(rgb, plane.spacing[1::-1], cancel, seen if settings.quality == "fast" else None)
 
 
@@ -239,6 +244,11 @@ def _model_entry(predictor: Predictor, settings: Settings) -> dict:
     return model_entry(predictor, _window(settings, predictor.model.info))
 
 
+def further_entry(settings: Settings) -> dict:
+    """What provenance says of the further volumes; nothing where there are none."""
+    return {"further": [channel.as_dict() for channel in settings.further]} if settings.further else {}
+
+
 def model_entry(predictor: Predictor, window: Window) -> dict:
     """What provenance says of a model, JSON-ready; the runtime where it is another than PyTorch."""
     entry = {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
@@ -250,6 +260,7 @@ def _load(
     volume: Volume, models: list[str], seen: list[PlanePrompts], pool: PredictorPool, settings: Settings
 ) -> dict[str, Predictor]:
     """The predictors by model, refusing what cannot work before weights are fetched and loaded."""
+    check_further(volume, settings.further, settings.channels)
     registry = load_registry()
     for model, plane_prompts in zip(models, seen, strict=True):
         check_prompts(plane_prompts, registry.get(model))

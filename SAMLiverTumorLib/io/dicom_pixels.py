@@ -51,8 +51,7 @@ class Pixels:
         :return: int16 or int32 where slope and intercept are whole numbers, else float32.
         :raises InputError: naming the file, if its pixels are not all there or cannot be decoded.
         """
-        dataset = self._open(frame)
-        stored, padding = self._stored(frame, dataset)
+        stored, padding = _guarded(frame, lambda: self._stored(frame, self._open(frame)))
         slope = 1.0 if frame.slope is None else frame.slope
         intercept = 0.0 if frame.intercept is None else frame.intercept
         if frame.has_lookup_table:
@@ -78,7 +77,7 @@ class Pixels:
             import pydicom
 
             self._file = self._native = self._compressed = None
-            self._dataset = _guarded(frame, lambda: pydicom.dcmread(frame.file, force=True))
+            self._dataset = pydicom.dcmread(frame.file, force=True)
             self._file = frame.file
         return self._dataset
 
@@ -94,16 +93,16 @@ class Pixels:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
             if self._compressed is None:
-                self._compressed = _guarded(frame, lambda: _split(frame, dataset))
+                self._compressed = _split(frame, dataset)
             if len(self._compressed) != frame.frames:
                 there = f"{len(self._compressed)} of {frame.frames} frames are there"
                 raise InputError(f"'{frame.file}' is damaged: {there}; copy it again.")
             data = self._compressed[frame.index]
-            stored = _guarded(frame, lambda: _decompressed(dataset, syntax, data))
+            stored = _decompressed(dataset, syntax, data)
             padding = _padding(stored, dataset)
         else:
             if self._native is None:
-                self._native = _guarded(frame, lambda: _native(dataset, allocated))
+                self._native = _native(dataset, allocated)
             words = self._native.reshape(-1, frame.rows, frame.columns)[frame.index]
             padding = _padding(words, dataset)
             stored = _within_bits(words, padding, frame, dataset)
@@ -162,11 +161,12 @@ def _native(dataset, allocated: int) -> np.ndarray:
 
 
 def _split(frame: Frame, dataset) -> list[bytes]:
-    """The compressed images of a file, each as pixel data of a file of its own."""
+    """The compressed images of a file, each as pixel data of a file of its own.
+
+    Put together anew even where there is one: in damaged pixel data GDCM looks for the next part for half a minute.
+    """
     from pydicom import encaps
 
-    if frame.frames == 1:
-        return [dataset.PixelData]
     # pydicom 3 has generate_frames, pydicom 2.4 the other
     split = getattr(encaps, "generate_frames", None)
     if split is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import slicer
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.image.channels import FurtherChannel
+from SAMLiverTumorLib.image.window import Window, window_for
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
 from SAMLiverTumorLib.inference.segment import Result, Settings, segment
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
@@ -47,6 +48,7 @@ def segmentNodes(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: Callable[[], bool] | None = None,
     segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+    further: Sequence[FurtherChannel] = (),
 ) -> Segmented:
     """Segment with what the nodes say and put the mask into a segment of the scene.
 
@@ -56,26 +58,28 @@ def segmentNodes(
     :param segmentationNode: where to write; None makes one for the volume.
     :param segmentName: the segment to add to; made if there is none of that name.
     :param plane: "axial", "coronal" or "sagittal": the slices that the prompts apply to.
-    :param window: preset name, "LOW,HIGH", a `Window`, or "auto" for the one the model does best with.
+    :param window: preset name, "LOW,HIGH", "percentile" (for MR), a `Window`, or "auto" for the one the model does best
+        with.
     :param model: registry id, checkpoint file, or "auto".
     :param pool: keep one between calls, so that models stay loaded and slices encoded.
     :param confirm: asked before a model is downloaded, when no pool is given; the default declines.
     :param progress: told of (slices done, slices in all).
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
+    :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP
     """
     prompts = promptsFromNodes(includeNode, excludeNode, roiNode)
     if isinstance(window, str):
-        window = None if window == AUTO else parse_window(window)
+        window = window_for(window, volumeFromNode(volumeNode))
     return segmentPrompts(
         volumeNode,
         prompts,
         segmentationNode,
         segmentName,
-        Settings(model, plane, window, channels),
+        Settings(model, plane, window, channels, further=tuple(further)),
         pool or PredictorPool(confirm, cancel=cancel),
         progress,
         cancel,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import slicer
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.segment import Settings, versions
+from SAMLiverTumorLib.inference.segment import Settings, further_entry, versions
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
@@ -92,6 +92,7 @@ class ObjectWriter:
                 "orientation": ", ".join(dict.fromkeys(str(key[0]) for key in prompted)),
                 "channels": settings.channels,
                 "quality": settings.quality,
+                **further_entry(settings),
                 "versions": self._versions,
             }
             if found is None or models:

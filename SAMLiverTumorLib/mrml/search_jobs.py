@@ -102,6 +102,7 @@ class SearchJobs:
                 settings.window,
                 settings.channels,
                 within,
+                further=settings.further,
                 progress=progress,
                 cancel=cancelled,
             )
