@@ -66,14 +66,14 @@ def scan_doubts(
 
     :param liver: bool (k, j, i); slices without it are passed over. Where there is none and the model can name the
         liver, what it marks as such takes its place.
-    :param every: only each so-many-th slice of those; the first one looked at is in the middle of the first so many.
+    :param every: only each so-many-th slice of those.
     :param views: 2 looks at each slice once more with more contrast; 1 takes half the time, and ranks less well.
     :param progress: told of (slices done, of how many).
     :raises PromptError: the model does not know the concept.
     :raises Cancelled: `cancel` answered true.
     """
     concept = check_concept(concept, predictor.model.info)
-    asked = list(_slices(volume, liver))[every // 2 :: every]
+    asked = list(_slices(volume, liver))[::every]
     for done, index in enumerate(asked, 1):
         raise_if_cancelled(cancel)
         plane = slice_plane(volume, "axial", index)

@@ -123,8 +123,8 @@ def test_a_given_liver_a_step_and_one_view_save_looks():
     liver = np.zeros(volume.array.shape, bool)
     liver[2:11, 2:] = True
     doubts = list(scan_doubts(volume, fake, "liver tumor", GREY, liver, every=3, views=1))
-    assert [each.index for each in doubts] == [3, 6, 9] and len(fake.seen) == 3
-    assert [each.doubt.unsure_cm2 for each in doubts] == pytest.approx([n * 0.5 * 0.04 for n in (3, 6, 9)], abs=1e-6)
+    assert [each.index for each in doubts] == [2, 5, 8] and len(fake.seen) == 3
+    assert [each.doubt.unsure_cm2 for each in doubts] == pytest.approx([n * 0.5 * 0.04 for n in (2, 5, 8)], abs=1e-6)
     assert [every_mm(hesitation([0], spacing=(1, 1, mm)), 5.0) for mm in (0.7, 2.0, 5.0, 8.0)] == [7, 2, 1, 1]
 
 

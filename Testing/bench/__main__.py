@@ -1,4 +1,4 @@
-"""`python3 dev.py bench [speed|panel|accuracy|fusion|train|soak] ...`: benchmarks, each with --help; none is a test."""
+"""`python3 dev.py bench [NAME] ...`: the benchmarks below, each with --help; none is a test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak")
+BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest")
 
 
 def main(arguments: list[str]) -> int:

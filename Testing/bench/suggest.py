@@ -1,0 +1,138 @@
+"""`python3 dev.py bench suggest --data FOLDER`: does uncertainty tell which slices the automatic mode gets wrong?
+
+Each slice with liver is outlined by text alone, as `suggest` does it; its error is 1 - Dice with the reference, and the
+area that is wrong. Figures: Spearman's correlation of uncertainty with both (0 is chance), and the chance that a slice
+with a Dice below 0.7 is more uncertain than one above (AUROC, 0.5 is chance). Beside U stand its parts: D alone, the
+disagreement of two views, and W alone, the unsure area, which one view tells as well (`suggest --quick`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import rankdata, spearmanr
+
+from bench.accuracy_data import find_pairs, read_case
+from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.feedback.scan_doubt import SliceDoubt, scan_doubts
+from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.window import parse_window, plane_to_rgb
+from SAMLiverTumorLib.inference.automatic import text_model
+from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool
+from SAMLiverTumorLib.plane import slice_plane
+
+BAD_DICE = 0.7
+
+_MEASURES: dict[str, Callable[[SliceDoubt], float]] = {
+    "U": lambda each: each.uncertainty,
+    "D": lambda each: each.doubt.disagreement,
+    "W": lambda each: each.doubt.unsure_cm2,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slice: what of it is wrong, and its uncertainty with its parts."""
+
+    case: str
+    index: int
+    error: float
+    wrong_cm2: float
+    U: float
+    D: float
+    W: float
+
+
+def main(arguments: list[str]) -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py bench suggest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
+    parser.add_argument("--cases", nargs="+", metavar="N", help="only these")
+    parser.add_argument(
+        "--every", type=int, nargs="+", default=[4], metavar="N", help="each N-th slice, by case or all"
+    )
+    parser.add_argument("--marked", action="store_true", help="within what the model marks as liver, not the reference")
+    parser.add_argument("--model", default=AUTO, metavar="ID|FILE")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write all slices")
+    args = parser.parse_args(arguments)
+    try:
+        pairs = find_pairs(args.data, args.cases)
+        steps = args.every * len(pairs) if len(args.every) == 1 else args.every
+        pool = PredictorPool(lambda question: True, device="cpu")
+        rows = [
+            row
+            for pair, every in zip(pairs, steps, strict=True)
+            for row in _rows(pair, pool, text_model(args.model), every, args.marked)
+        ]
+    except SAMLiverTumorError as error:
+        print(f"bench suggest: {error}", file=sys.stderr)
+        return 2
+    for line in summary(rows):
+        print(line)
+    if args.out:
+        args.out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+    return 0
+
+
+def _rows(pair, pool: PredictorPool, model: str, every: int, marked: bool) -> list[Row]:
+    case = read_case(pair, 0.0)
+    tumor = np.logical_or.reduce([lesion.mask for lesion in case.lesions] or [np.zeros_like(case.liver)])
+    predictor = pool.predictor(model)
+    window = case.window or parse_window(predictor.model.info.default_window)
+    given = None if marked else case.liver
+    rows = []
+    for each in scan_doubts(case.volume, predictor, LIVER_TUMOR, window, given, every):
+        plane = slice_plane(case.volume, "axial", each.index)
+        embedding = predictor.embed(plane_to_rgb(case.volume, plane, window), plane.spacing[1::-1])
+        found = predictor.predict_text(embedding, LIVER_TUMOR).mask
+        if given is not None:
+            found = found & voxels_to_picture(case.liver, plane)
+        truth = voxels_to_picture(tumor, plane)
+        wrong, both = int(np.count_nonzero(found != truth)), int(np.count_nonzero(found) + np.count_nonzero(truth))
+        cm2 = plane.spacing[0] * plane.spacing[1] / 100.0
+        values = {name: measure(each) for name, measure in _MEASURES.items()}
+        rows.append(Row(case.name, each.index, wrong / both if both else 0.0, wrong * cm2, **values))
+    print(f"{case.name}: {len(rows)} slices", file=sys.stderr)
+    return rows
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
+    """A line for each case and measure, and the means over cases."""
+    lines = [
+        f"{'case':12}  {'slices':>6}  {'bad':>4}  measure  rho(1 - Dice)  rho(wrong area)  AUROC(Dice < {BAD_DICE})"
+    ]
+    names = list(dict.fromkeys(row.case for row in rows))
+    figures: dict[str, list[tuple[float, float, float]]] = {measure: [] for measure in _MEASURES}
+    for name in names:
+        mine = [row for row in rows if row.case == name]
+        wrong = np.array([row.error > 1.0 - BAD_DICE for row in mine])
+        for measure, each in figures.items():
+            values = [getattr(row, measure) for row in mine]
+            rho = [float(spearmanr(values, [getattr(row, of) for row in mine])[0]) for of in ("error", "wrong_cm2")]
+            each.append((*rho, auroc(np.array(values), wrong)))
+            lines.append(_line(name, len(mine), int(wrong.sum()), measure, each[-1]))
+    bad = sum(row.error > 1.0 - BAD_DICE for row in rows)
+    for measure, each in figures.items():
+        lines.append(_line("mean", len(rows), bad, measure, tuple(np.nanmean(each, axis=0))))
+    return lines
+
+
+def auroc(values: np.ndarray, positive: np.ndarray) -> float:
+    """The chance that a positive one has the greater value; NaN where all are alike."""
+    some, others = int(positive.sum()), int((~positive).sum())
+    if not some or not others:
+        return float("nan")
+    return float((rankdata(values)[positive].sum() - some * (some + 1) / 2) / (some * others))
+
+
+def _line(name: str, slices: int, bad: int, measure: str, figures: Sequence[float]) -> str:
+    rho_error, rho_wrong, area = figures
+    return f"{name:12}  {slices:6}  {bad:4}  {measure:7}  {rho_error:13.2f}  {rho_wrong:15.2f}  {area:18.2f}"
