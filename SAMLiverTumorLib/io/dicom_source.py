@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import Frame, find_frames
+from SAMLiverTumorLib.io.dicom_files import Frame, find_frames, is_dicom
 from SAMLiverTumorLib.io.dicom_geometry import arrange
 from SAMLiverTumorLib.io.dicom_pixels import Pixels
 from SAMLiverTumorLib.io.dicom_stacks import choose, stacks_of
@@ -56,9 +56,11 @@ def read_source(path: str | Path, series: str | int | None = None) -> DicomSourc
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist; check the path.")
-    found = find_frames(path)
-    if not found.frames:
-        raise InputError(f"'{path}' holds no DICOM images; a DICOM SEG needs the series that it is of.")
+    found = find_frames(path) if path.is_dir() or is_dicom(path) else None
+    if found is None or not found.frames:
+        raise InputError(
+            f"'{path}' is no DICOM series, and a DICOM SEG refers to the one that it is of; name its folder."
+        )
     frames = arrange(choose(stacks_of(found.frames), series, str(path)), Pixels().same, str(path))
     first = frames.frames[0]
     dimensions = (first.columns, first.rows, len(frames.frames))

@@ -47,8 +47,6 @@ def check_export(path: Path, settings: ExportSettings) -> None:
     check_output(path, settings.overwrite)
     if ending == ".dcm" and settings.source is None:
         raise OutputError(f"'{path}' needs the DICOM series it refers to; name its folder with --source.")
-    if ending == ".dcm" and settings.source.is_file() and not _is_dicom(settings.source):
-        raise OutputError(f"'{settings.source}' is no DICOM series, which '{path}' has to refer to; name its folder.")
 
 
 def ending_of(path: Path) -> str:
@@ -160,12 +158,6 @@ def _segmentation(labels: LabelFile):
     import slicer
 
     return addSegmentation(slicer.vtkMRMLScene(), labels)
-
-
-def _is_dicom(path: Path) -> bool:
-    from SAMLiverTumorLib.io.dicom_files import is_dicom
-
-    return is_dicom(path)
 
 
 _WRITERS = {
