@@ -65,32 +65,46 @@ def scan_doubts(
     """Look through a scan, one axial slice after the other; embeddings go through the predictor's cache.
 
     :param liver: bool (k, j, i); slices without it are passed over. Where there is none and the model can name the
-        liver, what it marks as such takes its place.
+        liver, what it marks as such takes its place, see `marked_liver`.
     :param every: only each so-many-th slice of those.
     :param views: 2 looks at each slice once more with more contrast; 1 takes half the time, and ranks less well.
-    :param progress: told of (slices done, of how many).
+    :param progress: told of (looks done, of how many).
     :raises PromptError: the model does not know the concept.
     :raises Cancelled: `cancel` answered true.
     """
     concept = check_concept(concept, predictor.model.info)
     asked = list(_slices(volume, liver))[::every]
-    for done, index in enumerate(asked, 1):
-        raise_if_cancelled(cancel)
-        plane = slice_plane(volume, "axial", index)
+    marks = liver is None and LIVER in predictor.model.info.concepts
+    steps, done = len(asked) * (2 if marks else 1), 0
 
-        def embed(shown: Window, plane: Plane = plane) -> Embedding:
-            return predictor.embed(plane_to_rgb(volume, plane, shown), plane.spacing[1::-1], cancel)
-
-        embedding = embed(window)
-        region = voxels_to_picture(liver, plane) if liver is not None else _marked_liver(predictor, embedding, plane)
-        if region is None or region.any():
-            first = predictor.predict_text(embedding, concept).logits
-            second = predictor.predict_text(embed(narrower(window)), concept).logits if views > 1 else None
-            pixel_mm2 = plane.spacing[0] * plane.spacing[1]
-            middle = plane.to_ras @ [(plane.shape[1] - 1) / 2.0, (plane.shape[0] - 1) / 2.0, 0.0, 1.0]
-            yield SliceDoubt(index, float(middle[2]), outline_doubt(first, second, region, pixel_mm2))
+    def step() -> None:
+        nonlocal done
+        done += 1
         if progress is not None:
-            progress(done, len(asked))
+            progress(done, steps)
+
+    def embed(plane: Plane, shown: Window) -> Embedding:
+        raise_if_cancelled(cancel)
+        return predictor.embed(plane_to_rgb(volume, plane, shown), plane.spacing[1::-1], cancel)
+
+    planes = [slice_plane(volume, "axial", index) for index in asked]
+    regions: list[np.ndarray | None] = [None] * len(asked)
+    if liver is not None:
+        regions = [voxels_to_picture(liver, plane) for plane in planes]
+    elif marks:
+        marked = []
+        for plane in planes:
+            marked.append(predictor.predict_text(embed(plane, window), LIVER).mask)
+            step()
+        regions = marked_liver(marked, [plane.spacing[:2] for plane in planes])
+    for index, plane, region in zip(asked, planes, regions, strict=True):
+        if region is None or region.any():
+            first = predictor.predict_text(embed(plane, window), concept).logits
+            second = predictor.predict_text(embed(plane, narrower(window)), concept).logits if views > 1 else None
+            middle = plane.to_ras @ [(plane.shape[1] - 1) / 2.0, (plane.shape[0] - 1) / 2.0, 0.0, 1.0]
+            pixel_mm2 = plane.spacing[0] * plane.spacing[1]
+            yield SliceDoubt(index, float(middle[2]), outline_doubt(first, second, region, pixel_mm2))
+        step()
 
 
 def worst_apart(doubts: Sequence[SliceDoubt], apart_mm: float = APART_MM) -> list[SliceDoubt]:
@@ -122,17 +136,31 @@ def _slices(volume: Volume, liver: np.ndarray | None) -> Iterator[int]:
             yield index
 
 
-def _marked_liver(predictor: Predictor, embedding: Embedding, plane: Plane) -> np.ndarray | None:
-    """What the model marks as liver, holes and narrow bays filled; None where it cannot name it."""
-    if LIVER not in predictor.model.info.concepts:
-        return None
+def marked_liver(marked: Sequence[np.ndarray], spacings: Sequence[tuple[float, float]]) -> list[np.ndarray]:
+    """The liver out of what a model marks as such slice by slice: the largest piece, holes and narrow bays filled.
+
+    On slices of chest and pelvis a model that was trained on slices of the liver marks something as well.
+
+    :param marked: bool (rows, columns) of the slices in order.
+    :param spacings: mm a pixel along (u, v).
+    """
     from scipy import ndimage
 
-    marked = predictor.predict_text(embedding, LIVER).mask
-    if not marked.any():
-        return marked
-    reach = max(1, round(_BAYS_MM / min(plane.spacing[:2])))
-    # a border of the picture is no border of the liver
-    wide = np.pad(marked, reach)
-    closed = ndimage.binary_closing(wide, iterations=reach)[reach:-reach, reach:-reach]
-    return ndimage.binary_fill_holes(closed | marked)
+    if not any(each.any() for each in marked):
+        return list(marked)
+    # a quarter of the pixels along each axis tells pieces apart as well
+    numbers, count = ndimage.label(np.stack([each[::4, ::4] for each in marked]), np.ones((3, 3, 3)))
+    if not count:
+        return list(marked)
+    largest = numbers == 1 + np.argmax(np.bincount(numbers.ravel())[1:])
+    regions = []
+    for each, part, spacing in zip(marked, largest, spacings, strict=True):
+        pieces, _ = ndimage.label(each, np.ones((3, 3)))
+        liver = np.isin(pieces, np.setdiff1d(pieces[::4, ::4][part], 0))
+        if liver.any():
+            reach = max(1, round(_BAYS_MM / min(spacing)))
+            # a border of the picture is no border of the liver
+            closed = ndimage.binary_closing(np.pad(liver, reach), iterations=reach)[reach:-reach, reach:-reach]
+            liver = ndimage.binary_fill_holes(closed | liver)
+        regions.append(liver)
+    return regions

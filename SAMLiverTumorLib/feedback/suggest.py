@@ -3,7 +3,7 @@
     >>> suggestions = suggest(find_cases(folder, None), PredictorPool())                    # doctest: +SKIP
     >>> [(scan.name, scan.worst[0].index) for scan in suggestions.scans]                    # doctest: +SKIP
 
-One scan is in memory at a time, and of it one slice's pictures.
+One scan is in memory at a time, and beside it one slice's pictures and a mask of the liver on each slice looked at.
 """
 
 from __future__ import annotations

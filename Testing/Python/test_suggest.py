@@ -16,7 +16,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.feedback.case import TrainingCase
 from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.feedback.outline_doubt import narrower, outline_doubt
-from SAMLiverTumorLib.feedback.scan_doubt import every_mm, of_scan, scan_doubts, worst_apart
+from SAMLiverTumorLib.feedback.scan_doubt import every_mm, marked_liver, of_scan, scan_doubts, worst_apart
 from SAMLiverTumorLib.feedback.suggest import suggest
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, plane_to_rgb
@@ -106,15 +106,28 @@ def test_the_second_view_has_the_same_level_and_more_contrast():
 
 def test_slices_are_looked_at_twice_within_the_liver_that_the_model_marks():
     fake = Hesitant()
-    volume = hesitation([4, 30, 10, 0], liver=[True, False, True, True])
+    volume = hesitation([4, 20, 10, 0], liver=[False, True, True, True])
     doubts = list(scan_doubts(volume, fake, "liver tumor", GREY))
-    # without liver slice 1 is passed over, after one look
-    assert [each.index for each in doubts] == [0, 2, 3] and len(fake.seen) == 7
-    assert [each.position_mm for each in doubts] == [0.0, 8.0, 12.0]
+    # each is asked for its liver first, and without one passed over
+    assert [each.index for each in doubts] == [1, 2, 3] and len(fake.seen) == 4 + 2 * 3
+    assert [each.position_mm for each in doubts] == [4.0, 8.0, 12.0]
     # 4 mm2 a pixel, the second view 0 where the first is below a tenth of the range: p = 1/4 on those pixels
-    assert [each.doubt.unsure_cm2 for each in doubts] == pytest.approx([4 * 0.25 * 0.04, 10 * 0.25 * 0.04, 0], abs=1e-6)
-    wide, narrow = fake.seen[:2]
-    assert wide.max() == 255 and (narrow == plane_to_rgb(volume, slice_plane(volume, "axial", 0), narrower(GREY))).all()
+    assert [each.doubt.unsure_cm2 for each in doubts] == pytest.approx([20 * 0.01, 10 * 0.01, 0], abs=1e-6)
+    wide, narrow = fake.seen[4:6]
+    assert wide.max() == 255 and (narrow == plane_to_rgb(volume, slice_plane(volume, "axial", 1), narrower(GREY))).all()
+
+
+def test_the_liver_is_the_largest_piece_that_is_marked_with_its_holes_filled():
+    marked = np.zeros((4, 60, 60), bool)
+    marked[:2, 10:40, 10:40] = True
+    marked[1, 20:24, 20:24] = False  # a tumor that is not taken for liver
+    marked[1, 50:58, 50:58] = True  # something else on the same slice
+    marked[3, 10:30, 10:30] = True  # and on a slice of the chest
+    liver = np.zeros_like(marked)
+    liver[:2, 10:40, 10:40] = True
+    assert (np.stack(marked_liver(list(marked), [(1.0, 1.0)] * 4)) == liver).all()
+    nothing = np.zeros((2, 60, 60), bool)
+    assert not np.any(marked_liver(list(nothing), [(1.0, 1.0)] * 2))
 
 
 def test_a_given_liver_a_step_and_one_view_save_looks():
@@ -157,7 +170,7 @@ def test_scans_are_ranked_kept_ones_passed_over_and_broken_ones_told(tmp_path):
     (note,) = found.notes
     assert note.startswith("e: ")
     assert [(scan.name, each.index) for scan, each in found.slices(2)] == [("b", 0), ("a", 1)]
-    assert told == [(name, n, 5, k, 2) for n, name in enumerate("abc", 1) for k in (1, 2)]
+    assert told == [(name, n, 5, k, 4) for n, name in enumerate("abc", 1) for k in (1, 2, 3, 4)]
     with pytest.raises(InputError, match="None of 1 scans could be looked at"):
         suggest(given[:1], Pool(), window=GREY)
 
