@@ -56,7 +56,8 @@ def read_dicom_seg(path: Path) -> LabelFile:
     return LabelFile(path.name, layers, entries, grid.ijk_to_ras, True, details, notes)
 
 
-def _only_seg(folder: Path) -> Path:
+def find_segs(folder: Path) -> list[Path]:
+    """The DICOM SEG files that lie in a folder, in order of their names."""
     import pydicom
 
     found = []
@@ -69,6 +70,11 @@ def _only_seg(folder: Path) -> Path:
             continue
         if kind in SEG_CLASSES:
             found.append(file)
+    return found
+
+
+def _only_seg(folder: Path) -> Path:
+    found = find_segs(folder)
     if not found:
         raise InputError(
             f"Folder '{folder}' holds no DICOM segmentation; name a label map file (.nii.gz, .nrrd, .seg.nrrd, .mha), "

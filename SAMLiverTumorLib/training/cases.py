@@ -10,6 +10,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.feedback.case_store import CaseStore, is_store
+from SAMLiverTumorLib.io.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.ircadb import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb_lits import doubles, lits_number, same_in_lits
@@ -156,6 +157,11 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
         notes += said
     else:
         labels = read_labels(files.label)
+        notes += labels.notes
+    if labels.from_slicer and fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
+        # these files hold only the part of the volume that is outlined
+        labels, moved = onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
+        notes += moved
     if labels.dimensions != volume.dimensions:
         raise InputError(
             f"Image and label of '{files.name}' have different sizes, {volume.dimensions} and {labels.dimensions} "

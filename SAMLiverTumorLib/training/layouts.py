@@ -2,7 +2,7 @@
 
 Known are: pairs side by side or in two folders; a folder for each patient; LiTS (`volume-N.nii`, `segmentation-N.nii`,
 in one folder or in its batches); the Medical Segmentation Decathlon (`imagesTr/liver_N.nii.gz`, `labelsTr/` with the
-same names, the folder above both); 3D-IRCADb as it is delivered.
+same names, the folder above both); DICOM SEG files as labels; 3D-IRCADb as it is delivered.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom_seg_reader import find_segs
 from SAMLiverTumorLib.io.ircadb import find_ircadb, is_ircadb
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -48,6 +49,8 @@ def by_patient(folder: Path, kinds: set[bool], labels: bool = False) -> dict[str
         paths = [(patient_of(folder), folder)]
     elif not folder.is_dir():
         raise InputError(f"Folder '{folder}' does not exist; check the path.")
+    elif labels and holds_series(folder) and (segs := find_segs(folder)):
+        paths = [(patient_of(path), path) for path in segs]
     elif holds_series(folder):
         paths = [(patient_of(folder), folder)]
     else:
@@ -101,7 +104,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _stem(name: str) -> str:
-    for ending in ENDINGS:
+    for ending in (*ENDINGS, ".dcm"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name

@@ -18,6 +18,7 @@ from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.grids import onto_grid
 from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.training.cases import find_cases, load_case
 
 SHAPE = (5, 12, 10)
 LIVER = np.zeros(SHAPE, bool)
@@ -181,6 +182,20 @@ def test_fractional_threshold_is_told_by_evaluate(tmp_path, capsys):
     seg = write_seg(tmp_path, LIVER.astype(float), "FRACTIONAL", ["Liver"])
     assert main(["evaluate", str(seg), str(seg)]) == 0
     assert "voxels from 0.5 on" in capsys.readouterr().out
+
+
+def test_segs_are_labels_to_train_on_by_the_names_of_their_files(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images").mkdir()
+    for patient in ("ann", "bob"):
+        write_seg(tmp_path / patient, np.stack([LIVER, TUMOR], -1).astype(np.uint8))
+        (tmp_path / patient / "seg.dcm").rename(tmp_path / "labels" / f"{patient}_seg.dcm")
+        (tmp_path / patient / "ct").rename(tmp_path / "images" / patient)
+    cases = find_cases(tmp_path / "images", tmp_path / "labels")
+    assert [case.name for case in cases] == ["ann", "bob"]
+    case = load_case(cases[1], {"Liver": "liver", "Tumor": "tumor"})
+    np.testing.assert_array_equal(case.tumor, TUMOR)
+    np.testing.assert_array_equal(case.liver, LIVER | TUMOR)
 
 
 def other_class(data):
