@@ -6,7 +6,6 @@ Files are named image_0, image_1, ... image_10, which sorts badly, and the numbe
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,6 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.safe_archive import File
 from SAMLiverTumorLib.models.background import raise_if_cancelled
 
-# pydicom's parsers and decoders raise whatever a damaged element leads them into
-_DAMAGED = (
-    *(OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, struct.error),
-    *(NotImplementedError, RuntimeError, AssertionError),
-)
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_PIXELS = 4096 * 4096
 # Steps that differ by more than this share of the usual one mean a missing or doubled slice.
@@ -85,15 +79,15 @@ def read_slice(file: File, rescale: bool = True) -> Slice:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _read(pydicom, content, file, rescale)
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except _DAMAGED as error:
+    except Exception as error:  # pydicom answers damaged bytes with any kind of exception
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"'{file.shown}' cannot be read as a DICOM slice ({text}); copy the case again.") from error
 
 
 def _read(pydicom, content: bytes, file: File, rescale: bool) -> Slice:
-    """What pydicom makes of a file's content; it raises anything of `_DAMAGED`."""
+    """What pydicom makes of a file's content; any exception means that it is damaged."""
     dataset = pydicom.dcmread(io.BytesIO(content), force=True)
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)

@@ -354,6 +354,45 @@ def test_one_patient_under_two_names_is_found():
     assert doubles(names) == [("3Dircadb1.18", "liver_46"), ("3Dircadb1_2", "volume-29")]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_header_or_archive_is_told_as_the_users_to_mend(seed, patient, tmp_path):
+    rng = np.random.default_rng(seed)
+    masks = {name: patient.masks[name] for name in ("liver", "livertumor01")}
+    files = Patient(1, masks).files()
+    nested = bytearray(Patient(1, masks).write_nested(tmp_path).read_bytes())
+    paths = [path for path in files if path.startswith(("PATIENT", "MASKS"))]
+    for number in range(40):
+        path = paths[rng.integers(len(paths))]
+        content = bytearray(files[path])
+        for _ in range(rng.integers(1, 20)):
+            content[rng.integers(900)] = rng.integers(256)
+        changed = nested.copy()
+        for _ in range(rng.integers(1, 20)):
+            changed[rng.integers(len(changed))] = rng.integers(256)
+        (tmp_path / "zip").mkdir(exist_ok=True)
+        place = tmp_path / "zip" / "3Dircadb1.1.zip"
+        place.write_bytes(changed)
+        damaged = Patient(1, masks).write(tmp_path / "folder", files if number else None)
+        (damaged / path).write_bytes(content)
+        for case in (place, damaged):
+            try:
+                assert read_ircadb(case).volume.dimensions == SHAPE[::-1]
+            except InputError as error:
+                assert str(error)
+        (damaged / path).write_bytes(files[path])
+
+
+def test_a_meta_header_of_a_wrong_length_is_told(patient, tmp_path):
+    case = patient.write(tmp_path)
+    path = case / "MASKS_DICOM" / "liver" / "image_5"
+    content = bytearray(path.read_bytes())
+    # the length of the first element, which pydicom answers with an exception of its own
+    content[136:140] = b"UL\x6a\x09"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"image_5' cannot be read"):
+        read_ircadb(case)
+
+
 def test_the_users_files_are_only_read(patient, tmp_path):
     case = patient.write_zips(tmp_path)
     before = {path: path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file()}
