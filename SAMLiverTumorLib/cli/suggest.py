@@ -116,14 +116,14 @@ def run(args: argparse.Namespace) -> int:
     for line in table(suggestions, args.top):
         print(line)
     if suggestions.cancelled:
-        print(f"Interrupted after {len(suggestions.scans)} of {len(files)} scans.")
+        print(f"Interrupted; {len(suggestions.scans)} of {len(files)} scans were looked at whole.")
     return _INTERRUPTED if suggestions.cancelled else 0
 
 
 def table(suggestions: Suggestions, top: int) -> list[str]:
     """The scans, and the slices to outline first, as text for people."""
     if not suggestions.scans:
-        return ["There is no scan left to outline."]
+        return [] if suggestions.cancelled else ["There is no scan left to outline."]
     scans = [("scan", "uncertainty", "slices looked at", "most uncertain slice")]
     for scan in suggestions.scans:
         scans.append((scan.name, f"{scan.uncertainty:.2f}", str(scan.looked_at), _named(scan.worst[0])))

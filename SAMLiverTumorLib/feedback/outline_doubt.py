@@ -41,7 +41,7 @@ class OutlineDoubt:
         with test-time augmentation", Neurocomputing 338 (2019). But one wrong pixel on an empty slice is as much of a
         disagreement as a wrong tumor. W tells how much there is to outline, but large tumors have large borders however
         good they are. Their geometric mean ranks 1 - Dice nearly as well as D and the wrong area nearly as well as W;
-        the figures are in docs/results.
+        figures: docs/results/suggest.md.
         """
         return float(np.sqrt((self.disagreement + _LEAST) * self.unsure_cm2))
 
