@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cli_case import files, write_volume
+from ircadb_case import Patient, boxes
 from propagation_case import DarkPool, ball, phantom_of
 
 from SAMLiverTumorLib.cli.main import main
@@ -168,3 +169,23 @@ def test_asking_for_help_imports_nothing_heavy(root):
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_patients_of_3dircadb_are_compared_and_contamination_under_lits_names_is_told(dark, tmp_path):
+    torch.manual_seed(0)
+    masks = boxes(liver=((1, 2, 2), (11, 38, 46)), livertumor01=((3, 8, 8), (7, 20, 22)))
+    for number in (2, 3):
+        Patient(number, masks).write_zips(tmp_path / "3Dircadb1")
+    Patient(5, {"liver": masks["liver"]}).write(tmp_path / "3Dircadb1")
+    shape = UnetShape(32, (4, 8))
+    net = save_unet(
+        Unet(build_network(shape).eval(), shape, {"training_cases": ["liver_29"]}), tmp_path / "n.safetensors"
+    )
+    assert net.sha256
+    assert (
+        call(tmp_path / "3Dircadb1", tmp_path / "out", models=(f"unet:{tmp_path / 'n.safetensors'}", "mobile-sam")) == 0
+    )
+    text = (tmp_path / "out.md").read_text()
+    assert "3Dircadb1_2 (4 trials on 4 slices)" in text and "3Dircadb1_5 (0 trials on 0 slices)" in text
+    assert "CONTAMINATED: U-Net n.safetensors was trained or chosen on 3Dircadb1_2;" in text
+    assert "3Dircadb1_2, 3Dircadb1_3, 3Dircadb1_5: very probably 29, 30, 32 of LiTS" in text
