@@ -132,14 +132,17 @@ def _one_thread() -> Iterator[None]:
 
 def _image(volume: Volume) -> sitk.Image:
     """The volume in coarse voxels, its values from 0 to 1 within a window that shows organs."""
-    window = PRESETS["wide"] if volume.looks_like_hounsfield else percentile_window(volume)
-    values = (np.clip(volume.array, window.low, window.high) - window.low) / (window.high - window.low)
-    image = sitk.GetImageFromArray(values.astype(np.float32))
-    set_image_affine(image, volume.ijk_to_ras)
     factors = [max(round(_VOXEL_MM / mm), 1) for mm in volume.spacing]
     if min(n // factor for n, factor in zip(volume.dimensions, factors, strict=True)) < _FEWEST:
         raise InputError(f"'{volume.name}' is too thin to be matched with another scan: {volume.dimensions} voxels.")
-    return sitk.BinShrink(image, factors)
+    window = PRESETS["wide"] if volume.looks_like_hounsfield else percentile_window(volume)
+    fine = sitk.GetImageFromArray(volume.array)
+    set_image_affine(fine, volume.ijk_to_ras)
+    coarse = sitk.BinShrink(fine, factors)
+    values = sitk.GetArrayFromImage(coarse).astype(np.float32)
+    image = sitk.GetImageFromArray((np.clip(values, window.low, window.high) - window.low) / (window.high - window.low))
+    image.CopyInformation(coarse)
+    return image
 
 
 def _center(image: sitk.Image) -> list[float]:
