@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from SAMLiverTumorLib.cli.private import add_paths_option, without_names
+
 _DESCRIPTION = """\
 Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes
 and surface distances in mm (HD95, ASSD, surface Dice at 2 mm), overall and per lesion; lesions found, missed
@@ -42,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, all lesions included, to FILE")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    add_paths_option(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -75,15 +78,21 @@ def run(args: argparse.Namespace) -> int:
     for note in compared.notes:
         print(f"! {note}")
     if args.json:
+        stands = {args.prediction: "the prediction", args.reference: "the reference"}
         report = {
-            "prediction": {"file": str(args.prediction), "segments": list(compared.segments)},
-            "reference": {"file": str(args.reference), "label": compared.label},
+            "prediction": {**_file(args, args.prediction), "segments": list(compared.segments)},
+            "reference": {**_file(args, args.reference), "label": compared.label},
             "dimensions": list(compared.dimensions),
             "voxel_volume_ml": compared.voxel_volume_ml,
-            "notes": list(compared.notes),
+            "notes": list(compared.notes) if args.paths else without_names(compared.notes, stands),
             **compared.evaluation.as_dict(),
         }
         with atomic_path(args.json, args.overwrite) as temporary:
             temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
         print(f"\nWrote {args.json}")
     return 0
+
+
+def _file(args: argparse.Namespace, path: Path) -> dict[str, str]:
+    """The entry that says which file it was, where that is asked for."""
+    return {"file": str(path)} if args.paths else {}

@@ -91,6 +91,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--text", nargs="*", metavar="CONCEPT", dest="concepts", help="what text learns to name")
     parser.add_argument("--half", action="store_true", default=None, help="weights of 16 bits: half the file")
+    parser.add_argument("--names", action="store_true", default=None, help="keep patients' names in the weight file")
     parser.add_argument("--no-blend", action="store_false", dest="blend", default=None, help="try no weight mixtures")
     parser.add_argument(
         "--baseline",

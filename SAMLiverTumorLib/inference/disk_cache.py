@@ -27,7 +27,7 @@ _SUFFIX = ".embedding"
 _CAPACITY_BYTES = 4 << 30
 # Of what the disk has free, counting what the cache itself takes.
 _SHARE_OF_DISK = 0.1
-# Files of writers that were killed are swept away when they are this old.
+# Files of writers that were killed are swept away when they are this old, or from as far in the future.
 _STALE_SECONDS = 3600
 # The folder is looked through after as many new entries.
 _SWEEP_EVERY = 16
@@ -92,7 +92,7 @@ class DiskCache:
                     status = entry.stat()
                     if entry.name.endswith(_SUFFIX):
                         entries.append((status.st_mtime, status.st_size, entry.path))
-                    elif entry.name.endswith(".tmp") and now - status.st_mtime > _STALE_SECONDS:
+                    elif entry.name.endswith(".tmp") and abs(now - status.st_mtime) > _STALE_SECONDS:
                         Path(entry.path).unlink()
         total = sum(size for _, size, _ in entries)
         bound = self.capacity_bytes

@@ -6,14 +6,17 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import OutputError
 
 TEMPORARY_PREFIX = ".sam-liver-tumor-"
 """What names of temporary folders begin with."""
+
+_STALE_SECONDS = 86_400
 
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk, or choose another",
@@ -62,6 +65,7 @@ def atomic_path(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
     ...     _ = temporary.write_text("{}")
     """
     target = check_output(path, overwrite)
+    _sweep(target.parent)
     try:
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=target.parent))
     except OSError as error:
@@ -110,6 +114,15 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         raise _output_error(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder a day ago or before, or in the future."""
+    now = time.time()
+    with suppress(OSError):
+        for left in folder.glob(f"{TEMPORARY_PREFIX}*"):
+            if abs(now - left.stat().st_mtime) > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -20,6 +20,7 @@ from SAMLiverTumorLib.models.lock import locked
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.models.text import TextTokens
 from SAMLiverTumorLib.models.weights import describe, save_weights
+from SAMLiverTumorLib.training.aliases import aliases, without_patients
 from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
@@ -172,6 +173,8 @@ def _run(
     if processes.first:
         card = _card(settings, model, trainee.text, samples, state, before, after, share, adopted)
         weights, origin = file_content(model, trainee, settings.rank)
+        if not settings.names:
+            card = without_patients(card, aliases(samples.hashes))
         save_weights(path, weights, {**describe(_new_info(model, settings)), **origin, "card": card}, settings.half)
         report("done", adopted=adopted, before=overall(before), after=overall(after), weights=path.name)
     return Outcome(adopted, path, before, after)

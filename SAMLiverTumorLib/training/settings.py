@@ -79,6 +79,7 @@ class TrainSettings:
     :param half: weights of 16 bits.
     :param cache: folder of encoded pictures; the run's own if empty.
     :param blend: also try mixtures of old and new weights, and keep the best on validation.
+    :param names: keep patients' names, which are those of their files, in the file of weights.
     """
 
     images: tuple[str, ...] = ()
@@ -125,6 +126,7 @@ class TrainSettings:
     half: bool = False
     cache: str = ""
     blend: bool = True
+    names: bool = False
 
     def __post_init__(self) -> None:
         for names, least in ((_FROM_ONE, 1), (_FROM_ZERO, 0)):

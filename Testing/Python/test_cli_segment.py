@@ -103,7 +103,7 @@ def test_points_may_begin_with_a_minus_sign(ct, out, warm, tmp_path, points):
 
 def test_the_report_says_what_was_done(ct, out, warm, tmp_path):
     report = tmp_path / "report.json"
-    assert run(ct, "-o", out, ONE_SLICE, "--json", report, "--window", "-150,250") == 0
+    assert run(ct, "-o", out, ONE_SLICE, "--json", report, "--window", "-150,250", "--paths") == 0
     told = json.loads(report.read_text(encoding="utf-8"))
     mask, _ = read_segment(out)
     assert (told["ct"], told["output"], told["segment"]) == (str(ct), str(out), "Liver tumor")

@@ -1,0 +1,80 @@
+"""`python3 dev.py faults [--kills N] [--seed S] [--job NAME]`: disturbs jobs and checks what is left (Linux, macOS)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS = ("download", "cache", "segment", "train")
+FAULTS = ("kill", "full", "read-only", "clock")
+# From next to nothing to nearly enough.
+_SIZES = {
+    "download": (1 << 20, 16 << 20, 29_990_912),
+    "cache": (1 << 20, 8 << 20, 40 << 20),
+    "segment": (0, 4096, 8192),
+    "train": (1 << 14, 1 << 20, 12 << 20),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 1 where a file was not whole, or a job did not complete afterwards."""
+    parser = argparse.ArgumentParser(prog="dev.py faults", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50, metavar="N", help="of each job (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the moments (default: 0)")
+    parser.add_argument("--job", action="append", choices=JOBS, help="one alone; repeatable (default: all)")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="one alone; repeatable (default: all)")
+    options = parser.parse_args(arguments)
+    # networks of one thread: a forked process has none of its parent's others
+    os.environ |= {"OMP_NUM_THREADS": "1", "SAM_LIVER_TUMOR_CACHE": "off", "SAM_LIVER_TUMOR_RUNTIME": "pytorch"}
+    import torch
+
+    torch.set_num_threads(1)
+    from faults import disturb, jobs
+
+    start, results = time.monotonic(), []
+    print("| job | fault | times | struck | left over | failed | seconds |\n|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as inputs, ExitStack() as stack:
+        made = {
+            "segment": lambda: jobs.segment_job(Path(inputs)),
+            "train": lambda: jobs.train_job(Path(inputs)),
+            "cache": lambda: jobs.cache_job(Path(inputs)),
+            "download": lambda: stack.enter_context(jobs.download_job(Path(inputs))),
+        }
+        mounts = disturb.can_mount()
+        for name in options.job or JOBS:
+            job = made[name]()
+            for fault in options.fault or FAULTS:
+                if fault in ("full", "read-only") and not mounts:
+                    print(f"| {name} | {fault} | needs root | | | | |", flush=True)
+                    continue
+                began = time.monotonic()
+                result = {
+                    "kill": lambda job=job: disturb.kill(job, options.kills, options.seed),
+                    "full": lambda job=job, name=name: disturb.full_disk(job, _SIZES[name]),
+                    "read-only": lambda job=job: disturb.read_only(job),
+                    "clock": lambda job=job: disturb.wrong_clock(job),
+                }[fault]()
+                results.append(result)
+                print(
+                    f"| {name} | {result.fault} | {result.trials} | {result.struck} | {result.leftovers} | "
+                    f"{len(result.failures)} | {time.monotonic() - began:.0f} |",
+                    flush=True,
+                )
+    for result in results:
+        for failure in result.failures:
+            print(f"{result.job}, {result.fault}: {failure}")
+    told = f"seed {options.seed}, Python {platform.python_version()}, {platform.system()}"
+    print(f"\n{time.monotonic() - start:.0f} s, {told}")
+    return int(any(result.failures for result in results))
+
+
+if __name__ == "__main__":
+    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "Python")]
+    sys.exit(main(sys.argv[1:]))
