@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.cli import cases, compare, demo, evaluate, export, ircadb, models, report, segment, suggest, train
+from SAMLiverTumorLib.cli import (
+    batch,
+    cases,
+    compare,
+    demo,
+    evaluate,
+    export,
+    ircadb,
+    models,
+    report,
+    segment,
+    suggest,
+    train,
+)
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 
 # Options whose value may begin with a minus sign; argparse would take "-10,20,30" for an option.
@@ -24,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sam-liver-tumor {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (segment, train, cases, suggest, compare, evaluate, report, export, ircadb, models, demo):
+    for command in (segment, batch, train, cases, suggest, compare, evaluate, report, export, ircadb, models, demo):
         command.add_parser(subparsers)
     return parser
 

@@ -1,0 +1,1 @@
+"""Cohorts: many scans segmented by several processes, on this machine or on a Dask cluster."""

@@ -1,0 +1,140 @@
+"""From what the user names to one `Job` for each scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
+from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.inference.pool import choose_model
+from SAMLiverTumorLib.models.digest import file_sha256
+from SAMLiverTumorLib.models.registry import load_registry
+from SAMLiverTumorLib.training.layouts import by_patient, patient_of
+
+_MOST_NAMED = 3
+
+
+def find_jobs(
+    inputs: Sequence[Path],
+    out: Path,
+    prompts: Mapping[str, CasePrompts] | None = None,
+    liver: Path | None = None,
+    references: Path | None = None,
+) -> tuple[list[Job], tuple[str, ...]]:
+    """One job for each scan, in the order of the inputs, and notes for the reader.
+
+    Scans are named as `training.layouts.patient_of` does: ct_7.nii.gz, label_7.nii.gz and the row of case 7, or of
+    ct_7.nii.gz, belong together.
+
+    :param inputs: image files, DICOM folders, cases of 3D-IRCADb, or folders of these.
+    :param prompts: by case; None where text says what to look for.
+    :param liver: folder of label files by patient, or one file for one scan.
+    :param references: the same of references.
+    :raises InputError: nothing found, two scans of one name, a scan without its liver, no reference, or no prompt, for
+        any scan.
+    """
+    found: dict[str, Path] = {}
+    for given in inputs:
+        for name, path in by_patient(given, {False}).items():
+            if name in found and found[name].resolve() == path.resolve():
+                continue
+            if name in found:
+                raise InputError(
+                    f"'{found[name]}' and '{path}' would both be case '{name}'; rename one, or run them apart."
+                )
+            if not path.resolve().is_relative_to(out.resolve()):
+                found[name] = path
+    if not found:
+        raise InputError(f"There is no scan in '{inputs[0]}' outside of '{out}', where results go.")
+    jobs = [Job(name, path.absolute(), out.absolute()) for name, path in found.items()]
+    notes: list[str] = []
+    if liver is not None:
+        livers = _labels(liver, jobs)
+        if missing := [job.name for job in jobs if job.name not in livers]:
+            raise InputError(f"There is no liver in '{liver}' for {_listed(missing)}; name the files as the scans are.")
+        jobs = [replace(job, liver=livers[job.name]) for job in jobs]
+    if references is not None:
+        labels = _labels(references, jobs)
+        jobs = [replace(job, reference=labels.get(job.name)) for job in jobs]
+        if missing := [job.name for job in jobs if job.reference is None]:
+            if len(missing) == len(jobs):
+                raise InputError(f"No label in '{references}' is named as one of the scans, such as '{jobs[0].name}'.")
+            notes.append(f"There is no reference for {_listed(missing)}.")
+    if prompts is not None:
+        jobs, said = _prompted(jobs, prompts)
+        notes += said
+    return jobs, tuple(notes)
+
+
+def _labels(given: Path, jobs: Sequence[Job]) -> dict[str, Path]:
+    """Label files by case; one file and one scan belong together whatever their names."""
+    if given.is_file() and len(jobs) == 1:
+        return {jobs[0].name: given.absolute()}
+    same = any(job.image.parent.resolve() in (given.resolve(), given.resolve() / "imagesTr") for job in jobs)
+    found = by_patient(given, {True} if same else {False, True}, labels=True)
+    return {name: path.absolute() for name, path in found.items()}
+
+
+def _prompted(jobs: list[Job], prompts: Mapping[str, CasePrompts]) -> tuple[list[Job], list[str]]:
+    """The jobs with their prompts, and what the table says of no scan, or does not say."""
+    names = {job.name for job in jobs}
+    belongs: dict[str, CasePrompts] = {}
+    unknown = []
+    for case, said in prompts.items():
+        name = case if case in names else patient_of(case)
+        if name not in names:
+            unknown.append((case, said.row))
+        elif name in belongs:
+            raise InputError(
+                f"The prompts' rows {belongs[name].row} and {said.row} name the scan '{name}' in two ways; use one."
+            )
+        else:
+            belongs[name] = said
+    if not belongs:
+        case, row = unknown[0]
+        raise InputError(f"The prompts name none of the scans: '{case}' in row {row}, but '{jobs[0].name}' is a scan.")
+    notes = [f"Row {row} of the prompts: none of the scans is named '{case}'." for case, row in unknown[:_MOST_NAMED]]
+    if len(unknown) > _MOST_NAMED:
+        notes.append(f"{len(unknown) - _MOST_NAMED} more cases of the prompts are none of the scans.")
+    if missing := [job.name for job in jobs if job.name not in belongs]:
+        notes.append(f"There is no prompt for {_listed(missing)}, which will fail.")
+    return [replace(job, tumors=belongs[job.name].tumors) if job.name in belongs else job for job in jobs], notes
+
+
+def models_of(jobs: Sequence[Job], settings: BatchSettings) -> dict[str, str]:
+    """Model id or file -> SHA-256, of each that may have a part in the results.
+
+    :raises PromptError: no model knows such prompts.
+    :raises InputError: a file that cannot be read.
+    """
+    kinds = {frozenset(kind) for job in jobs for kind in _kinds(job, settings)} or {frozenset({"text"})}
+    hashes = {}
+    for name in sorted({choose_model(settings.model, each) for each in kinds}):
+        info = load_registry().get(name)
+        try:
+            hashes[name] = info.sha256 if info is not None else file_sha256(Path(name))
+        except OSError as error:
+            known = ", ".join(load_registry())
+            raise InputError(f"'{name}' is neither a known model ({known}) nor a checkpoint file.") from error
+    return hashes
+
+
+def _kinds(job: Job, settings: BatchSettings) -> set[frozenset[str]]:
+    """What kinds of prompts the network may be asked with together."""
+    if settings.text is not None:
+        return {frozenset({"text"})}
+    kinds = set()
+    for tumor in job.tumors:
+        points = frozenset({"points"} if tumor.include or tumor.exclude else ())
+        box = frozenset({"box"} if tumor.box is not None else ())
+        # a slice may see any part of them; a tumor followed is boxed on each of the next slices
+        kinds |= {points, box, points | box} | ({frozenset({"box"})} if settings.mode == "volume" else set())
+    return kinds - {frozenset()}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + more

@@ -1,0 +1,121 @@
+"""The cohort as tables: one row a case, as CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import fmean, median
+
+from SAMLiverTumorLib.batch.jobs import DONE, BatchSettings, Outcome
+from SAMLiverTumorLib.io.atomic import atomic_path
+
+FILES = ("summary.csv", "summary.json", "summary.md")
+_OVERALL = ("dice", "iou", "sensitivity", "precision", "hd95_mm", "assd_mm", "surface_dice")
+_VOLUMES = ("reference_ml", "volume_error_ml")
+_COUNTS = ("lesions", "found", "missed", "false_positive_objects")
+COLUMNS = ("case", "state", "segments", "voxels", "ml", "seconds", "models", *_OVERALL, *_VOLUMES, *_COUNTS, "reason")
+
+
+def row_of(outcome: Outcome) -> dict:
+    """One case's row, by `COLUMNS`; None where there is no figure."""
+    record = outcome.record
+    segments = record.get("segments", ())
+    row = dict.fromkeys(COLUMNS) | {"case": outcome.name, "state": outcome.state, "reason": outcome.reason}
+    if outcome.state != DONE:
+        return row
+    row |= {
+        "segments": len(segments),
+        "voxels": sum(segment["voxels"] for segment in segments),
+        "ml": round(sum(segment["ml"] for segment in segments), 6),
+        "seconds": record.get("seconds"),
+        "models": " ".join(record.get("models", ())),
+    }
+    if comparison := record.get("comparison"):
+        row |= {key: comparison["overall"].get(key) for key in (*_OVERALL, *_VOLUMES)}
+        row |= {key: comparison["counts"].get(key) for key in _COUNTS}
+    return row
+
+
+def totals_of(rows: Sequence[dict]) -> dict:
+    """Counts, and mean and median over the cases that have a figure, each counting the same."""
+    figures = {}
+    for key in _OVERALL:
+        values = [row[key] for row in rows if row[key] is not None]
+        if values:
+            figures[key] = {"cases": len(values), "mean": round(fmean(values), 6), "median": round(median(values), 6)}
+    lesions = {key: sum(row[key] for row in rows if row[key] is not None) for key in _COUNTS}
+    return {
+        "cases": len(rows),
+        **{state: sum(row["state"] == state for row in rows) for state in sorted({row["state"] for row in rows})},
+        "ml": round(sum(row["ml"] or 0.0 for row in rows), 6),
+        "seconds": round(sum(row["seconds"] or 0.0 for row in rows), 3),
+        "figures": figures,
+        **({"lesions": lesions} if figures else {}),
+    }
+
+
+def write_summary(out: Path, outcomes: Sequence[Outcome], settings: BatchSettings) -> dict:
+    """Write the three files, replacing those of an earlier run of the same batch: all appear, or none.
+
+    :return: what `totals_of` says.
+    :raises OutputError: the disk or folder refuses.
+    """
+    rows = [row_of(outcome) for outcome in outcomes]
+    totals = totals_of(rows)
+    rules = next((o.record["comparison"]["rules"] for o in outcomes if o.record.get("comparison")), [])
+    report = {
+        "settings": settings.as_dict(),
+        "totals": totals,
+        "cases": [{**row, **_details(o)} for row, o in zip(rows, outcomes, strict=True)],
+        "rules": rules,
+    }
+    with ExitStack() as outputs:
+        table, data, page = (outputs.enter_context(atomic_path(out / name, overwrite=True)) for name in FILES)
+        with table.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        data.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        page.write_text(_page(rows, totals, rules), encoding="utf-8")
+    return totals
+
+
+def _details(outcome: Outcome) -> dict:
+    """What does not fit in a row."""
+    record = outcome.record
+    return {
+        "segments": list(record.get("segments", ())),
+        "notes": list(record.get("notes", ())),
+        "comparison": record.get("comparison"),
+    }
+
+
+def _page(rows: Sequence[dict], totals: dict, rules: Sequence[str]) -> str:
+    compared = bool(totals["figures"])
+    columns = ["case", "state", "ml", "seconds"]
+    columns += ["dice", "sensitivity", "precision", "hd95_mm", "lesions", "found", "false_positive_objects"] * compared
+    lines = ["# Cohort", "", _counted(totals), ""]
+    lines += [f"| {' | '.join(name.replace('_', ' ') for name in columns)} |", "|---" * len(columns) + "|"]
+    lines += [f"| {' | '.join(_cell(row[name]) for name in columns)} |" for row in rows]
+    for name in ("mean", "median") if compared else ():
+        cells = [name if column == "case" else _cell(totals["figures"].get(column, {}).get(name)) for column in columns]
+        lines.append(f"| {' | '.join(cells)} |")
+    if failed := [row for row in rows if row["reason"]]:
+        lines += ["", "## What went wrong", "", *(f"- {_cell(row['case'])}: {_cell(row['reason'])}" for row in failed)]
+    if compared:
+        lines += ["", "Means and medians are over cases, each counting the same.", *(f"- {rule}" for rule in rules)]
+    return "\n".join(lines) + "\n"
+
+
+def _counted(totals: dict) -> str:
+    states = ", ".join(f"{totals[state]} {state}" for state in ("done", "failed", "cancelled") if totals.get(state))
+    return f"{totals['cases']} cases: {states}; {totals['ml']:.2f} ml in {totals['seconds']:.0f} s of work."
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
