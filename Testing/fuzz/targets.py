@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fuzz import images, others, weights
+from fuzz import images, others, sets, weights
 from fuzz.target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for module in (images, weights, others) for target in module.TARGETS}
+TARGETS: dict[str, Target] = {
+    target.name: target for module in (images, weights, others, sets) for target in module.TARGETS
+}

@@ -1,0 +1,110 @@
+"""Targets: DICOM SEG, 3D-IRCADb in zip files, kept cases, tables of prompts."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+
+from fuzz import seeds
+from fuzz.structure import dicom_element, json_value, nested, zip_member
+from fuzz.target import Files, Target
+
+
+def _read_labels(folder: Path, path: Path, out: Path) -> None:
+    from SAMLiverTumorLib.io.labels import read_labels
+
+    labels = read_labels(path)
+    assert all(mask.shape == labels.layers[0].shape for mask in labels.segments.values())
+
+
+def _seg_files() -> dict[str, Files]:
+    import SimpleITK as sitk
+
+    from SAMLiverTumorLib.io.dicom_seg_writer import write_dicom_seg
+    from SAMLiverTumorLib.io.dicom_source import read_source
+    from SAMLiverTumorLib.io.label_file import LabelFile
+
+    with tempfile.TemporaryDirectory() as folder:
+        series = Path(folder) / "ct"
+        series.mkdir()
+        for name, data in seeds.dicom_series().items():
+            (series / name).write_bytes(data)
+        source = read_source(series)
+        layer = sitk.GetArrayFromImage(seeds.crops()[1])[:4].copy()
+        labels = LabelFile("made", (layer,), {"Liver": (0, 1), "Liver tumor": (0, 2)}, source.ijk_to_ras)
+        write_dicom_seg(labels, source, Path(folder) / "seg.dcm")
+        return {"two": {"seg.dcm": (Path(folder) / "seg.dcm").read_bytes()}}
+
+
+def _read_ircadb(folder: Path, path: Path, out: Path) -> None:
+    from SAMLiverTumorLib.io.ircadb import read_ircadb
+
+    assert read_ircadb(path, liver_only=True).volume.dimensions
+
+
+def _ircadb_files() -> dict[str, Files]:
+    from ircadb_case import Patient
+
+    with tempfile.TemporaryDirectory() as folder:
+        return {"nested": {"3Dircadb1.1.zip": Patient().write_nested(Path(folder)).read_bytes()}}
+
+
+def _in_a_slice(rng, data: bytes) -> bytes:
+    """An element of one slice, within the archive in the archive."""
+    with zipfile.ZipFile(io.BytesIO(data)) as outer:
+        kinds = {name: outer.read(name) for name in outer.namelist()}
+    kind = rng.choice(sorted(kinds))
+    with zipfile.ZipFile(io.BytesIO(kinds[kind])) as inner:
+        slices = {name: inner.read(name) for name in inner.namelist()}
+    name = rng.choice(sorted(slices))
+    slices[name] = dicom_element(rng, slices[name])
+    kinds[kind] = _packed(slices)
+    return _packed(kinds)
+
+
+def _packed(files: dict[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return target.getvalue()
+
+
+def _read_kept(folder: Path, path: Path, out: Path) -> None:
+    """As a case's folder, with nothing in its image and label."""
+    from SAMLiverTumorLib.feedback.kept_case import read_kept
+
+    read_kept(folder)
+
+
+def _kept_files() -> dict[str, Files]:
+    import json
+
+    record = {
+        **{"format": 1, "id": "case-0123456789", "name": "study-017", "version": 1, "stored": "2026-11-28"},
+        **{"voxels": [24, 20, 6], "spacing_mm": [0.8, 0.7, 3.0], "tumor_ml": 1.5, "liver_ml": None},
+        **{"window": [-160.0, 240.0], "content": "0" * 64, "outline": "1" * 64, "origin": [{"models": [{"id": "a"}]}]},
+    }
+    return {"one": {"case.json": json.dumps(record).encode(), "image.nrrd": b"", "label.nrrd": b""}}
+
+
+def _read_table(folder: Path, path: Path, out: Path) -> None:
+    from SAMLiverTumorLib.batch.prompts_csv import read_prompts_csv
+
+    read_prompts_csv(path)
+
+
+_TABLE = b"""case,kind,r,a,s,r2,a2,s2,segment
+liver_7,box,12.5,-80,40,38,-55,61,
+liver_7,exclude,20,-60,50,,,,
+liver_9,include,-4,-71.2,118,,,,left lobe
+"""
+
+TARGETS = (
+    Target("dicom-seg", _seg_files, _read_labels, {".dcm": (dicom_element,)}, (b"BINARY", b"FRACTIONAL", b"SQ\0\0")),
+    Target("ircadb", _ircadb_files, _read_ircadb, {".zip": (zip_member, _in_a_slice, _in_a_slice)}, (), 0.5),
+    Target("kept-case", _kept_files, _read_kept, {"case.json": (json_value, nested)}, (), 0.5),
+    Target("prompts-table", lambda: {"three": {"x.csv": _TABLE}}, _read_table, {}, (b"\t", b";", b'"', b"box", b"nan")),
+)
