@@ -14,6 +14,7 @@ from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
+    from SAMLiverTumorLib.evaluation.comparison import Comparison
     from SAMLiverTumorLib.training.cases import Case, CaseFiles
 
 _DESCRIPTION = """\
@@ -21,6 +22,12 @@ Compare models on labeled cases. Promptable models are given what the labels imp
 clicks, text where they know it; the U-Net baseline (unet:FILE) gets nothing. Every axial slice with tumor counts.
 Means by case, intervals, paired tests and sizes come as OUT.md, every single figure as OUT.csv, all with plots
 and pictures as OUT.html. Ctrl+C leaves nothing half written.
+
+  sam-liver-tumor compare lite-medsam mobile-sam --images DIR --labels DIR -o OUT
+  sam-liver-tumor compare --run RUN
+
+The second compares what a training began with, what came of it and RUN/unet.safetensors, if it is there, on the run's
+test patients, else those of validation; the report is RUN/comparison unless -o names another.
 """
 
 _ENDINGS = (".csv", ".md", ".html")
@@ -34,10 +41,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="model id, weight file, or unet:FILE.safetensors")
-    parser.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="folder of CT volumes")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="model id, weight file, or unet:FILE.safetensors")
+    parser.add_argument("--run", type=Path, dest="run_folder", metavar="RUN", help="folder of a finished training")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="folder of CT volumes (needed without --run)")
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="folder of labels (default: that of the images)")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="name of the files to write")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="name of the files to write")
     parser.add_argument("--cases", metavar="A,B", help="only these cases, by name or number (default: all)")
     parser.add_argument(
         "--hold-out", type=Path, metavar="FILE", help="text file of cases, one a line, that may not be looked at"
@@ -68,19 +76,19 @@ def run(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: whatever the user can mend; nothing is then written.
     """
-    outputs = [Path(f"{args.output}{ending}") for ending in _ENDINGS]
-    for path in outputs:
-        check_output(path, args.overwrite)
-    if args.limit is not None and args.limit < 1:
-        raise InputError("--limit has to be 1 or more.")
+    if args.run_folder is not None:
+        from SAMLiverTumorLib.cli.compare_run import compare_run
+
+        return compare_run(args)
+    if not args.models or args.images is None or args.output is None:
+        raise InputError("Name models, --images and -o OUT; or a finished training by --run RUN.")
+    outputs = check_outputs(args)
     window = None if args.window == "auto" else parse_window(args.window)
     names = _label_names(args.label)
     files = _chosen(args)
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
     from SAMLiverTumorLib.evaluation.comparison import compare
-    from SAMLiverTumorLib.evaluation.comparison_report import as_html
-    from SAMLiverTumorLib.evaluation.comparison_tables import as_csv, as_markdown, tables
     from SAMLiverTumorLib.evaluation.contestants import contestant
     from SAMLiverTumorLib.inference import pool as pools
     from SAMLiverTumorLib.models.builders import resolve_device
@@ -90,7 +98,29 @@ def run(args: argparse.Namespace) -> int:
         pool = pools.PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded)
         contestants = [contestant(model, pool, window, device) for model in args.models]
     with bar("comparing", "slice") as progressed:
-        comparison = compare(_read(files, names), contestants, args.limit, progressed)
+        comparison = compare(read_cases(files, names), contestants, args.limit, progressed)
+    write_report(args, comparison, outputs)
+    return 0
+
+
+def check_outputs(args: argparse.Namespace) -> list[Path]:
+    """Where the report goes.
+
+    :raises OutputError: a file is there already, or cannot be written.
+    """
+    outputs = [Path(f"{args.output}{ending}") for ending in _ENDINGS]
+    for path in outputs:
+        check_output(path, args.overwrite)
+    if args.limit is not None and args.limit < 1:
+        raise InputError("--limit has to be 1 or more.")
+    return outputs
+
+
+def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list[Path]) -> None:
+    """Write the three files whole or not at all; print the first table and where they are."""
+    from SAMLiverTumorLib.evaluation.comparison_report import as_html
+    from SAMLiverTumorLib.evaluation.comparison_tables import as_csv, as_markdown, tables
+
     versions, command = _versions(), _command(args)
     texts = (
         as_csv(comparison),
@@ -105,7 +135,6 @@ def run(args: argparse.Namespace) -> int:
     for row in (table.header, *table.rows):
         print("  ".join(map(str.ljust, row, widths)).rstrip())
     print(f"Wrote {', '.join(map(str, outputs))}")
-    return 0
 
 
 def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
@@ -130,7 +159,8 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
     return found
 
 
-def _read(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
+def read_cases(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
+    """The cases one by one."""
     from SAMLiverTumorLib.training.cases import load_case
 
     return (load_case(each, names) for each in files)
@@ -155,6 +185,8 @@ def _label_names(given: list[str]) -> dict[str, str]:
 def _command(args: argparse.Namespace) -> str:
     """The command for the report: folders are nobody else's business, so paths appear by their last part."""
     words = ["sam-liver-tumor compare", *(_bare(model) for model in args.models)]
+    if args.run_folder is not None:
+        words.insert(1, f"--run {args.run_folder.resolve().name}")
     for option in ("images", "labels", "cases", "hold_out", "limit", "window", "device"):
         value = getattr(args, option)
         if value is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from SAMLiverTumorLib.cli.curve import run_learning_curve
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.feedback.case_store import CaseStore
+from SAMLiverTumorLib.training.process import CANCEL, asked_to_end
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
-
-_STARTED = time.time()
-_CLOCK_SLACK_S = 3.0
 
 # name -> (number, help); each is an option of the same name and a setting of a TOML file
 _NUMBERS = {
@@ -122,7 +119,6 @@ def run(args: argparse.Namespace) -> int:
     # PyTorch and MONAI take seconds to load; wrong settings are told before
     from SAMLiverTumorLib.cli.train_text import ProgressText
     from SAMLiverTumorLib.training.parallel import join
-    from SAMLiverTumorLib.training.process import CANCEL
     from SAMLiverTumorLib.training.progress import Reporter
     from SAMLiverTumorLib.training.run import run_training
 
@@ -132,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     with cancel_by_interrupt() as interrupted:
 
         def cancel() -> bool:
-            return interrupted() or _asked(Path(settings.out) / CANCEL)
+            return interrupted() or asked_to_end(Path(settings.out) / CANCEL)
 
         try:
             if args.baseline is not None:
@@ -153,14 +149,6 @@ def _run_baseline(args: argparse.Namespace, settings: TrainSettings, report, can
     if args.resume or args.train or not settings.out or not args.baseline > 0:
         raise InputError("--baseline MINUTES needs --out RUN, and neither --resume nor --train.")
     return 130 if train_baseline(settings, args.baseline, report, cancel) is None else 0
-
-
-def _asked(cancel: Path) -> bool:
-    """Whether the file to cancel was put there for this run, and not left by an earlier one."""
-    try:
-        return cancel.stat().st_mtime > _STARTED - _CLOCK_SLACK_S
-    except OSError:
-        return False
 
 
 def settings_of(args: argparse.Namespace) -> TrainSettings:

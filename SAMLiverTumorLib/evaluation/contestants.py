@@ -15,7 +15,7 @@ import numpy as np
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.trials import box_around, deepest_point, largest_error, shares
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import PRESETS, Window, plane_to_rgb
+from SAMLiverTumorLib.image.window import Window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.training.cases import Case
@@ -96,7 +96,7 @@ def contestant(name: str, pool: PredictorPool, window: Window | None = None, dev
 def shown_window(volume: Volume, preset: str) -> Window:
     """The model's own preset for a volume in HU; grey of 0 to 255 and others whole."""
     if volume.looks_like_hounsfield:
-        return PRESETS[preset]
+        return parse_window(preset)
     low, high = volume.intensity_range
     return Window(min(low, 0.0), max(high, 255.0)) if high <= 255 else Window(low, high)
 
@@ -161,16 +161,20 @@ class SamContestant:
 
     :param window: what it is shown; None for `shown_window`.
     :param about: the card in its weight file, if it was fine-tuned with this program.
+    :param windows: what it is shown of a case, by its name; before `window`.
+    :param role: what it is among others, such as "zero-shot", for tables.
     """
 
     predictor: Predictor
     window: Window | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    role: str = ""
 
     @property
     def name(self) -> str:
         """For tables."""
-        return self.predictor.model.info.id
+        return f"{self.predictor.model.info.id} {self.role}".strip()
 
     @property
     def sha256(self) -> str:
@@ -192,14 +196,14 @@ class SamContestant:
     @property
     def note(self) -> str:
         """What has to be known of its training."""
-        return LITS_NOTE if self.name == "lite-medsam" else self.predictor.model.info.notes
+        return LITS_NOTE if self.predictor.model.info.id == "lite-medsam" else self.predictor.model.info.notes
 
     def answer(
         self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
     ) -> dict[str, Answer]:
         """Segment each trial by box, by a point, and by corrective clicks; by text, the slice at once."""
         info = self.predictor.model.info
-        window = self.window or shown_window(case.volume, info.default_window)
+        window = self.windows.get(case.name) or self.window or shown_window(case.volume, info.default_window)
         embedding = self.predictor.embed(plane_to_rgb(case.volume, plane, window), plane.spacing[1::-1], cancel)
         found: dict[str, Answer] = {}
         if "text" in info.prompts:

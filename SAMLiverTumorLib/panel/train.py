@@ -16,6 +16,8 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.training_nodes import TRAINING_ATTRIBUTE, plotFromTraining, tableFromTraining
 from SAMLiverTumorLib.panel.network import FILE
 from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.train_choices import nameTrainChoices
+from SAMLiverTumorLib.panel.train_compare import TrainCompare
 from SAMLiverTumorLib.panel.train_settings import SCENE, baseModel, settingsOf
 from SAMLiverTumorLib.panel.train_text import noteText, resultHtml, stateText, verdict
 from SAMLiverTumorLib.panel.training import Training, datedFolder, isUsed, runningFolder, trainingRoot
@@ -65,6 +67,7 @@ class Train:
         ui.trainResumeButton.connect("clicked(bool)", self.resume)
         ui.trainPlotButton.connect("clicked(bool)", self.plot)
         ui.trainUseButton.connect("clicked(bool)", self.use)
+        self.comparison = TrainCompare(shared, self.training)
 
     def apply(self) -> None:
         """Follow the parameter node; a training that runs comes before what a scene says."""
@@ -90,7 +93,7 @@ class Train:
         """Show where the training is, and what can be pressed."""
         ui, training, record = self._ui, self.training, self.training.record
         isScene = self._shared.parameters is None or self._shared.parameters.trainSource == SCENE
-        self._nameChoices()
+        nameTrainChoices(ui)
         for edit in (ui.trainImagesEdit, ui.trainLabelsEdit):
             reason = _('Not needed: "This scene" is learned from.') if isScene else ""
             enable(edit, reason, _("A folder of NIfTI, NRRD or MetaImage files, the patient in their names."))
@@ -109,6 +112,7 @@ class Train:
             ui.trainStateLabel.text = stateText(*shown)
             ui.trainResultLabel.text = resultHtml(record)
             ui.trainNoteLabel.text = noteText(record)
+        self.comparison.update(training)
         ui.trainProgressBar.enabled = training.isWatched
         isCounted = record.steps > 0 and record.eta_s is not None
         # a bar of 0 to 0 moves without end
@@ -163,6 +167,7 @@ class Train:
     def close(self) -> None:
         """Look at the training no more; it goes on."""
         self._timer.stop()
+        self.comparison.close()
 
     def _export(self) -> None:
         parameters, session = self._shared.parameters, self._shared.session
@@ -197,9 +202,7 @@ class Train:
         if parameters is None:
             return
         self._hasCurves = False
-        started = self._try(
-            lambda: self.training.start(settingsOf(parameters, folder, images, labels, hasLiver)),
-        )
+        started = self._try(lambda: self.training.start(settingsOf(parameters, folder, images, labels, hasLiver)))
         if started:
             parameters.training = None
             parameters.trainFolder = str(folder)
@@ -294,22 +297,3 @@ class Train:
     def _onPath(self, name: str, path: str) -> None:
         if self._shared.parameters is not None and getattr(self._shared.parameters, name) != path:
             setattr(self._shared.parameters, name, path)
-
-    def _nameChoices(self) -> None:
-        # the lists are filled with the parameters' values, which mean nothing to people
-        for combo, names in (
-            (self._ui.trainSourceCombo, {"scene": _("This scene"), "folders": _("Folders")}),
-            (
-                self._ui.trainPartCombo,
-                {
-                    "decoder": _("Mask decoder (fast)"),
-                    "lora": _("Decoder, adapters in encoder"),
-                    "last": _("Decoder, last encoder stage"),
-                    "all": _("Everything (slow)"),
-                },
-            ),
-        ):
-            for value, name in names.items():
-                index = combo.findText(value)
-                if index >= 0:
-                    combo.setItemText(index, name)

@@ -135,6 +135,11 @@ def isUsed(folder: Path) -> bool:
     return (folder / STATE).exists() or bool(_results(folder))
 
 
+def hasResult(folder: Path) -> bool:
+    """Whether a training was finished in a folder."""
+    return bool(_results(folder))
+
+
 def trainingRoot() -> Path:
     """Where runs go by default."""
     return user_cache_folder() / "training"

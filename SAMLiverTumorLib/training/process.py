@@ -11,29 +11,36 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.models.lock import is_held
+from SAMLiverTumorLib.errors import Cancelled, OutputError
+from SAMLiverTumorLib.models.lock import is_held, locked
 from SAMLiverTumorLib.training.progress import NAME as PROGRESS
 from SAMLiverTumorLib.training.progress import events_in
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 SETTINGS, OUTPUT, LOCK, CANCEL = "settings.json", "output.txt", "running.lock", "cancel"
+RESULTS = ("model.safetensors", "not-adopted.safetensors")
+"""A finished run's weight file: adopted, or kept aside."""
+
+_STARTED = time.time()
+_CLOCK_SLACK_S = 3.0
 
 
-class TrainingProcess:
-    """Starts, watches and ends the training of one folder.
-
-    >>> process = TrainingProcess(Path("run"))                                  # doctest: +SKIP
-    >>> process.start(TrainSettings(images=("ct",), labels=("label",)))         # doctest: +SKIP
-    >>> for event in process.new_events(): print(event["event"])                # doctest: +SKIP
+class JobProcess:
+    """A command of the console program at work in a run's folder, watched through files.
 
     :param folder: the run's.
     :param python: the interpreter; by default the present one, in Slicer its own PythonSlicer.
     """
+
+    progress, output_name, lock, cancel_name = PROGRESS, OUTPUT, LOCK, CANCEL
+    """Names of its files in the folder."""
+    running_already = "A training runs in '{folder}' already; wait for it, or cancel it."
 
     def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
         self.folder, self._python = Path(folder), list(python)
@@ -42,48 +49,18 @@ class TrainingProcess:
 
     @property
     def running(self) -> bool:
-        """Whether a training works in the folder, whoever started it."""
+        """Whether it works in the folder, whoever started it."""
         # it takes seconds before one that was just started holds the lock
         is_starting = self._started is not None and self._started.poll() is None
-        return is_starting or is_held(self.folder / LOCK)
-
-    def start(self, settings: TrainSettings, resume: bool = False) -> None:
-        """Start the command `sam-liver-tumor train`; it goes on when this process ends.
-
-        :raises OutputError: the folder cannot be written, or a training runs in it.
-        """
-        if self.running:
-            raise OutputError(f"A training runs in '{self.folder}' already; wait for it, or cancel it.")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / CANCEL).unlink(missing_ok=True)
-            values = {**settings.as_dict(), "out": str(self.folder.resolve())}
-            (self.folder / SETTINGS).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-            output = (self.folder / OUTPUT).open("ab")
-        except OSError as error:
-            raise OutputError(
-                f"'{self.folder}' cannot be written ({error.strerror}); choose another folder."
-            ) from error
-        library = Path(__file__).resolve().parents[2]
-        command = [*self._python, "-m", "SAMLiverTumorLib", "train", "--config", str(self.folder / SETTINGS), "--json"]
-        with output:
-            self._started = subprocess.Popen(
-                command + (["--resume"] if resume else []),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")])},
-                **_apart(),
-            )
+        return is_starting or is_held(self.folder / self.lock)
 
     def cancel(self) -> None:
-        """Ask the training to save and end, which it does after the step it is in."""
-        (self.folder / CANCEL).touch()
+        """Ask it to end."""
+        (self.folder / self.cancel_name).touch()
 
     def new_events(self) -> list[dict[str, Any]]:
         """What it has reported since the last call; a line that is half written comes the next time."""
-        path = self.folder / PROGRESS
+        path = self.folder / self.progress
         if not path.is_file():
             return []
         with path.open("rb") as file:
@@ -95,8 +72,103 @@ class TrainingProcess:
 
     def output(self) -> str:
         """What it wrote to standard error: why it could not start, say."""
-        path = self.folder / OUTPUT
+        path = self.folder / self.output_name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def _launch(self, words: Sequence[str], prepare: Callable[[], None]) -> None:
+        """Start the console program with these words; it goes on when this process ends.
+
+        :param prepare: puts into the folder what it needs.
+        :raises OutputError: the folder cannot be written, or such a job runs in it.
+        """
+        if self.running:
+            raise OutputError(self.running_already.format(folder=self.folder))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / self.cancel_name).unlink(missing_ok=True)
+            prepare()
+            output = (self.folder / self.output_name).open("ab")
+        except OSError as error:
+            raise OutputError(
+                f"'{self.folder}' cannot be written ({error.strerror}); choose another folder."
+            ) from error
+        library = Path(__file__).resolve().parents[2]
+        with output:
+            self._started = subprocess.Popen(
+                [*self._python, "-m", "SAMLiverTumorLib", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")])},
+                **_apart(),
+            )
+
+
+class TrainingProcess(JobProcess):
+    """Starts, watches and ends the training of one folder.
+
+    >>> process = TrainingProcess(Path("run"))                                  # doctest: +SKIP
+    >>> process.start(TrainSettings(images=("ct",), labels=("label",)))         # doctest: +SKIP
+    >>> for event in process.new_events(): print(event["event"])                # doctest: +SKIP
+    """
+
+    def start(self, settings: TrainSettings, resume: bool = False) -> None:
+        """Start the command `sam-liver-tumor train`; it goes on when this process ends.
+
+        :raises OutputError: the folder cannot be written, or a training runs in it.
+        """
+
+        def prepare() -> None:
+            values = {**settings.as_dict(), "out": str(self.folder.resolve())}
+            (self.folder / SETTINGS).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+        words = ["train", "--config", str(self.folder / SETTINGS), "--json"]
+        self._launch(words + (["--resume"] if resume else []), prepare)
+
+
+class ComparisonProcess(JobProcess):
+    """Starts, watches and ends the comparison of a finished run with what it began with."""
+
+    progress, output_name = "comparison.jsonl", "comparison-output.txt"
+    lock, cancel_name = "comparing.lock", "cancel-comparison"
+    running_already = "'{folder}' is being compared already; wait for it, or cancel it."
+
+    def start(self, device: str = "auto") -> None:
+        """Start the command `sam-liver-tumor compare --run`, which replaces the report of an earlier one.
+
+        :raises OutputError: the folder cannot be written, or a comparison runs in it.
+        """
+
+        def prepare() -> None:
+            (self.folder / self.progress).unlink(missing_ok=True)
+            (self.folder / self.output_name).unlink(missing_ok=True)
+            self._read = 0
+
+        self._launch(["compare", "--run", str(self.folder.resolve()), "--device", device, "--overwrite"], prepare)
+
+
+@contextmanager
+def alone(folder: Path, job: type[JobProcess]) -> Iterator[None]:
+    """Hold a job's lock in a run's folder.
+
+    :raises OutputError: another such job works there.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / job.lock, cancel=lambda: True))
+        except Cancelled as error:
+            raise OutputError(job.running_already.format(folder=folder)) from error
+        yield
+
+
+def asked_to_end(path: Path) -> bool:
+    """Whether the file to cancel was put there for this process, and not left by an earlier one."""
+    try:
+        # not one from the future either: the clock may have been put back since
+        return _STARTED - _CLOCK_SLACK_S < path.stat().st_mtime <= time.time() + _CLOCK_SLACK_S
+    except OSError:
+        return False
 
 
 def slicer_python() -> list[str]:

@@ -24,10 +24,11 @@ class Reporter:
 
     :param folder: of the run; None for no file.
     :param stream: where lines go as well; None for nowhere.
+    :param name: of the file.
     """
 
-    def __init__(self, folder: Path | None, stream: IO[str] | None = None) -> None:
-        self._path = None if folder is None else folder / NAME
+    def __init__(self, folder: Path | None, stream: IO[str] | None = None, name: str = NAME) -> None:
+        self._path = None if folder is None else folder / name
         self._stream = stream
 
     def __call__(self, event: str, **values: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 import torch
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.errors import Cancelled, InputError, OutputError
+from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.models.builders import SamModel, resolve_device
 from SAMLiverTumorLib.models.clip_source import PREFIX, parse_clip
 from SAMLiverTumorLib.models.clip_text import ClipText, new_clip_text
-from SAMLiverTumorLib.models.lock import locked
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.models.text import TextTokens
 from SAMLiverTumorLib.models.weights import describe, save_weights
@@ -25,7 +24,7 @@ from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
 from SAMLiverTumorLib.training.prepare import TrainingSet, prepare, prepare_unlabeled
-from SAMLiverTumorLib.training.process import LOCK
+from SAMLiverTumorLib.training.process import RESULTS, TrainingProcess, alone
 from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.result import file_content, mixture
 from SAMLiverTumorLib.training.resume import check_resumable, check_same_data
@@ -37,7 +36,7 @@ from SAMLiverTumorLib.training.state import TrainingState, load_state
 from SAMLiverTumorLib.training.trainee import Trainee
 from SAMLiverTumorLib.training.validation import KINDS, overall, validate
 
-ADOPTED, KEPT_ASIDE = "model.safetensors", "not-adopted.safetensors"
+ADOPTED, KEPT_ASIDE = RESULTS
 
 # How much of the new weights a mixture with the old ones has; Wortsman et al., "Robust fine-tuning of zero-shot
 # models", CVPR 2022.
@@ -75,24 +74,10 @@ def run_training(
     processes = join()
     try:
         folder = _run_folder(settings, resume)
-        with _alone(folder) if processes.first else nullcontext():
+        with alone(folder, TrainingProcess) if processes.first else nullcontext():
             return _run(folder, settings, report, resume, confirm, cancel, processes)
     finally:
         leave()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the run's lock.
-
-    :raises OutputError: another training works in the folder.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / LOCK, cancel=lambda: True))
-        except Cancelled as error:
-            raise OutputError(f"A training runs in '{folder}' already; wait for it, or cancel it.") from error
-        yield
 
 
 def _run(

@@ -226,3 +226,43 @@ def test_names_that_the_panel_knows_of_a_run_are_those_of_the_training(root):
     module = (root / "SAMLiverTumor" / "SAMLiverTumor.py").read_text(encoding="utf-8")
     choices = ", ".join(f'"{part}"' for part in settings.TRAINABLE)
     assert f"trainPart: Annotated[str, Choice([{choices}])]" in module
+
+
+def test_compare_runs_beside_slicer_and_opens_the_report_of_the_training_in_the_folder(run):
+    run(
+        """
+process = begin()
+compared = make(Path("comparison"))
+opened = []
+panel.train.comparison.make = lambda folder: compared
+panel.train.comparison.open = lambda path: opened.append(path) or True
+compared.start = lambda device="auto": setattr(compared, "running", True)
+assert not ui.trainCompareButton.enabled and "no finished training" in ui.trainCompareButton.toolTip
+tell(process, START, DATA, step(1), done(True))
+(training.folder / "model.safetensors").write_bytes(b"")
+process.running = False
+panel.train.poll()
+assert ui.trainCompareButton.enabled
+ui.trainCompareButton.click()
+assert compared.running and panel.train.comparison.isRunning
+# the same button ends it
+assert "Cancel" in ui.trainCompareButton.text and not compared.cancelled
+ui.trainCompareButton.click()
+assert compared.cancelled and not ui.trainCompareButton.enabled
+compared.running, compared.events = False, [{"event": "cancelled", "step": 0}]
+panel.train.comparison.poll()
+assert not opened and ui.trainCompareButton.text == "Compare" and ui.trainCompareButton.enabled
+ui.trainCompareButton.click()
+report = training.folder / "comparison.html"
+report.write_text("")
+compared.events = [{"event": "compare", "done": 3}, {"event": "done", "report": "comparison.html"}]
+compared.running = False
+panel.train.comparison.poll()
+assert opened == [report] and not panel.train.comparison._timer.active
+# what could not begin says why
+ui.trainCompareButton.click()
+compared.running, compared.error = False, "sam-liver-tumor: error: no terminal\\n"
+panel.train.comparison.poll()
+assert "no terminal" in ui.statusLabel.text, ui.statusLabel.text
+"""
+    )
