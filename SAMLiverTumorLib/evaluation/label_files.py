@@ -12,6 +12,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.report import Evaluation, evaluate
 from SAMLiverTumorLib.io.grids import common_grid, onto_grid
 from SAMLiverTumorLib.io.label_file import LabelFile
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 
 _NOTHING = "(nothing)"
 _MOST_LISTED = 20
@@ -67,6 +68,8 @@ def compare_labels(
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
     evaluation = evaluate(segments, mask, reference.voxel_volume_ml, min_ml, progress, spacing)
     notes = (*prediction.notes, *reference.notes, *prediction_notes, *reference_notes, *grid_notes, *moved)
+    if lost := doubtful_spacing(dimensions, affine, reference.name):
+        notes = (*notes, lost)
     return Compared(evaluation, tuple(segments), label, dimensions, reference.voxel_volume_ml, notes)
 
 

@@ -7,6 +7,8 @@ from ircadb_case import SHAPE, Patient, boxes, hounsfield, usual_masks
 from training_case import write_case
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.evaluation.label_files import compare_labels
+from SAMLiverTumorLib.io.label_file import LabelFile
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.training.cases import CaseFiles, find_cases, load_case
 from SAMLiverTumorLib.training.prepare import labeled_cases, prepare
@@ -217,3 +219,12 @@ def test_a_lost_spacing_is_said_and_the_case_is_read(tmp_path):
 def test_a_file_beside_a_zip_file_named_as_image_and_label_is_not_confused(tmp_path):
     path = Patient(1).write_nested(tmp_path)
     assert find_cases(path, path) == [CaseFiles("3Dircadb1_1", *[path / "3Dircadb1.1"] * 2)]
+
+
+def test_a_lost_spacing_is_said_in_an_evaluation():
+    array = np.zeros((1, 512, 512), np.uint8)
+    array[0, 100:110, 100:110] = 1
+    for affine, said in ((np.eye(4), 1), (np.diag([0.74, 0.74, 1, 1]), 0)):
+        labels = LabelFile("segmentation-28.nii", (array,), {"1": (0, 1)}, affine)
+        notes = compare_labels(labels, labels, label="1").notes
+        assert sum("1 x 1 x 1 mm, which cannot be true" in note for note in notes) == said
