@@ -95,6 +95,7 @@ class SAMLiverTumorParameterNode:
     inside, insideSegmentId - what a followed tumor does not leave, such as the liver: as the reference, or nothing
     reference, referenceSegmentId - what to compare with: a segmentation and its segment, or a label map and its value
     evaluation - the table of the comparison
+    lesions - the table of the lesion report
     trainSource, trainImages, trainLabels - what is learned from: the scene's volume and segment, or two folders
     trainPart, trainEpochs, trainFolder - what learns, for how long at most, where the training's files go
     training - the table of the training's curves
@@ -123,6 +124,7 @@ class SAMLiverTumorParameterNode:
     reference: slicer.vtkMRMLDisplayableNode
     referenceSegmentId: str = ""
     evaluation: slicer.vtkMRMLTableNode
+    lesions: slicer.vtkMRMLTableNode
     trainSource: Annotated[str, Choice(["scene", "folders"])] = "scene"
     trainImages: str = ""
     trainLabels: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,8 +21,13 @@ FILES = ("lesions.csv", "lesions.json", "lesions.html", "lesions.pdf")
 def check_folder(folder: Path | str, overwrite: bool = False) -> Path:
     """Refuse, before any work is done for it, a folder that the report cannot be written to.
 
-    :raises OutputError: it is a file, or holds a report already and `overwrite` is False.
+    :raises OutputError: it is a file, holds a report already and `overwrite` is False, or matplotlib is missing.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise OutputError(
+            "The report's pictures need matplotlib, which is not installed; run: pip install matplotlib (in Slicer's "
+            "Python console: slicer.util.pip_install('matplotlib'))."
+        )
     folder = Path(folder)
     if folder.is_dir():
         for name in FILES:

@@ -16,6 +16,7 @@ from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.inputs import Inputs
 from SAMLiverTumorLib.panel.ircadb import Ircadb
 from SAMLiverTumorLib.panel.keep_case import KeepCase
+from SAMLiverTumorLib.panel.lesions import Lesions
 from SAMLiverTumorLib.panel.log import Log, showStatus
 from SAMLiverTumorLib.panel.model import Model
 from SAMLiverTumorLib.panel.prompts import Prompts
@@ -58,6 +59,7 @@ class Panel:
         self.find = Find(shared, weights.prepare, self.inputs.ensureSegment)
         self.doubt = Doubt(shared)
         self.evaluate = Evaluate(shared)
+        self.lesions = Lesions(shared)
         self.train = Train(shared, weights)
         self.keepCase = KeepCase(shared)
         self.log = Log(shared)
@@ -67,7 +69,7 @@ class Panel:
         )
         self._updated = (
             *(self.inputs, self.model, self.prompts, self.segment, self.find, self.volume, self.doubt),
-            *(self.evaluate, self.train, self.keepCase),
+            *(self.evaluate, self.lesions, self.train, self.keepCase),
         )
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
         actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
