@@ -23,21 +23,6 @@ _SAME = 1e-3
 MOST_VOXELS = 1 << 29
 """Of one grid; damaged headers claim more."""
 
-# What reading attributes of a damaged object raises.
-DAMAGED = (
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Frames:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom_files import is_dicom
-from SAMLiverTumorLib.io.dicom_frames import DAMAGED, FrameGrid, frames_of, grid_of_frames
+from SAMLiverTumorLib.io.dicom_frames import FrameGrid, frames_of, grid_of_frames
 from SAMLiverTumorLib.io.dicom_segments import segment_of_item
 from SAMLiverTumorLib.io.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.segment_details import SegmentDetails
@@ -45,7 +44,9 @@ def read_dicom_seg(path: Path) -> LabelFile:
             layers, entries = _label_layers(data, grid, names)
         else:
             layers, entries = _mask_layers(data, grid, names, path.name)
-    except (*DAMAGED, zlib.error) as error:
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # pydicom and its decoders answer damaged bytes with any kind
         raise InputError(
             f"'{path}' is damaged, or compressed in a way that cannot be read ({_first(error)})."
         ) from error
@@ -66,7 +67,7 @@ def find_segs(folder: Path) -> list[Path]:
             continue
         try:
             kind = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True).get("SOPClassUID")
-        except DAMAGED:
+        except Exception:  # of any kind, as above
             continue
         if kind in SEG_CLASSES:
             found.append(file)
@@ -88,11 +89,10 @@ def _only_seg(folder: Path) -> Path:
 
 def _read(path: Path) -> pydicom.Dataset:
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     try:
         data = pydicom.dcmread(path)
-    except (*DAMAGED, InvalidDicomError, zlib.error) as error:
+    except Exception as error:
         raise InputError(f"'{path}' cannot be read as DICOM ({_first(error)}); copy it again.") from error
     if data.get("SOPClassUID") not in SEG_CLASSES:
         kind = getattr(data.get("SOPClassUID", ""), "name", "") or "of no known kind"
