@@ -135,7 +135,8 @@ class ModelStore:
             self._check_space(info, packed=isinstance(sources[0], PackageSource))
         if not confirm(self._question(info, sources, replaces=bool(reasons))):
             raise ModelError(
-                f"{info.title} was not downloaded, as you declined; without its weights it cannot be used."
+                f"{info.title} was not downloaded, as you declined; without its weights it cannot be used. "
+                "The model 'liver-tumor' comes with the extension and answers every kind of prompt."
             )
         reasons = []
         with self._locked(info, cancel):

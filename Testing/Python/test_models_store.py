@@ -155,7 +155,7 @@ def test_missing_file_is_not_asked_for_four_times(models, info, server):
 
 def test_question_names_size_licence_source_and_folder_and_no_is_respected(models, info, server):
     questions = []
-    with pytest.raises(ModelError, match="declined"):
+    with pytest.raises(ModelError, match=r"declined.*'liver-tumor' comes with the extension"):
         models.fetch(info, lambda question: questions.append(question))
     (question,) = questions
     for part in ("600.0 kB", "Apache-2.0", "127.0.0.1", str(models.root)):
