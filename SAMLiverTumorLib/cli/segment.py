@@ -56,7 +56,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("ct", type=Path, metavar="CT", help="NIfTI, NRRD or MHA file, or a folder with a DICOM series")
     parser.add_argument("--series", metavar="NUMBER|UID", help="DICOM series to read; without it, several are listed")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help="file to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help=".seg.nrrd, or .dcm for a DICOM SEG where CT is a DICOM series",
+    )
     add_prompt_options(parser)
     picture = parser.add_argument_group("what the network sees")
     picture.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="slices to segment on (default: axial)")
@@ -109,9 +116,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if not args.output.name.lower().endswith(".seg.nrrd"):
-        raise OutputError(f"'{args.output}' has to end in .seg.nrrd, the format Slicer opens as a segmentation.")
+    if not args.output.name.lower().endswith((".seg.nrrd", ".dcm")):
+        raise OutputError(
+            f"'{args.output}' has to end in .seg.nrrd, the format Slicer opens as a segmentation, or in .dcm for DICOM "
+            "SEG; `sam-liver-tumor export` makes others of it."
+        )
     check_output(args.output, args.overwrite)
+    if _writes_dicom(args):
+        from SAMLiverTumorLib.io.dicom_source import read_source
+
+        read_source(args.ct, args.series)  # refuses what no DICOM SEG could refer to, before any work is done
     if args.json:
         check_output(args.json, args.overwrite)
     _check_paths_differ(args)
@@ -188,7 +202,18 @@ def write_files(
             from SAMLiverTumorLib.io.maps import write_map
 
             write_map(values, outputs.enter_context(atomic_path(path, args.overwrite)))
-        saveSegmentation(segmentationNode, args.output, args.overwrite)
+        if _writes_dicom(args):
+            from SAMLiverTumorLib.mrml.dicom_seg_api import saveDicomSeg
+
+            role = segmentationNode.GetReferenceImageGeometryReferenceRole()
+            volumeNode = segmentationNode.GetNodeReference(role)
+            saveDicomSeg(segmentationNode, volumeNode, args.output, args.ct, args.series, overwrite=args.overwrite)
+        else:
+            saveSegmentation(segmentationNode, args.output, args.overwrite)
+
+
+def _writes_dicom(args: argparse.Namespace) -> bool:
+    return args.output.name.lower().endswith(".dcm")
 
 
 def report_head(args: argparse.Namespace, mask: Mask) -> dict:
