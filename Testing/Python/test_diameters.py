@@ -198,19 +198,25 @@ def test_a_dent_is_no_end_of_the_perpendicular():
     assert all(inside[round(j), round(i)] <= 1 for i, j in ends)
 
 
-def test_the_same_lesion_has_the_same_diameters_in_every_storage_order(blobs):
+@pytest.mark.parametrize("shape", ["ragged", "symmetric"])
+def test_the_same_lesion_has_the_same_diameters_in_every_storage_order(blobs, shape):
+    mask = blobs[0]
+    if shape == "symmetric":
+        # four diagonals are equally long, two in each of two slices
+        mask = np.zeros((5, 12, 14), bool)
+        mask[1:3, 3:9, 4:10] = True
     spacing = np.array([0.7, 0.9, 2.5])
     # array axes (s, a, r); positions toward right, anterior, superior
-    expected = axial_diameters(blobs[0], np.diag([*spacing, 1.0]))
-    expected_3d = longest_diameter(blobs[0], np.diag([*spacing, 1.0]))
-    size = np.array(blobs[0].shape[::-1])
+    expected = axial_diameters(mask, np.diag([*spacing, 1.0]))
+    expected_3d = longest_diameter(mask, np.diag([*spacing, 1.0]))
+    size = np.array(mask.shape[::-1])
     for order, signs in STORAGE_ORDERS:
         affine = np.eye(4)
         affine[:3, :3] = 0
         for n, (p, sign) in enumerate(zip(order, signs, strict=True)):
             affine[p, n] = sign * spacing[p]
             affine[p, 3] = 0 if sign > 0 else (size[p] - 1) * spacing[p]
-        array = blobs[0].transpose([2 - p for p in order[::-1]])
+        array = mask.transpose([2 - p for p in order[::-1]])
         array = np.flip(array, [2 - n for n in range(3) if signs[n] < 0])
         for found, wanted in (
             (axial_diameters(array, affine).longest, expected.longest),
