@@ -158,7 +158,7 @@ def _summary(report: LesionReport) -> list[str]:
         + f". Measurable (at least {report.measurable_mm:g} mm): {measurable}."
     ]
     if measurable:
-        lines[0] += f" Sum of the two longest diameters: {report.sum_of_diameters_mm:.1f} mm."
+        lines[0] += f" Sum of longest diameters (two lesions at most): {report.sum_of_diameters_mm:.1f} mm."
     return lines
 
 
