@@ -181,9 +181,9 @@ def _parsed(file: Path, take: Callable[[Path, object], object]) -> object:
             warnings.simplefilter("ignore")
             # force: GDCM, and so Slicer, also reads files without the preamble
             return take(file, pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS))
-    except (InputError, MemoryError):
+    except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # MemoryError too: headers are small, but what damage takes for a length is not
         raise InputError(f"'{file}' is damaged: {_one_line(error)}; copy it again.") from error
 
 

@@ -139,6 +139,9 @@ def _check_nrrd(path: Path) -> None:
             if not line:
                 break
             key, separator, value = line.partition(":")
+            # NRRD's own reader ends a line here as well, and crashes over a long rest that is no field
+            if "\r" in line or (number and not separator and not line.startswith("#")):
+                raise InputError(f"'{path}' has a damaged header ({line[:40]!r}); copy it again.")
             if separator and not value.startswith("="):  # which are values of programs, as long as they like
                 fields[key.strip().lower()] = value.strip()
         if not fields:

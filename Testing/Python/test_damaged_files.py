@@ -59,6 +59,27 @@ def test_an_nrrd_header_that_crashes_itk_is_refused(tmp_path, field, value):
     assert (status, "ct.nrrd" in told) == (7, True)
 
 
+@pytest.mark.parametrize("line", [b"\rx" + b"y" * 3000, b"x" + b"y" * 3000])
+def test_an_nrrd_line_that_is_no_field_is_refused(tmp_path, line):
+    path = written(tmp_path / "ct.nrrd")
+    # within a value of a program, which may be long, or on its own
+    path.write_bytes(path.read_bytes().replace(b"endian:", b"Note:=a" * (line[:1] == b"\r") + line + b"\nendian:"))
+    status, told = in_a_process(path)  # SIGSEGV
+    assert (status, "ct.nrrd" in told) == (7, True)
+
+
+def test_a_length_in_dicom_that_no_memory_holds_is_damage(tmp_path, monkeypatch):
+    import pydicom
+
+    def too_much(*args, **options):
+        raise MemoryError
+
+    (tmp_path / "IM0").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    monkeypatch.setattr(pydicom, "dcmread", too_much)
+    with pytest.raises(InputError, match="is damaged"):
+        read_volume(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

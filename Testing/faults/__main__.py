@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-JOBS = ("download", "cache", "segment", "train")
+JOBS = ("download", "cache", "segment", "train", "batch")
 FAULTS = ("kill", "full", "read-only", "clock")
 # From next to nothing to nearly enough.
 _SIZES = {
@@ -20,6 +20,7 @@ _SIZES = {
     "cache": (1 << 20, 8 << 20, 40 << 20),
     "segment": (0, 4096, 8192),
     "train": (1 << 14, 1 << 20, 12 << 20),
+    "batch": (0, 8192, 16_384),
 }
 
 
@@ -44,6 +45,7 @@ def main(arguments: list[str]) -> int:
         made = {
             "segment": lambda: jobs.segment_job(Path(inputs)),
             "train": lambda: jobs.train_job(Path(inputs)),
+            "batch": lambda: jobs.batch_job(Path(inputs)),
             "cache": lambda: jobs.cache_job(Path(inputs)),
             "download": lambda: stack.enter_context(jobs.download_job(Path(inputs))),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ def kill(job: Job, kills: int, seed: int) -> Result:
             if status or not job.is_done(folder):
                 failures.append(f"kill {number}: did not complete afterwards ({status}): {_output(folder)}")
             failures += _problems(job, folder, f"after kill {number}")
+        print(f"\r{job.name}: {number + 1} of {kills} killed", end="", file=sys.stderr, flush=True)
     return Result(job.name, "kill -9", kills, struck, leftovers, tuple(failures))
 
 

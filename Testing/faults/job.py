@@ -59,5 +59,8 @@ def in_child(job: Job, folder: Path, kill_after: float | None = None, prepare: C
             if done:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.002)
-        os.kill(child, signal.SIGKILL)
+        try:
+            os.killpg(child, signal.SIGKILL)  # with the processes that it has started
+        except ProcessLookupError:  # it has not come to lead a group yet
+            os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

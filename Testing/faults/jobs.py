@@ -92,6 +92,42 @@ def train_job(inputs: Path) -> Job:
     return Job("train", run, check, lambda folder: any((folder / name).exists() for name in finished))
 
 
+def batch_job(inputs: Path) -> Job:
+    """Two small scans on a Dask worker, as a program of its own; what is done is not done again."""
+    import os
+    import sys
+
+    from cli_case import write_volume
+
+    from SAMLiverTumorLib.io.labels import read_labels
+
+    scans = inputs / "scans"
+    scans.mkdir()
+    for name in ("a", "b"):
+        write_volume(scans / f"{name}.nrrd", phantom_volume())
+    corners = BOX.removeprefix("--box=")
+    table = "case,kind,r,a,s,r2,a2,s2\n" + "".join(f"{name},box,{corners}\n" for name in ("a", "b"))
+    (inputs / "prompts.csv").write_text(table)
+    root = Path(__file__).resolve().parents[2]
+
+    def run(folder: Path) -> int:
+        words = ["batch", scans, "--out", folder / "out", "--prompts", inputs / "prompts.csv", "--workers", "1"]
+        words += ["--model", "liver-tumor", "--device", "cpu"]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        program = [sys.executable, "-m", "SAMLiverTumorLib", *map(str, words)]
+        return os.spawnve(os.P_WAIT, sys.executable, program, environment)
+
+    def check(folder: Path) -> None:
+        for path in folder.rglob("*.seg.nrrd"):
+            if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+                assert read_labels(path).segments["Liver tumor"].any()
+        for path in folder.glob("out/**/*.json"):
+            if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+                json.loads(path.read_text())
+
+    return Job("batch", run, check, lambda folder: len(list(folder.glob("out/**/[ab]*.seg.nrrd"))) == 2)
+
+
 def cache_job(inputs: Path) -> Job:
     """Embeddings of MobileSAM's size written to the disk cache."""
     from SAMLiverTumorLib.inference.disk_cache import DiskCache

@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
     start = time.monotonic()
 
     def one(name: str) -> tuple[str, Tally]:
-        tally = drive(((name, number) for number in range(counts[name])), options.seed)[name]
+        inputs = ((name, number) for number in range(counts[name]))
+        tally = drive(inputs, options.seed, _tell_failures)[name]
         print(f"  {name}: {dict(tally.outcomes)}, slowest {tally.slowest_s:.2f} s", file=sys.stderr, flush=True)
         return name, tally
 
@@ -47,6 +48,14 @@ def main(arguments: list[str]) -> int:
         tallies = dict(pool.map(one, counts))
     print(report(tallies, options.seed, time.monotonic() - start))
     return 1 if any(tally.failures for tally in tallies.values()) else 0
+
+
+def _tell_failures(name: str, answer: dict) -> None:
+    """On the screen as soon as it happens: the table comes at the end of a long run."""
+    from fuzz.drive import FINE
+
+    if answer["outcome"] not in FINE:
+        print(f"  {name} {answer['number']}: {answer['outcome']} {answer['place']} {answer['text']}", file=sys.stderr)
 
 
 def report(tallies: dict, seed: int, seconds: float) -> str:
