@@ -12,6 +12,7 @@ from SAMLiverTumorLib.evaluation.contestants import LITS_NOTE
 from SAMLiverTumorLib.evaluation.figures import COLORS, new_figure, png_of
 from SAMLiverTumorLib.training.curve_plan import CurvePlan
 from SAMLiverTumorLib.training.learning_curve import PointResult
+from SAMLiverTumorLib.training.validation import KINDS
 
 MEASURE_RULE = (
     "Dice with a point, three corrections after it, and a box: mean over all lesions (8-connected, at least 50 pixels) "
@@ -131,7 +132,7 @@ def _gains(results: Sequence[PointResult]):
 
 
 def _kinds(results: Sequence[PointResult]) -> list[str]:
-    return list(dict.fromkeys(kind for r in results for kind in r.after))
+    return sorted({kind for r in results for kind in r.after}, key=KINDS.index)
 
 
 def _mean(scores: dict[str, dict[str, float]], kind: str) -> float | None:

@@ -88,8 +88,8 @@ def train(
         if teacher is not None:
             exercises.append(teacher.exercise(state.step))
         try:
-            loss = _step(model, exercises, parts, optimizer, scaler)
-        except torch.cuda.OutOfMemoryError as error:
+            loss = _step(model, exercises, parts, optimizer, scaler, processes)
+        except torch.cuda.OutOfMemoryError as error:  # raised in all processes, if in any
             if parts > settings.accumulate or len(exercises) < 2:
                 raise InputError(
                     "The graphics card's memory does not suffice; choose a smaller batch, train the decoder alone, or "
@@ -137,26 +137,42 @@ def score_of(scores: dict[str, dict[str, float]]) -> float:
 
 
 def _step(
-    model: nn.Module, exercises: Sequence[Exercise], parts: int, optimizer: torch.optim.Optimizer, scaler
+    model: nn.Module,
+    exercises: Sequence[Exercise],
+    parts: int,
+    optimizer: torch.optim.Optimizer,
+    scaler,
+    processes: Processes,
 ) -> float:
-    """One step of the optimizer on all exercises, in parts; their mean loss."""
+    """One step of the optimizer on all exercises, in parts; this process's mean loss.
+
+    Gradients are exchanged after the last part, and not within its backward pass as DistributedDataParallel would:
+    there a process that is out of memory leaves the others waiting for ever.
+
+    :raises torch.cuda.OutOfMemoryError: the memory of any process does not suffice.
+    """
     optimizer.zero_grad(set_to_none=True)
     total, device = 0.0, next(model.parameters()).device
     size = -(-len(exercises) // parts)
     pieces = [exercises[start : start + size] for start in range(0, len(exercises), size)]
-    for number, piece in enumerate(pieces):
-        share = len(piece) / len(exercises)
-        # gradients are exchanged among processes once, with the last part
-        apart = model.no_sync() if hasattr(model, "no_sync") and number + 1 < len(pieces) else nullcontext()
-        with apart:
-            with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-                loss = model(piece) * share
-            scaler.scale(loss).backward()
-        total += float(loss.detach())
+    failure: torch.cuda.OutOfMemoryError | None = None
+    try:
+        with model.no_sync() if hasattr(model, "no_sync") else nullcontext():
+            for piece in pieces:
+                with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+                    loss = model(piece) * (len(piece) / len(exercises))
+                scaler.scale(loss).backward()
+                total += float(loss.detach())
+    except torch.cuda.OutOfMemoryError as error:
+        failure = error
+    if processes.any(failure is not None, device):
+        optimizer.zero_grad(set_to_none=True)
+        raise failure or torch.cuda.OutOfMemoryError("out of memory in another process")
+    learning = [weight for group in optimizer.param_groups for weight in group["params"]]
+    processes.average_gradients(learning)
     if not math.isfinite(total):
         return total
     scaler.unscale_(optimizer)
-    learning = [weight for group in optimizer.param_groups for weight in group["params"]]
     nn.utils.clip_grad_norm_(learning, _MOST_GRADIENT)
     scaler.step(optimizer)
     scaler.update()

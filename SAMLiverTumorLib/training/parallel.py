@@ -31,11 +31,31 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with its gradients averaged over all processes."""
+        """The model with the first process's weights in all of them."""
         if self.count == 1:
             return model
         # with text alone, say, what embeds clicks has no part in the loss
         return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
+
+    def average_gradients(self, weights: Sequence[nn.Parameter]) -> None:
+        """Put the mean of all processes' gradients into each of them.
+
+        Where a weight had no part in the loss of one process, its gradient there counts as zero; where it had none in
+        any, it stays without, as with one process.
+        """
+        if self.count == 1 or not weights:
+            return
+        device = weights[0].device
+        used = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.float32, device=device)
+        torch.distributed.all_reduce(used)
+        wanted = [weight for weight, count in zip(weights, used.tolist(), strict=True) if count]
+        if not wanted:
+            return
+        flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).reshape(-1) for w in wanted])
+        torch.distributed.all_reduce(flat)
+        parts = (flat / self.count).split([weight.numel() for weight in wanted])
+        for weight, part in zip(wanted, parts, strict=True):
+            weight.grad = part.reshape(weight.shape).clone()
 
     def mine(self, exercises: Sequence) -> list:
         """This process's share of a step.
