@@ -190,7 +190,7 @@ def _with_copies(picture: Picture, copies: int, seed: int, store: SampleStore) -
         seeds = (seed, sum(picture.name.encode()), picture.index, copy)
         recipe = f"{AUGMENTATION} {picture.name} {picture.digest} {shown} {liver} {seeds}"
         # turning can take the lesion out of the picture; a negative is worth having as well
-        yield store.add_made(recipe, partial(augmented, picture, seeds))
+        yield store.add_made(recipe, picture.case, partial(augmented, picture, seeds))
 
 
 def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[Picture]:

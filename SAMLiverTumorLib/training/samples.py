@@ -108,10 +108,11 @@ class SampleStore:
         numbers = tuple(int(n) for n in np.unique(lesions) if n)
         return Sample(picture.case, picture.name, numbers, embedding, content)
 
-    def add_made(self, recipe: str, make: Callable[[], Picture]) -> Sample:
+    def add_made(self, recipe: str, case: str, make: Callable[[], Picture]) -> Sample:
         """As `add` for a picture that takes time to make: where it was made before, it is not made again.
 
         :param recipe: tells all that the picture depends on.
+        :param case: the patient, whose name the folder does not keep: several runs may share it.
         """
         key = hashlib.sha256(f"{recipe} {self._encoder} {self._resize}".encode()).hexdigest()
         path = self.folder / f"recipe-{key[:32]}.json"
@@ -119,8 +120,8 @@ class SampleStore:
             try:
                 told = parse_json(path.read_text(encoding="utf-8"))
                 sample = Sample(
-                    told["case"],
-                    told["name"],
+                    case,
+                    case + told["picture"],
                     tuple(told["numbers"]),
                     self.folder / told["embedding"],
                     self.folder / told["content"],
@@ -131,8 +132,7 @@ class SampleStore:
                 return sample
         sample = self.add(make())
         told = {
-            "case": sample.case,
-            "name": sample.name,
+            "picture": sample.name.removeprefix(case),
             "numbers": sample.numbers,
             "embedding": sample.embedding_path.name,
             "content": sample.content_path.name,
