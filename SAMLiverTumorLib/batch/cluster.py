@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from SAMLiverTumorLib.errors import InputError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-_CONNECT_S, _POLL_S = 10, 0.2
+_CONNECT_S, _POLL_S, _ASK_S = 10, 0.2, 0.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
     :raises InputError: Dask is missing, or no scheduler answers.
     """
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError("Batches need the package distributed: pip install sam-liver-tumor[batch].") from error
@@ -62,7 +64,9 @@ def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
         with client:
             yield Workplace(client, False, _dashboard(client))
         return
-    with _without_logs(), warnings.catch_warnings():
+    # Dask looks a hundred times a second where a task is, for pages that nobody sees, and takes the lock for it
+    quiet = dask.config.set({"distributed.worker.profile.enabled": _has_dashboard()})
+    with quiet, _without_logs(), warnings.catch_warnings():
         # the usual port of the dashboard may be taken, and another one is then
         warnings.simplefilter("ignore")
         cluster = LocalCluster(
@@ -183,7 +187,21 @@ def _work(job: Job, settings: BatchSettings, overwrite: bool, stop: str) -> Outc
     """The task: `run_job`, asking Dask whether to stop."""
     from distributed import Event
 
-    return run_job(job, settings, Event(stop).is_set, overwrite)
+    return run_job(job, settings, _now_and_then(Event(stop).is_set), overwrite)
+
+
+def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """Ask twice a second at most: the networks ask at each band, and an answer is a message there and back."""
+    asked, answer = time.monotonic(), False
+
+    def answered() -> bool:
+        nonlocal asked, answer
+        if not answer and time.monotonic() - asked > _ASK_S:
+            answer = ask()
+            asked = time.monotonic()
+        return answer
+
+    return answered
 
 
 def _look(out: str) -> tuple[str, bool]:

@@ -16,7 +16,20 @@ FILES = ("summary.csv", "summary.json", "summary.md")
 _OVERALL = ("dice", "iou", "sensitivity", "precision", "hd95_mm", "assd_mm", "surface_dice")
 _VOLUMES = ("reference_ml", "volume_error_ml")
 _COUNTS = ("lesions", "found", "missed", "false_positive_objects")
-COLUMNS = ("case", "state", "segments", "voxels", "ml", "seconds", "models", *_OVERALL, *_VOLUMES, *_COUNTS, "reason")
+COLUMNS = (
+    "case",
+    "state",
+    "segments",
+    "voxels",
+    "ml",
+    "seconds",
+    "cpu_seconds",
+    "models",
+    *_OVERALL,
+    *_VOLUMES,
+    *_COUNTS,
+    "reason",
+)
 
 
 def row_of(outcome: Outcome) -> dict:
@@ -31,6 +44,7 @@ def row_of(outcome: Outcome) -> dict:
         "voxels": sum(segment["voxels"] for segment in segments),
         "ml": round(sum(segment["ml"] for segment in segments), 6),
         "seconds": record.get("seconds"),
+        "cpu_seconds": record.get("cpu_seconds"),
         "models": " ".join(record.get("models", ())),
     }
     if comparison := record.get("comparison"):
@@ -51,7 +65,7 @@ def totals_of(rows: Sequence[dict]) -> dict:
         "cases": len(rows),
         **{state: sum(row["state"] == state for row in rows) for state in sorted({row["state"] for row in rows})},
         "ml": round(sum(row["ml"] or 0.0 for row in rows), 6),
-        "seconds": round(sum(row["seconds"] or 0.0 for row in rows), 3),
+        **{name: round(sum(row[name] or 0.0 for row in rows), 3) for name in ("seconds", "cpu_seconds")},
         "figures": figures,
         **({"lesions": lesions} if figures else {}),
     }

@@ -74,7 +74,7 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
     from SAMLiverTumorLib.batch.segmenting import segment_scan
     from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
 
-    start = time.perf_counter()
+    start, work = time.perf_counter(), time.process_time()
     pool = prepared_pool(settings)
     try:
         made = segment_scan(job, settings, pool, cancel)
@@ -86,6 +86,7 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
         "models": list(made.models),
         "notes": list(made.notes),
         "seconds": round(time.perf_counter() - start, 3),
+        "cpu_seconds": round(time.process_time() - work, 3),
     }
     return write_case(job, settings, lambda path: saveSegmentation(made.segmentationNode, path), said)
 
