@@ -21,7 +21,8 @@ assert type(ui.volumeSelector) == slicer.qMRMLNodeComboBox
 assert isinstance(ui.volumeSelector, qt.QWidget) and not isinstance(ui.volumeSelector, qt.QLabel)
 assert ui.segmentButton in widget.parent.findChildren(qt.QPushButton)
 assert widget.parent.findChildren(qt.QCheckBox) == [
-    ui.liveCheckBox, ui.boxThroughCheckBox, ui.editorMaskingCheckBox, ui.editorOverwriteCheckBox
+    ui.liveCheckBox, ui.boxThroughCheckBox, ui.editorMaskingCheckBox, ui.editorOverwriteCheckBox,
+    ui.lesionDiametersCheckBox,
 ]
 assert ui.segmentButton.name == ui.segmentButton.objectName == "segmentButton"
 assert ui.segmentButton.className() == "QPushButton"

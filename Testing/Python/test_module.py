@@ -107,7 +107,7 @@ assert set(named) == bound
 # chosen in lists that the scene fills, of more than one class, or made by the panel
 listed = {"segmentId", "reference", "referenceSegmentId", "inside", "insideSegmentId", "modelFile"}
 listed |= {"trainImages", "trainLabels", "trainFolder"}
-assert fields - set(named) == listed | {"include", "exclude", "roi", "evaluation", "training"}
+assert fields - set(named) == listed | {"include", "exclude", "roi", "evaluation", "lesions", "training"}
 """
     )
 
