@@ -140,6 +140,8 @@ def compare(
     :raises InputError: two models of one name, no model, or no trial in any case.
     :raises Cancelled: when `cancel` says so.
     """
+    from SAMLiverTumorLib.training.prepare import case_hash
+
     names = [each.name for each in contestants]
     if not names or len(set(names)) < len(names):
         raise InputError("Name at least one model, and each model once; rename a weight file where names are equal.")
@@ -157,7 +159,8 @@ def compare(
         lesions = _Lesions(case)
         notes += case.notes
         for each in contestants:
-            same = case.name in each.seen or case.volume.voxel_hash in each.seen_hashes
+            # a passed on file may call patients otherwise than their scans are named
+            same = case.name in each.seen or each.seen_hashes & {case.volume.voxel_hash, case_hash(case)}
             if same or any(case.name in pair for pair in doubles([case.name, *each.seen])):
                 contaminated[each.name].append(case.name)
         for index in chosen:

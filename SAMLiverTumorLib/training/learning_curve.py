@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.models.weights import read_about
 from SAMLiverTumorLib.training.curve_plan import CurvePlan, CurvePoint
+from SAMLiverTumorLib.training.finished import finished_run
 from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.resume import differing
-from SAMLiverTumorLib.training.run import ADOPTED, KEPT_ASIDE, run_training
-from SAMLiverTumorLib.training.settings import TrainSettings
+from SAMLiverTumorLib.training.run import run_training
 from SAMLiverTumorLib.training.state import NAME as STATE
 
 
@@ -75,26 +74,20 @@ def finished_point(plan: CurvePlan, point: CurvePoint) -> PointResult | None:
     :raises OutputError: it was trained with other settings.
     """
     settings = plan.settings(point)
-    for name in (ADOPTED, KEPT_ASIDE):
-        path = Path(settings.out) / name
-        if path.is_file():
-            return _result(plan, point, settings, path)
-    return None
-
-
-def _result(plan: CurvePlan, point: CurvePoint, settings: TrainSettings, path: Path) -> PointResult:
-    card = (read_about(path) or {})["card"]
-    if names := differing(card["settings"], settings.as_dict()):
+    run = finished_run(Path(settings.out))
+    if run is None:
+        return None
+    if names := differing(run.settings, settings.as_dict()):
         raise OutputError(
-            f"Point '{point.name}' in '{path.parent.parent}' was trained with other settings "
-            f"({', '.join(names)}); choose another folder, or the same settings."
+            f"Point '{point.name}' in '{plan.base.out}' was trained with other settings ({', '.join(names)}); choose "
+            "another folder, or the same settings."
         )
     return PointResult(
         point,
         plan.learned(point),
         tuple(files.name for files in plan.unlabeled(point)),
-        card["before"],
-        card["after"],
-        card["best_epoch"],
-        card["share_of_new_weights"],
+        run.card["before"],
+        run.card["after"],
+        run.card["best_epoch"],
+        run.card["share_of_new_weights"],
     )

@@ -8,11 +8,10 @@ from typing import Any
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.models.weights import read_about
 from SAMLiverTumorLib.training.cases import CaseFiles
+from SAMLiverTumorLib.training.finished import finished_run
 from SAMLiverTumorLib.training.prepare import labeled_cases
-from SAMLiverTumorLib.training.process import RESULTS, SETTINGS
-from SAMLiverTumorLib.training.settings import TrainSettings, from_mapping, read_settings
+from SAMLiverTumorLib.training.settings import from_mapping
 
 UNET = "unet.safetensors"
 
@@ -49,14 +48,14 @@ def comparison_of_run(
     :raises InputError: the folder has no finished run, its scans are not found, or it left no patient out.
     """
     folder = Path(folder)
-    paths = [folder / name for name in RESULTS if (folder / name).is_file()]
-    card = ((read_about(paths[0]) or {}).get("card") or {}) if paths else {}
-    if not {"split", "settings", "base"} <= card.keys():
+    run = finished_run(folder)
+    if run is None:
         raise InputError(f"'{folder}' holds no finished training to compare; wait for it, or choose another folder.")
-    settings = _settings(folder, card)
+    # a card names no folders, of which windows are
+    settings = from_mapping(run.settings if "images" in run.settings else {**run.settings, "windows": []})
     if images is not None:
         settings = replace(settings, images=(str(images),), labels=(str(labels or images),), windows=())
-    split = card["split"]
+    split = run.card["split"]
     chosen = names or tuple(split["test"] or split["validation"])
     same = set(chosen) & set(split["train"])
     if same and not names:
@@ -68,7 +67,7 @@ def comparison_of_run(
     unet = folder / UNET
     return RunComparison(
         settings.base,
-        paths[0],
+        run.weights,
         unet if unet.is_file() else None,
         tuple(cases),
         dict(settings.label_names),
@@ -87,14 +86,3 @@ def _note(chosen: tuple[str, ...], split: dict[str, Any]) -> str:
             "fine-tuned model (and the U-Net's), so that its figures are somewhat too good."
         )
     return f"Compared on {who}, chosen by name."
-
-
-def _settings(folder: Path, card: dict[str, Any]) -> TrainSettings:
-    """The run's settings with its folders, which the card does not name."""
-    from SAMLiverTumorLib.training.state import NAME, load_state
-
-    if (folder / NAME).is_file():
-        return from_mapping(load_state(folder).settings)
-    if (folder / SETTINGS).is_file():
-        return read_settings(folder / SETTINGS)
-    return from_mapping({**card["settings"], "windows": []})

@@ -10,6 +10,7 @@ import torch
 from training_case import options, write_cases
 
 from SAMLiverTumorLib.cli.main import main
+from SAMLiverTumorLib.models.weights import read_about
 from SAMLiverTumorLib.training.process import ComparisonProcess
 from SAMLiverTumorLib.training.unet import Unet, UnetShape, build_network, save_unet
 
@@ -70,11 +71,17 @@ def test_a_report_that_is_there_is_replaced_only_when_asked(folder, capsys):
 
 
 def test_without_test_patients_those_of_validation_are_taken_and_it_says_so(cases, tmp_path, capsys):
-    out = tmp_path / "run"
-    assert main(["train", *options(cases, out, epochs=1, steps=1, text=["liver tumor"]), "--no-blend"]) == 0
+    out, scans = tmp_path / "run", tmp_path / "scans"
+    for path in cases.iterdir():
+        scans.mkdir(exist_ok=True)
+        shutil.copy(path, scans / path.name.replace("p3", "Roe"))
+    words = options(scans, out, epochs=1, steps=1, validation="Roe", text=["liver tumor"])
+    assert main(["train", *words, "--no-blend"]) == 0
+    # the weight file keeps the name to itself, and yet it is known whom it has seen
+    assert "Roe" not in json.dumps(read_about(next(out.glob("*.safetensors"))))
     assert main(["compare", "--run", str(out), "--device", "cpu"]) == 0
     text = (out / "comparison.md").read_text()
-    assert "had no test patients: compared on those of validation, p3" in text and "somewhat too good" in text
+    assert "had no test patients: compared on those of validation, Roe" in text and "somewhat too good" in text
     assert "CONTAMINATED: file:" in text
 
 
