@@ -93,11 +93,11 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
 
 def _compare(job: Job, settings: BatchSettings) -> dict:
     from SAMLiverTumorLib.evaluation.label_files import compare_labels
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.training.cases import read_case_labels
 
     compared = compare_labels(
-        read_labels(job.segmentation),
-        read_labels(job.reference),
+        read_case_labels(job.segmentation),
+        read_case_labels(job.reference),
         label=settings.reference_label,
         min_ml=settings.min_ml,
         option="--reference-label",

@@ -10,7 +10,6 @@ from SAMLiverTumorLib.cli.fusion_options import given_options
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
-from SAMLiverTumorLib.cli.volume import labels_on
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.window import window_for
 
@@ -27,6 +26,7 @@ def run_automatic(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.automatic import find
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.io.region import labels_on
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
     from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance

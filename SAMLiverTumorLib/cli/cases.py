@@ -82,11 +82,11 @@ def run_add(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: the user can mend it; nothing is kept then.
     """
-    from SAMLiverTumorLib.cli.volume import labels_on
     from SAMLiverTumorLib.feedback.case import LIVER, TUMOR, TrainingCase
     from SAMLiverTumorLib.io.grids import onto_grid
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.region import labels_on
     from SAMLiverTumorLib.training.cases import patient_of, read_hold_out, refuse_held_out
 
     if args.hold_out:

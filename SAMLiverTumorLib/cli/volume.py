@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
-
-import numpy as np
 
 from SAMLiverTumorLib.cli.channel_options import check_window_option, read_channels
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
@@ -15,9 +12,8 @@ from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.prompt_options import read_prompts
 from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
-from SAMLiverTumorLib.errors import InputError, PromptError
+from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import window_for
-from SAMLiverTumorLib.volume import Volume
 
 _INTERRUPTED = 130
 
@@ -35,6 +31,7 @@ def run_volume(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
     from SAMLiverTumorLib.inference.stack import PlaneStack
     from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.io.region import labels_on
     from SAMLiverTumorLib.mask import Mask
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
@@ -123,18 +120,3 @@ def _report(args: argparse.Namespace, fusion, mask) -> dict:
         "notes": list(fusion.notes),
         "provenance": fusion.provenance,
     }
-
-
-def labels_on(path: Path, volume: Volume) -> np.ndarray:
-    """Every labeled voxel of a file on the volume's grid, bool (k, j, i).
-
-    :raises InputError: not a label map, or nothing labeled within the volume.
-    """
-    from SAMLiverTumorLib.io.grids import onto_grid
-    from SAMLiverTumorLib.io.labels import read_labels
-
-    labels, _ = onto_grid(read_labels(path), volume.ijk_to_ras, volume.dimensions)
-    filled = np.any([layer > 0 for layer in labels.layers], axis=0)
-    if not filled.any():
-        raise InputError(f"'{path}' labels no voxel of '{volume.name}'; check that it belongs to this CT.")
-    return filled

@@ -198,6 +198,14 @@ def read_scan(path: Path) -> Volume:
     return read_ircadb(path, volume_only=True).volume if is_ircadb(path) else read_volume(path)
 
 
+def read_case_labels(path: Path) -> LabelFile:
+    """The labels of a case: a file, or liver and tumors of a case of 3D-IRCADb, with the values of LiTS.
+
+    :raises InputError: see `read_labels` and `read_ircadb`.
+    """
+    return _ircadb_labels(path)[0] if is_ircadb(path) else read_labels(path)
+
+
 def refuse_doubles(names: Sequence[str]) -> None:
     """Refuse one patient under two names, whose figures on the one would tell what was learned from the other.
 

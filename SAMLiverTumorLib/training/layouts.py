@@ -73,7 +73,11 @@ def holds_series(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     files = [path for path in _visible(folder) if path.is_file()]
-    return bool(files) and all(path.suffix.lower() in ("", ".dcm", ".ima") or path.stem.isdecimal() for path in files)
+    # 1.nrrd is an image of its own, 1.001 a slice
+    return bool(files) and all(
+        path.suffix.lower() in ("", ".dcm", ".ima") or (path.stem.isdecimal() and path.suffix.lower() not in ENDINGS)
+        for path in files
+    )
 
 
 def _entries(folder: Path, kinds: set[bool], labels: bool) -> Iterator[Path]:
