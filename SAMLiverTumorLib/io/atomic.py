@@ -7,11 +7,13 @@ import os
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from SAMLiverTumorLib.errors import OutputError
+from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.io.headers import check_header
 
 TEMPORARY_PREFIX = ".sam-liver-tumor-"
 """What names of temporary folders begin with."""
@@ -59,7 +61,7 @@ def atomic_path(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
     :param path: the output file; its folder has to exist.
     :param overwrite: replace an existing file.
     :raises OutputError: as `check_output`; or the block, or the final move, raised an OSError (disk full,
-        no permission), or the block wrote nothing. An existing file is then as it was.
+        no permission), or the block wrote nothing, or an image or scene not whole. An existing file is then as it was.
 
     >>> with atomic_path("report.json", overwrite=True) as temporary:
     ...     _ = temporary.write_text("{}")
@@ -76,6 +78,7 @@ def atomic_path(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
         if not temporary.is_file():
             raise OutputError(f"'{path}' was not written: nothing came out of the writer.")
         _flush(temporary)
+        _check_whole(temporary, path)
         check_output(path, overwrite)
         temporary.replace(target)
     except OSError as error:
@@ -129,6 +132,24 @@ def _flush(path: Path) -> None:
     """Wait until the file is on the disk: network disks tell only then that they are full."""
     with path.open("r+b") as stream:
         os.fsync(stream.fileno())
+
+
+def _check_whole(temporary: Path, path: Path | str) -> None:
+    """Writers of Slicer and ITK say that all is well where the disk took a part of an image, or nothing of it."""
+    try:
+        check_header(temporary)
+        if temporary.suffix.lower() == ".mrb" and (not zipfile.is_zipfile(temporary) or _first_damaged(temporary)):
+            raise InputError("it is no whole archive")
+    except InputError as error:
+        raise OutputError(
+            f"'{path}' was not written whole ({str(error).replace(str(temporary), str(path))}); if the disk is full, "
+            "free some space, or choose another."
+        ) from error
+
+
+def _first_damaged(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def _output_error(path: Path | str, error: OSError) -> OutputError:

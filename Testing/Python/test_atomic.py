@@ -2,9 +2,11 @@
 
 import errno
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import ModelError, OutputError
 from SAMLiverTumorLib.io import atomic
@@ -30,7 +32,36 @@ def test_temporary_file_has_the_outputs_own_name_on_the_same_disk(tmp_path, name
         assert temporary.name == name
         assert temporary.parent.parent == tmp_path
         assert temporary.parent.name.startswith(".")
-        temporary.write_bytes(b"x")
+        write_whole(temporary)
+    assert names(tmp_path) == [name]
+
+
+def write_whole(path):
+    """Something of the kind that the name says, as images and scenes are looked at before they are put in place."""
+    if path.name.endswith((".nrrd", ".nii.gz")):
+        sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkUInt8), str(path), True)
+    elif path.suffix == ".mrb":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("scene.mrml", "<MRML/>")
+    else:
+        path.write_bytes(b"x")
+
+
+@pytest.mark.parametrize("name", ["case.seg.nrrd", "a.nii.gz", "a.nii", "a.mha", "scene.mrb"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.9])
+def test_an_image_or_scene_that_is_not_whole_is_never_put_in_place(tmp_path, name, share):
+    target = tmp_path / name
+    if name in ("a.nii", "a.mha"):
+        sitk.WriteImage(sitk.Image(20, 20, 20, sitk.sitkInt16), str(target))
+    else:
+        write_whole(target)
+    before = target.read_bytes()
+    with (
+        pytest.raises(OutputError, match=r"was not written whole .*if the disk is full"),
+        atomic_path(target, True) as path,
+    ):
+        path.write_bytes(before[: int(share * len(before))])
+    assert target.read_bytes() == before
     assert names(tmp_path) == [name]
 
 

@@ -96,6 +96,39 @@ def test_a_disk_that_takes_no_more_is_told_and_the_old_file_stays(tmp_path):
     assert (tmp_path / "report.json").read_text() == "old"
 
 
+_SLICER_WRITER = """
+import sys
+import numpy as np
+import slicer
+from pathlib import Path
+from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+from SAMLiverTumorLib.mrml.scene_io import saveScene, saveSegmentation
+from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.volume import Volume
+scene = createScene()
+noise = np.random.default_rng(0).integers(0, 2, (40, 200, 200)).astype(np.uint8)
+node = addVolumeNode(scene, Volume(noise, np.eye(4), "ct"))
+segmentation = createSegmentation(scene, node)
+slicer.util.updateSegmentBinaryLabelmapFromArray(noise, segmentation, addTumorSegment(segmentation, "T"), node)
+print("ready", flush=True)
+if sys.argv[2].endswith(".mrb"):
+    saveScene(scene, Path(sys.argv[1]) / sys.argv[2])
+else:
+    saveSegmentation(segmentation, Path(sys.argv[1]) / sys.argv[2])
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["out.seg.nrrd", "scene.mrb"])
+def test_slicers_writers_do_not_pass_a_part_of_a_file_for_the_whole(tmp_path, name):
+    process = started(_SLICER_WRITER, tmp_path, name, prepare=_at_most_100_kb)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 1, told
+    assert "SAMLiverTumorLib.errors.OutputError" in told and f"{name}' " in told
+    assert list(tmp_path.iterdir()) == []
+
+
 @posix
 def test_a_cache_whose_disk_takes_no_more_stays_empty_and_fails_nothing(tmp_path):
     program = _CACHE.replace("cache.put(", "assert not cache.put(").replace("10**6", "3")
