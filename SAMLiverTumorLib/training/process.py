@@ -27,7 +27,9 @@ SETTINGS, OUTPUT, LOCK, CANCEL = "settings.json", "output.txt", "running.lock", 
 RESULTS = ("model.safetensors", "not-adopted.safetensors")
 """A finished run's weight file: adopted, or kept aside."""
 
-_STARTED = time.time()
+# A process on a busy machine takes longer to begin than whoever started it takes to change their mind.
+_LAUNCHED = "SAM_LIVER_TUMOR_LAUNCHED"
+_STARTED = float(os.environ.pop(_LAUNCHED, time.time()))
 _CLOCK_SLACK_S = 3.0
 
 
@@ -100,7 +102,11 @@ class JobProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=output,
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")])},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")]),
+                    _LAUNCHED: str(time.time()),
+                },
                 **_apart(),
             )
 
