@@ -39,19 +39,26 @@ class Workplace:
     dashboard: str = ""
 
 
+def check_dask() -> None:
+    """Refuse to begin without Dask.
+
+    :raises InputError: saying how to get it.
+    """
+    if find_spec("distributed") is None:
+        raise InputError("Batches need the package distributed: pip install sam-liver-tumor[batch].")
+
+
 @contextmanager
 def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
     """A cluster: the one whose scheduler has that address, or so many processes of this machine.
 
     Nobody but this machine's users can reach the processes' ports.
 
-    :raises InputError: Dask is missing, or no scheduler answers.
+    :raises InputError: no scheduler answers.
     """
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise InputError("Batches need the package distributed: pip install sam-liver-tumor[batch].") from error
+    import dask
+    from distributed import Client, LocalCluster
+
     if scheduler is not None:
         try:
             with _without_logs():

@@ -82,8 +82,10 @@ class BatchSettings:
 
     def as_dict(self) -> dict:
         """What masks depend on, as JSON: neither the number of threads nor who may download is in it."""
-        names = ("text", "mode", "plane", "window", "channels", "model", "quality", "direction", "segment_name")
-        return {name: getattr(self, name) for name in names} | {"runtime": self.runtime, "models": dict(self.hashes)}
+        names = ("text", "mode", "plane", "window", "channels", "quality", "direction", "segment_name", "runtime")
+        # a weight file is known by its hash wherever it lies
+        models = {Path(name).name: digest for name, digest in self.hashes}
+        return {name: getattr(self, name) for name in names} | {"model": Path(self.model).name, "models": models}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from SAMLiverTumorLib.models.lock import is_held, locked
 
 _LOCK = ".batch.lock"
 
+# PyTorch, Slicer's core, a network and a CT of 512 x 512 x 800 with its masks.
+_WORKER_BYTES = 3 << 30
+
 
 @dataclass(frozen=True)
 class BatchResult:
@@ -141,13 +144,12 @@ def _prepared(out: Path) -> Iterator[None]:
         ) from error
 
 
-def default_workers(threads: int | None) -> int:
-    """One process for each GPU, else one for each core, or for each `threads` cores."""
-    try:
-        import torch
+def default_workers(threads: int | None, device: str = "auto") -> int:
+    """One process for each GPU, else one for each core, or for each `threads` cores, as far as memory goes."""
+    import psutil
+    import torch
 
-        if torch.cuda.is_available():
-            return torch.cuda.device_count()
-    except ImportError:
-        pass
-    return max(1, (os.cpu_count() or 1) // (threads or 1))
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    cores = (os.cpu_count() or 1) // (threads or 1)
+    return max(1, min(cores, psutil.virtual_memory().available // _WORKER_BYTES))

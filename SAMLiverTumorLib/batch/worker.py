@@ -15,7 +15,7 @@ from pathlib import Path
 
 from SAMLiverTumorLib.batch.jobs import CANCELLED, DONE, FAILED, BatchSettings, Job, Outcome
 from SAMLiverTumorLib.batch.records import State, fingerprint, is_same, read_record, state_of, write_case, write_record
-from SAMLiverTumorLib.errors import Cancelled, OutputError, SAMLiverTumorError
+from SAMLiverTumorLib.errors import Cancelled, ModelError, OutputError, SAMLiverTumorError
 from SAMLiverTumorLib.inference.pool import PredictorPool
 
 # A worker of somebody else's cluster may have several threads; the scene and the models are one of each process.
@@ -139,7 +139,15 @@ def _pool(device: str, runtime: str | None, threads: int | None, pinned: bool, y
         torch.set_num_threads(threads)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     # no slice is seen twice, so that embeddings on the disk would only fill it
-    return PredictorPool(lambda question: yes, device=device, disk=None, runtime=runtime)
+    return PredictorPool(_agree if yes else _refuse, device=device, disk=None, runtime=runtime)
+
+
+def _agree(question: str) -> bool:
+    return True
+
+
+def _refuse(question: str) -> bool:
+    raise ModelError(f"{question} Nobody can answer a worker; fetch the model on its machine, or give --yes to agree.")
 
 
 def pin_gpu(worker: int | None, count: int) -> None:

@@ -91,13 +91,16 @@ def run(args: argparse.Namespace) -> int:
     :return: 0; 1 where cases failed; 130 where Ctrl+C cut it short: the same command goes on.
     :raises SAMLiverTumorError: whatever concerns all cases and the user can mend.
     """
+    from SAMLiverTumorLib.batch.cluster import check_dask
     from SAMLiverTumorLib.batch.run import default_workers, run_batch
 
     _check(args)
+    check_dask()
     with cancel_by_interrupt() as cancel:
         jobs, settings = _jobs(args)
-        workers = args.workers or default_workers(args.threads)
+        workers = args.workers or 1
         if args.scheduler is None:
+            workers = args.workers or default_workers(args.threads, args.device)
             settings = _with_threads(settings, args.threads, min(workers, len(jobs)))
         _fetch_models(args, settings)
         with _Shown(len(jobs)) as shown:
