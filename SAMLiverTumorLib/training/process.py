@@ -165,6 +165,8 @@ def alone(folder: Path, job: type[JobProcess]) -> Iterator[None]:
             stack.enter_context(locked(folder / job.lock, cancel=lambda: True))
         except Cancelled as error:
             raise OutputError(job.running_already.format(folder=folder)) from error
+        except OSError as error:
+            raise OutputError(f"'{folder}' cannot be written ({error.strerror}); choose another folder.") from error
         yield
 
 

@@ -17,7 +17,7 @@ from loopback import LoopbackServer
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_path
-from SAMLiverTumorLib.training.process import asked_to_end
+from SAMLiverTumorLib.training.process import TrainingProcess, alone, asked_to_end
 
 ROOT = Path(__file__).resolve().parents[2]
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and limits")
@@ -146,6 +146,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
             pass
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_training_whose_folder_is_read_only_is_told(tmp_path, monkeypatch):
+    def refuse(path, *args, **options):
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("SAMLiverTumorLib.models.lock._take", refuse)
+    with (
+        pytest.raises(OutputError, match=r"Read-only file system.*choose another folder"),
+        alone(tmp_path, TrainingProcess),
+    ):
+        pytest.fail("the training ran")
 
 
 @pytest.mark.parametrize("years", [-40, 40])

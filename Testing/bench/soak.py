@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.speed_scene import phantom, present_bytes
@@ -27,39 +28,51 @@ _SLICES, _EDGE = 12, 96
 
 def interactions(count: int, warm_up: int) -> list[tuple[int, int]]:
     """(interactions done, bytes) from the warm-up on, every 20: clicks, corrections, boxes, undo, new segments."""
-    from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.mrml.segments import addTumorSegment
 
-    pool = PredictorPool(confirm=lambda question: False, device="cpu", disk=None)
-    case = _opened(phantom(_SLICES, _EDGE), pool)
     seen = []
-    for number in range(1, count + 1):
-        k = 2 + number % (_SLICES - 4)
-        case.look(k)
-        u, v = 0.325 * _EDGE + number % 5, 0.475 * _EDGE - number % 3
-        kind = number % 20
-        if kind == 0:
-            case.session.undo()
-        elif kind == 7:
-            case.session.clearSlice()
-        elif kind in (5, 15):
-            case.click(u + 9, v + 9, k, "exclude")
-        elif kind == 10:
-            case.draw_box((int(u) - 6, int(v) - 6, k), (int(u) + 6, int(v) + 6, k))
-        elif kind == 19:
-            case.session.clearAll()
-        else:
-            case.click(u, v, k)
-        case.finish()
-        if number % 100 == 0:
-            # another lesion: the old segment goes
-            case.session.setSegment(addTumorSegment(case.node, f"S{number}"))
-            case.node.GetSegmentation().RemoveSegment(case.node.GetSegmentation().GetNthSegmentID(0))
-        if number >= warm_up and (number - warm_up) % 20 == 0:
-            seen.append((number, _settled()))
+    with _pool() as pool:
+        case = _opened(phantom(_SLICES, _EDGE), pool)
+        for number in range(1, count + 1):
+            k = 2 + number % (_SLICES - 4)
+            case.look(k)
+            u, v = 0.325 * _EDGE + number % 5, 0.475 * _EDGE - number % 3
+            kind = number % 20
+            if kind == 0:
+                case.session.undo()
+            elif kind == 7:
+                case.session.clearSlice()
+            elif kind in (5, 15):
+                case.click(u + 9, v + 9, k, "exclude")
+            elif kind == 10:
+                case.draw_box((int(u) - 6, int(v) - 6, k), (int(u) + 6, int(v) + 6, k))
+            elif kind == 19:
+                case.session.clearAll()
+            else:
+                case.click(u, v, k)
+            case.finish()
+            if number % 100 == 0:
+                # another lesion: the old segment goes
+                case.session.setSegment(addTumorSegment(case.node, f"S{number}"))
+                case.node.GetSegmentation().RemoveSegment(case.node.GetSegmentation().GetNthSegmentID(0))
+            if number >= warm_up and (number - warm_up) % 20 == 0:
+                seen.append((number, _settled()))
     jobs, last = case.worker.submitted, case.session.log[-1]
     print(f"{count} interactions, {jobs} jobs for the network; the session says: {last}", file=sys.stderr)
     return seen
+
+
+@contextmanager
+def _pool():
+    """The product's pool with its bound on embeddings in memory, which the warm-up fills; the rest is on the disk."""
+    import torch
+
+    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        yield PredictorPool(confirm=lambda question: False, device="cpu", disk=DiskCache(Path(folder)))
 
 
 def _opened(volume, pool):
@@ -80,18 +93,17 @@ def volumes(count: int, warm_up: int) -> list[tuple[int, int]]:
     """(volumes done, bytes) from the warm-up on: each is read, shown, clicked into, and closed with its session."""
     from cli_case import write_volume
 
-    from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.io.images import read_volume
 
-    pool = PredictorPool(confirm=lambda question: False, device="cpu", disk=None)
     seen = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _pool() as pool:
         for number in range(1, count + 1):
             path = write_volume(Path(folder) / "ct.nii.gz", phantom(2 * _SLICES, 2 * _EDGE, seed=number))
             case = _opened(read_volume(path), pool)
-            case.look(_SLICES)
-            case.click(0.325 * 2 * _EDGE, 0.475 * 2 * _EDGE, _SLICES)
-            case.finish()
+            for k in range(_SLICES - 2, _SLICES + 2):  # of ten volumes, as many as memory keeps embeddings of
+                case.look(k)
+                case.click(0.325 * 2 * _EDGE, 0.475 * 2 * _EDGE, k)
+                case.finish()
             assert case.array().any()
             case.session.close()
             case.scene.Clear(True)
