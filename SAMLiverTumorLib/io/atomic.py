@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.io.headers import check_header
 
 TEMPORARY_PREFIX = ".sam-liver-tumor-"
 """What names of temporary folders begin with."""
@@ -136,6 +135,8 @@ def _flush(path: Path) -> None:
 
 def _check_whole(temporary: Path, path: Path | str) -> None:
     """Writers of Slicer and ITK say that all is well where the disk took a part of an image, or nothing of it."""
+    from SAMLiverTumorLib.io.headers import check_header  # with NumPy, which the model store has to do without
+
     try:
         check_header(temporary)
         if temporary.suffix.lower() == ".mrb" and (not zipfile.is_zipfile(temporary) or _first_damaged(temporary)):
