@@ -19,8 +19,8 @@ from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.evaluation.report import Evaluation, evaluate
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.io.grids import onto_grid
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.mrml.api import Segmented, segmentNodes
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.nodes import createPromptNodes, definedPointsRas, volumeFromNode

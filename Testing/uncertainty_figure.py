@@ -37,9 +37,9 @@ def main(arguments: list[str]) -> int:
     from SAMLiverTumorLib.inference.propagation import propagate
     from SAMLiverTumorLib.inference.segment import Settings
     from SAMLiverTumorLib.inference.stack import PlaneStack
-    from SAMLiverTumorLib.io.grids import onto_grid
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.grids import onto_grid
+    from SAMLiverTumorLib.io.labels.reader import read_labels
     from SAMLiverTumorLib.plane import ORIENTATIONS
     from SAMLiverTumorLib.resources import sample_case
 

@@ -53,7 +53,7 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     :raises SAMLiverTumorError: the scan, the liver or prompts cannot be used, or nothing was marked; `Cancelled` where
         `cancel` says so: a part of a scan is no result.
     """
-    from SAMLiverTumorLib.io.region import labels_on
+    from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
     from SAMLiverTumorLib.mrml.segments import createSegmentation

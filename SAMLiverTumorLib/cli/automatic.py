@@ -26,7 +26,7 @@ def run_automatic(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.automatic import find
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.io.region import labels_on
+    from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
     from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from SAMLiverTumorLib.feedback.kept_case import KeptCase
-    from SAMLiverTumorLib.io.label_file import LabelFile
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _DESCRIPTION = """\
 Keep scans whose tumors are outlined as you want them, to train on:
@@ -83,10 +83,10 @@ def run_add(args: argparse.Namespace) -> int:
     :raises SAMLiverTumorError: the user can mend it; nothing is kept then.
     """
     from SAMLiverTumorLib.feedback.case import LIVER, TUMOR, TrainingCase
-    from SAMLiverTumorLib.io.grids import onto_grid
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.io.labels import read_labels
-    from SAMLiverTumorLib.io.region import labels_on
+    from SAMLiverTumorLib.io.labels.grids import onto_grid
+    from SAMLiverTumorLib.io.labels.reader import read_labels
+    from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.training.cases import patient_of, read_hold_out, refuse_held_out
 
     if args.hold_out:

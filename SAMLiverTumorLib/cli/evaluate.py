@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     from SAMLiverTumorLib.evaluation.label_files import compare_labels
     from SAMLiverTumorLib.io.atomic import atomic_path, check_output
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     if args.json:
         check_output(args.json, args.overwrite)

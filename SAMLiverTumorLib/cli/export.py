@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from SAMLiverTumorLib.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.io.labels import LabelFile
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _DESCRIPTION = """\
 Write segments to files that other programs read; the ending says the format:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     :raises InputError: a file or segment cannot be used, or lies on other voxels than the source.
     :raises OutputError: a file cannot be written; those before it are then written whole.
     """
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
     from SAMLiverTumorLib.mrml.export_api import ExportSettings, check_export, ending_of, exportLabels, labelValues
 
     settings = ExportSettings(

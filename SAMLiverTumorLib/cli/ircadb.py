@@ -11,7 +11,7 @@ from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.io.ircadb import IrcadbCase
+    from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase
 
 _DESCRIPTION = """\
 List what cases of 3D-IRCADb hold: folders or zip files as they are delivered, one patient or the whole set. With -o
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     :raises OutputError: a file cannot be written; cases before it are then written whole.
     """
     from SAMLiverTumorLib.cli.progress import bar
-    from SAMLiverTumorLib.io.ircadb import LICENSE, find_ircadb, read_ircadb
+    from SAMLiverTumorLib.io.ircadb.cases import LICENSE, find_ircadb, read_ircadb
 
     found = [case for path in args.cases for case in find_ircadb(path)]
     if args.output is not None:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(case: IrcadbCase) -> list[str]:
     """Lines about a case: its voxels, every structure with its volume, and what has to be known."""
-    from SAMLiverTumorLib.io.ircadb_lits import overlap_note
+    from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
     size = " x ".join(map(str, case.volume.dimensions))
     spacing = " x ".join(f"{step:g}" for step in case.volume.spacing)

@@ -13,7 +13,7 @@ from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
-    from SAMLiverTumorLib.io.labels import LabelFile
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
     from SAMLiverTumorLib.volume import Volume
 
 _DESCRIPTION = """\
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.evaluation.lesion_files import check_folder, write_report
     from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     if args.pictures is not None and args.pictures < 0:
         raise InputError(f"--pictures {args.pictures}: give 0 or more.")
@@ -116,7 +116,7 @@ def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray
 
     :raises InputError: everything labeled lies outside the CT.
     """
-    from SAMLiverTumorLib.io.grids import onto_grid
+    from SAMLiverTumorLib.io.labels.grids import onto_grid
 
     # what is said of it goes into the report
     moved, notes = onto_grid(replace(labels, name=what), volume.ijk_to_ras, volume.dimensions)

@@ -123,7 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     check_output(args.output, args.overwrite)
     if _writes_dicom(args):
-        from SAMLiverTumorLib.io.dicom_source import read_source
+        from SAMLiverTumorLib.io.dicom.source import read_source
 
         read_source(args.ct, args.series)  # refuses what no DICOM SEG could refer to, before any work is done
     if args.json:

@@ -199,7 +199,7 @@ def _livers(folder: Path) -> Callable[[str, Volume], np.ndarray | None]:
 
     :raises InputError: there are no label files.
     """
-    from SAMLiverTumorLib.io.region import labels_on
+    from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.training.layouts import by_patient
 
     files = by_patient(folder, {False, True}, labels=True)

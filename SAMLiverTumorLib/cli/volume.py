@@ -31,7 +31,7 @@ def run_volume(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
     from SAMLiverTumorLib.inference.stack import PlaneStack
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.io.region import labels_on
+    from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mask import Mask
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode

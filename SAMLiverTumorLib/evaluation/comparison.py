@@ -16,7 +16,7 @@ from SAMLiverTumorLib.evaluation.report import evaluate
 from SAMLiverTumorLib.evaluation.surface import SurfaceDistances, surface_distances
 from SAMLiverTumorLib.evaluation.trials import evenly, slice_trials
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
-from SAMLiverTumorLib.io.ircadb_lits import doubles
+from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.cases import Case
 

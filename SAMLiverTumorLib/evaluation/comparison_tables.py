@@ -25,7 +25,7 @@ from SAMLiverTumorLib.evaluation.statistics import (
 from SAMLiverTumorLib.evaluation.strata import STRATA_RULE, by_stratum, mean_or_none
 from SAMLiverTumorLib.evaluation.surface import SURFACE_RULE
 from SAMLiverTumorLib.evaluation.trials import PROMPT_RULE, TRIAL_RULE
-from SAMLiverTumorLib.io.ircadb_lits import overlap_note
+from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
 AVERAGING_RULE = (
     "Averaging: figures are of single trials in two dimensions, unweighted means over trials within a case, and where "

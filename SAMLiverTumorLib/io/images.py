@@ -9,8 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import is_dicom
-from SAMLiverTumorLib.io.dicom_series import read_dicom, without_itk_warnings
+from SAMLiverTumorLib.io.dicom.files import is_dicom
+from SAMLiverTumorLib.io.dicom.series import read_dicom, without_itk_warnings
 from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.volume import Volume
 
@@ -22,7 +22,7 @@ def read_volume(path: str | Path, series: str | int | None = None, note: Callabl
     """Read a scalar volume.
 
     :param path: a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file, a DICOM file, or a folder holding a DICOM series.
-    :param series: which DICOM series of several; see `dicom_series.read_dicom`.
+    :param series: which DICOM series of several; see `dicom.series.read_dicom`.
     :param note: told what the reader of a DICOM series has to say about it, such as images held twice.
     :raises InputError: missing, truncated or unreadable file; not one three-dimensional scalar volume;
         unusable spacing; NaN or infinite voxels; a DICOM series that is not one regular grid.

@@ -1,4 +1,4 @@
-"""Folders on the disk and in zip files, nested ones too, under one interface; zip files are read in memory only.
+"""Zip files as folders, nested ones too, read in memory only.
 
 Nothing is ever unpacked onto the disk. An archive is refused as a whole if an entry has an absolute path or one with
 "..", is a link, is there twice, or if the archive promises more than it could honestly hold.
@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 from SAMLiverTumorLib.errors import InputError
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.io.folders import File, Folder
 
 MAX_ENTRIES = 100_000
 MAX_TOTAL = 16 << 30
@@ -35,134 +38,9 @@ _JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 
 
-class File(Protocol):
-    """A file; `shown` is what messages call it."""
-
-    name: str
-    shown: str
-
-    def read(self) -> bytes:
-        """Its content.
-
-        :raises InputError: damaged, encrypted, or larger than `MAX_FILE`.
-        """
-        ...
-
-
-class Folder(Protocol):
-    """A folder, or a zip file as a folder named without its ending; hidden entries are left out.
-
-    :param shown: its path, which may lead into archives; `open_folder` takes it.
-    :param folders: subfolders by name, zip files among them unless a folder of that name holds something.
-    :param files: files by name.
-    """
-
-    name: str
-    shown: str
-
-    @property
-    def folders(self) -> dict[str, Folder]: ...
-
-    @property
-    def files(self) -> dict[str, File]: ...
-
-
-def open_folder(path: str | Path) -> Folder:
-    """A folder, a zip file, or a folder within one (`set.zip/3Dircadb1.1`).
-
-    :raises InputError: there is no such thing, or the archive is refused.
-    """
-    path = Path(path)
-    inner: list[str] = []
-    place = path
-    while not place.exists() and place != place.parent:
-        inner.insert(0, place.name)
-        place = place.parent
-    try:
-        if place.is_dir() and not inner:
-            return DiskFolder(place)
-        if not place.is_file() or not is_zip(place.name):
-            raise InputError(f"'{path}' is neither a folder nor a zip file; check the path.")
-        folder: Folder = _archive_on_disk(place)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be opened ({error.strerror or error}); check the path.") from error
-    for name in inner:
-        found = folder.folders.get(name) or folder.folders.get(name[:-4] if is_zip(name) else name)
-        if found is None:
-            raise InputError(f"There is no folder '{name}' in '{folder.shown}'; check the path.")
-        folder = found
-    return folder
-
-
 def is_zip(name: str) -> bool:
     """Whether a file name is that of a zip file."""
     return name.lower().endswith(".zip")
-
-
-@dataclass(frozen=True, eq=False)
-class DiskFile:
-    """A file on the disk."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Last part of the path."""
-        return self.path.name
-
-    @property
-    def shown(self) -> str:
-        """The path."""
-        return str(self.path)
-
-    def read(self) -> bytes:
-        """See `File`."""
-        try:
-            with self.path.open("rb") as stream:
-                content = stream.read(MAX_FILE + 1)
-        except OSError as error:
-            raise InputError(f"'{self.path}' cannot be read ({error.strerror or error}); copy it again.") from error
-        if len(content) > MAX_FILE:
-            raise InputError(f"'{self.path}' is larger than {MAX_FILE >> 20} MB, which no slice is.")
-        return content
-
-
-@dataclass(frozen=True, eq=False)
-class DiskFolder:
-    """A folder on the disk."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Last part of the path."""
-        return self.path.resolve().name
-
-    @property
-    def shown(self) -> str:
-        """The path."""
-        return str(self.path)
-
-    @cached_property
-    def _entries(self) -> list[Path]:
-        try:
-            return sorted(path for path in self.path.iterdir() if not _is_junk(path.name))
-        except OSError as error:
-            raise InputError(f"Folder '{self.path}' cannot be read ({error.strerror or error}).") from error
-
-    @cached_property
-    def folders(self) -> dict[str, Folder]:
-        """See `Folder`."""
-        found: dict[str, Folder] = {path.name: DiskFolder(path) for path in self._entries if path.is_dir()}
-        for path in self._entries:
-            if is_zip(path.name) and path.is_file():
-                _add_archive(found, path.name, LazyArchive(path.name[:-4], str(path), path, None, 0))
-        return found
-
-    @cached_property
-    def files(self) -> dict[str, File]:
-        """See `Folder`."""
-        return {path.name: DiskFile(path) for path in self._entries if path.is_file() and not is_zip(path.name)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +53,7 @@ class ZipEntry:
     shown: str
 
     def read(self, limit: int = MAX_FILE) -> bytes:
-        """See `File`.
+        """See `folders.File`.
 
         :param limit: refuse more bytes than that.
         """
@@ -213,23 +91,27 @@ class LazyArchive:
     @cached_property
     def _root(self) -> ZipFolder:
         if self.path is not None:
-            return _archive_on_disk(self.path)
+            return archive_on_disk(self.path)
         if self.depth > _MAX_DEPTH:
             raise InputError(f"'{self.shown}' is a zip file in a zip file, {self.depth} deep: refused.")
         return _archive(io.BytesIO(self.entry.read(MAX_NESTED)), self.name, self.shown, self.depth)
 
     @property
     def folders(self) -> dict[str, Folder]:
-        """See `Folder`."""
+        """See `folders.Folder`."""
         return self._root.folders
 
     @property
     def files(self) -> dict[str, File]:
-        """See `Folder`."""
+        """See `folders.Folder`."""
         return self._root.files
 
 
-def _archive_on_disk(path: Path) -> ZipFolder:
+def archive_on_disk(path: Path) -> ZipFolder:
+    """The folder that a zip file is.
+
+    :raises InputError: it is damaged or refused.
+    """
     return _archive(path, path.name[:-4], str(path), 1)
 
 
@@ -247,7 +129,7 @@ def _archive(source: Path | BinaryIO, name: str, shown: str, depth: int) -> ZipF
     nested: list[tuple[ZipFolder, ZipEntry]] = []
     for info in infos:
         parts = _safe_parts(info, shown)
-        if not parts or any(_is_junk(part) for part in parts):
+        if not parts or any(is_junk(part) for part in parts):
             continue
         folder = root
         for part in parts if info.is_dir() else parts[:-1]:
@@ -265,11 +147,11 @@ def _archive(source: Path | BinaryIO, name: str, shown: str, depth: int) -> ZipF
         else:
             folder.files[entry.name] = entry
     for folder, entry in nested:
-        _add_archive(folder.folders, entry.name, LazyArchive(entry.name[:-4], entry.shown, None, entry, depth + 1))
+        add_archive(folder.folders, entry.name, LazyArchive(entry.name[:-4], entry.shown, None, entry, depth + 1))
     return root
 
 
-def _add_archive(folders: dict[str, Folder], name: str, archive: LazyArchive) -> None:
+def add_archive(folders: dict[str, Folder], name: str, archive: LazyArchive) -> None:
     """Put a zip file beside the folders, unless it has been unpacked already."""
     there = folders.get(name[:-4])
     if there is None or not (there.folders or there.files):
@@ -292,7 +174,8 @@ def _safe_parts(info: zipfile.ZipInfo, shown: str) -> list[str]:
     return parts
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
+    """Whether an entry is hidden, or what an operating system leaves behind."""
     return name.startswith(".") or name.lower() in _JUNK
 
 

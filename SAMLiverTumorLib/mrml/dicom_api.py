@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_series import DicomSeries, read_dicom
+from SAMLiverTumorLib.io.dicom.series import DicomSeries, read_dicom
 from SAMLiverTumorLib.mrml.bootstrap import inSlicerApplication
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
 from SAMLiverTumorLib.volume import Volume, apply_affine

@@ -11,8 +11,8 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.io.dicom_seg_writer import write_dicom_seg
-from SAMLiverTumorLib.io.dicom_source import read_source
+from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
+from SAMLiverTumorLib.io.dicom.source import read_source
 from SAMLiverTumorLib.mrml.bootstrap import inSlicerApplication
 from SAMLiverTumorLib.mrml.label_nodes import labelsOnGrid
 from SAMLiverTumorLib.mrml.nodes import gridFromNode

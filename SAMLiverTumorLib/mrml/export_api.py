@@ -9,8 +9,8 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
-from SAMLiverTumorLib.io.grids import fits_grid, onto_grid
-from SAMLiverTumorLib.io.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _HIGHEST_VALUE = 65535
 
@@ -89,8 +89,8 @@ def labelValues(labels: LabelFile) -> dict[str, int]:
 
 
 def _dicomSeg(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
-    from SAMLiverTumorLib.io.dicom_seg_writer import write_dicom_seg
-    from SAMLiverTumorLib.io.dicom_source import read_source
+    from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
+    from SAMLiverTumorLib.io.dicom.source import read_source
 
     source = read_source(settings.source, settings.series)
     return write_dicom_seg(labels, source, path, settings.overwrite, settings.resample, settings.algorithm)
@@ -105,7 +105,7 @@ def _segNrrd(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[s
 
 
 def _nifti(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
-    from SAMLiverTumorLib.io.nifti_labels import write_label_nifti
+    from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
 
     labels, notes = _onSource(labels, settings)
     if settings.source is None and labels.from_slicer:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import slicer
 
-from SAMLiverTumorLib.io.ircadb import IrcadbCase, Outlined, read_ircadb
+from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase, Outlined, read_ircadb
 from SAMLiverTumorLib.mrml.labelmaps import boxImage, volumeLattice
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode
 from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, setProvenance

@@ -9,9 +9,9 @@ import slicer
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.grids import fits_grid, onto_grid
-from SAMLiverTumorLib.io.label_file import LabelFile, free_name
-from SAMLiverTumorLib.io.segment_details import (
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
+from SAMLiverTumorLib.io.labels.segment_details import (
     ALGORITHM_TAG,
     ALGORITHM_TYPE_TAG,
     PROVENANCE_TAG,

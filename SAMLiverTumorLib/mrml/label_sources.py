@@ -10,8 +10,8 @@ import slicer.util
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.grids import onto_grid
-from SAMLiverTumorLib.io.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.mrml.labelmaps import imageLattice, segmentLabelmap
 from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode, nodeToWorldMatrix
 
@@ -40,7 +40,7 @@ class LabelSource:
         return replace(self, array=(self.array == self.value).view(np.uint8), value=1)
 
     def onGrid(self, grid: Grid) -> tuple[np.ndarray, tuple[str, ...]]:
-        """A bool array (k, j, i) on a grid, and notes on what that took: see `io.grids.onto_grid`."""
+        """A bool array (k, j, i) on a grid, and notes on what that took: see `io.labels.grids.onto_grid`."""
         mask = self.array == self.value
         if not mask.any():
             return np.zeros(grid.dimensions[::-1], bool), ()

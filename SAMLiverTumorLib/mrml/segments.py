@@ -11,8 +11,8 @@ import vtk
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.io.segment_details import PROVENANCE_TAG
-from SAMLiverTumorLib.io.terminology import LIVER, LIVER_TUMOR, terminology_of_name
+from SAMLiverTumorLib.io.labels.segment_details import PROVENANCE_TAG
+from SAMLiverTumorLib.io.labels.terminology import LIVER, LIVER_TUMOR, terminology_of_name
 from SAMLiverTumorLib.mrml.labelmaps import imageLattice, latticeShift, readBox, segmentLabelmap, volumeLattice
 from SAMLiverTumorLib.mrml.nodes import gridFromNode, nodeToWorldMatrix
 from SAMLiverTumorLib.mrml.writer import SegmentWriter

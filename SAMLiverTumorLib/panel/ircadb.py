@@ -15,7 +15,7 @@ from SAMLiverTumorLib.panel.engine import whenIdle
 from SAMLiverTumorLib.panel.shared import Shared
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.io.ircadb import IrcadbCase, IrcadbFolder
+    from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase, IrcadbFolder
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -46,7 +46,7 @@ class Ircadb:
             return
 
         def work(cancelled: Callable[[], bool], progress: Progress) -> list[IrcadbFolder]:
-            from SAMLiverTumorLib.io.ircadb import find_ircadb
+            from SAMLiverTumorLib.io.ircadb.cases import find_ircadb
 
             return find_ircadb(folder)
 
@@ -67,7 +67,7 @@ class Ircadb:
 
     def _read(self, path: Path) -> None:
         def work(cancelled: Callable[[], bool], progress: Progress) -> tuple[IrcadbCase, int, float]:
-            from SAMLiverTumorLib.io.ircadb import read_ircadb
+            from SAMLiverTumorLib.io.ircadb.cases import read_ircadb
 
             case = read_ircadb(path, progress=progress, cancel=cancelled)
             # both are kept with the case: uniting the tumors here spares the window that
@@ -113,7 +113,7 @@ class Ircadb:
         self._tell(case, count, ml)
 
     def _tell(self, case: IrcadbCase, count: int, ml: float) -> None:
-        from SAMLiverTumorLib.io.ircadb_lits import overlap_note
+        from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
         session = self._shared.session
         licenseText = _(

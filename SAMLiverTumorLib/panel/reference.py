@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.io.label_values import label_values
+from SAMLiverTumorLib.io.labels.label_values import label_values
 from SAMLiverTumorLib.mrml.label_sources import labelArray, labelName, labelSource, segmentSource
 from SAMLiverTumorLib.mrml.observations import Observations
 from SAMLiverTumorLib.panel.engine import whenIdle

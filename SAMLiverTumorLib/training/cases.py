@@ -10,12 +10,12 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.feedback.case_store import CaseStore, is_store
-from SAMLiverTumorLib.io.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.io.ircadb import is_ircadb, read_ircadb
-from SAMLiverTumorLib.io.ircadb_lits import doubles, lits_number, same_in_lits
-from SAMLiverTumorLib.io.label_file import LabelFile
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
+from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.training.layouts import by_patient, holds_series, patient_of
 from SAMLiverTumorLib.volume import Volume

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_seg_reader import find_segs
-from SAMLiverTumorLib.io.ircadb import find_ircadb, is_ircadb
+from SAMLiverTumorLib.io.dicom.seg_reader import find_segs
+from SAMLiverTumorLib.io.ircadb.cases import find_ircadb, is_ircadb
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LABEL_WORDS = {"label", "labels", "seg", "segmentation", "mask", "masks", "gt"}

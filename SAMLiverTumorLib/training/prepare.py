@@ -12,7 +12,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.io.ircadb_lits import overlap_note
+from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.augment import AUGMENTATION, augmented, restyled
 from SAMLiverTumorLib.training.cases import (

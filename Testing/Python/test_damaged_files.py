@@ -265,7 +265,7 @@ def test_weights_of_a_size_that_no_memory_holds_are_told_as_damaged(tmp_path, mo
 
 
 def test_labels_that_only_look_like_dicom_are_refused(tmp_path):
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     path = tmp_path / "labels.dcm"
     path.write_bytes(bytes(128) + b"DICN" + b"\x08\x00\x16\x00UI\x04\x001.2\x00" * 8)

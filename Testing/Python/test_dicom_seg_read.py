@@ -16,8 +16,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLS
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.grids import onto_grid
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.training.cases import find_cases, load_case
 
 SHAPE = (5, 12, 10)

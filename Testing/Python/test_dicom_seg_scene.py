@@ -14,9 +14,9 @@ from dicom_case import affine, write_series
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.inference.segment import segment
-from SAMLiverTumorLib.io.grids import onto_grid
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml import dicom_seg_api
 from SAMLiverTumorLib.mrml.bootstrap import createScene

@@ -11,13 +11,13 @@ import pytest
 from dicom_case import affine, write_enhanced, write_series
 
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.io.dicom_seg_writer import write_dicom_seg
-from SAMLiverTumorLib.io.dicom_source import read_source
-from SAMLiverTumorLib.io.grids import onto_grid
+from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
+from SAMLiverTumorLib.io.dicom.source import read_source
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.io.label_file import LabelFile
-from SAMLiverTumorLib.io.labels import read_labels
-from SAMLiverTumorLib.io.segment_details import SegmentDetails
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.reader import read_labels
+from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 
 SHAPE = (5, 12, 10)
 LIVER, TUMOR = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)

@@ -22,7 +22,7 @@ from dicom_case import (
 from pydicom.uid import RLELossless, generate_uid
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_series import read_dicom
+from SAMLiverTumorLib.io.dicom.series import read_dicom
 from SAMLiverTumorLib.io.images import read_volume
 
 

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_series import list_series, read_dicom
+from SAMLiverTumorLib.io.dicom.series import list_series, read_dicom
 from SAMLiverTumorLib.io.images import read_volume
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"

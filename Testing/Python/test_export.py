@@ -11,9 +11,9 @@ from dicom_case import COLUMNS, ROWS, affine, write_series
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMLiverTumorLib.cli.main import main
-from SAMLiverTumorLib.io.grids import onto_grid
-from SAMLiverTumorLib.io.label_file import LabelFile
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.write_image import write_image
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.label_nodes import addSegmentation

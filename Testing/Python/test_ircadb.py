@@ -9,9 +9,9 @@ import pytest
 from ircadb_case import ORIGIN, SHAPE, SPACING, Patient, boxes, hounsfield, labels_of, slice_bytes, usual_masks
 
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.io.ircadb import find_ircadb, is_ircadb, read_ircadb
-from SAMLiverTumorLib.io.ircadb_lits import LITS_NUMBERS, doubles, overlap_note, patient_number, same_in_lits
-from SAMLiverTumorLib.io.ircadb_structures import structure_of
+from SAMLiverTumorLib.io.ircadb.cases import find_ircadb, is_ircadb, read_ircadb
+from SAMLiverTumorLib.io.ircadb.lits_cases import LITS_NUMBERS, doubles, overlap_note, patient_number, same_in_lits
+from SAMLiverTumorLib.io.ircadb.structures import structure_of
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_segments_have_colors_that_tell_them_apart_and_say_where_they_are_from(l
 
 
 def test_structures_are_added_one_by_one(tmp_path):
-    from SAMLiverTumorLib.io.ircadb import read_ircadb
+    from SAMLiverTumorLib.io.ircadb.cases import read_ircadb
 
     case = read_ircadb(Patient(1).write(tmp_path))
     counts = [nodes[1].GetSegmentation().GetNumberOfSegments() for nodes in addingIrcadbCase(createScene(), case)]

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.grids import onto_grid
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.reader import read_labels
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 AFFINE = np.array([[-1.5, 0, 0, 101.5], [0, -1.5, 0, 40.25], [0, 0, 4.0, -312.0], [0, 0, 0, 1]])

@@ -264,7 +264,7 @@ def test_progress_counts_segments_and_lesions_to_the_end():
 
 def test_sample_case_has_the_lesions_counted_independently(sample_case):
     """79 components with 6-connectivity; sizes as listed when the sample case was made."""
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     labels = read_labels(sample_case / "label.nii.gz")
     tumor = labels.segments["2"]

@@ -9,7 +9,7 @@ import pytest
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io import safe_archive
-from SAMLiverTumorLib.io.safe_archive import open_folder
+from SAMLiverTumorLib.io.folders import open_folder
 
 
 def zipped(entries, **options):

@@ -8,7 +8,7 @@ from training_case import write_case
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.label_files import compare_labels
-from SAMLiverTumorLib.io.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.training.cases import CaseFiles, find_cases, load_case
 from SAMLiverTumorLib.training.prepare import labeled_cases, prepare

@@ -12,9 +12,9 @@ from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.io.grids import onto_grid
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.volume import Volume
 
 # LiTS / MSD Task03 cases that this project is judged on: never looked at here.

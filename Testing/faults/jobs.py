@@ -34,7 +34,7 @@ def segment_job(inputs: Path) -> Job:
     from cli_case import write_volume
 
     from SAMLiverTumorLib.cli.main import main
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     ct = write_volume(inputs / "ct.nrrd", phantom_volume())
 
@@ -99,7 +99,7 @@ def batch_job(inputs: Path) -> Job:
 
     from cli_case import write_volume
 
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     scans = inputs / "scans"
     scans.mkdir()

@@ -71,7 +71,7 @@ def _check_volume(volume) -> None:
 
 
 def _read_labels(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     labels = read_labels(path)
     assert all(mask.shape == labels.layers[0].shape for mask in labels.segments.values())

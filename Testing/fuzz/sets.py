@@ -13,7 +13,7 @@ from fuzz.target import Files, Target
 
 
 def _read_labels(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.io.labels import read_labels
+    from SAMLiverTumorLib.io.labels.reader import read_labels
 
     labels = read_labels(path)
     assert all(mask.shape == labels.layers[0].shape for mask in labels.segments.values())
@@ -22,9 +22,9 @@ def _read_labels(folder: Path, path: Path, out: Path) -> None:
 def _seg_files() -> dict[str, Files]:
     import SimpleITK as sitk
 
-    from SAMLiverTumorLib.io.dicom_seg_writer import write_dicom_seg
-    from SAMLiverTumorLib.io.dicom_source import read_source
-    from SAMLiverTumorLib.io.label_file import LabelFile
+    from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
+    from SAMLiverTumorLib.io.dicom.source import read_source
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
     with tempfile.TemporaryDirectory() as folder:
         series = Path(folder) / "ct"
@@ -39,7 +39,7 @@ def _seg_files() -> dict[str, Files]:
 
 
 def _read_ircadb(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.io.ircadb import read_ircadb
+    from SAMLiverTumorLib.io.ircadb.cases import read_ircadb
 
     assert read_ircadb(path, liver_only=True).volume.dimensions
 

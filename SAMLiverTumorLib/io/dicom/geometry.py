@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import Frame
-from SAMLiverTumorLib.io.dicom_stacks import Stack, position_along
+from SAMLiverTumorLib.io.dicom.files import Frame
+from SAMLiverTumorLib.io.dicom.stacks import Stack, position_along
 
 # Slices whose distance differs by more than this share of the usual one are missing or doubled; nor may a slice lie
 # farther than this from its place on the grid. Headers round positions to 0.001 to 0.01 mm.

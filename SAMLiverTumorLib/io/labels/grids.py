@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.volume import apply_affine
 
 # Grids whose voxel centers agree to this part of a voxel are one grid: NIfTI keeps its affine in single

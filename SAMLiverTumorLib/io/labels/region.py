@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.grids import onto_grid
-from SAMLiverTumorLib.io.labels import read_labels
+from SAMLiverTumorLib.io.labels.grids import onto_grid
+from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.volume import Volume
 
 

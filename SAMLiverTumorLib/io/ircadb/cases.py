@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.ircadb_lits import patient_number, same_in_lits
-from SAMLiverTumorLib.io.ircadb_slices import Grid, onto, read_slices, stack
-from SAMLiverTumorLib.io.ircadb_structures import (
+from SAMLiverTumorLib.io.folders import Folder, open_folder
+from SAMLiverTumorLib.io.ircadb.lits_cases import patient_number, same_in_lits
+from SAMLiverTumorLib.io.ircadb.slices import Grid, onto, read_slices, stack
+from SAMLiverTumorLib.io.ircadb.structures import (
     LICENSE,
     LIVER,
     LIVER_TUMOR,
@@ -25,8 +26,7 @@ from SAMLiverTumorLib.io.ircadb_structures import (
     Structure,
     structure_of,
 )
-from SAMLiverTumorLib.io.label_values import label_values
-from SAMLiverTumorLib.io.safe_archive import Folder, open_folder
+from SAMLiverTumorLib.io.labels.label_values import label_values
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.volume import Volume
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.io.segment_details import AUTOMATIC, MANUAL, SEMIAUTOMATIC, SegmentDetails
-from SAMLiverTumorLib.io.terminology import Code, Terminology
+from SAMLiverTumorLib.io.labels.segment_details import AUTOMATIC, MANUAL, SEMIAUTOMATIC, SegmentDetails
+from SAMLiverTumorLib.io.labels.terminology import Code, Terminology
 
 if TYPE_CHECKING:
     import pydicom

@@ -15,10 +15,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import Frame, find_frames
-from SAMLiverTumorLib.io.dicom_geometry import arrange
-from SAMLiverTumorLib.io.dicom_pixels import Pixels, check_size
-from SAMLiverTumorLib.io.dicom_stacks import Stack, choose, stacks_of
+from SAMLiverTumorLib.io.dicom.files import Frame, find_frames
+from SAMLiverTumorLib.io.dicom.geometry import arrange
+from SAMLiverTumorLib.io.dicom.pixels import Pixels, check_size
+from SAMLiverTumorLib.io.dicom.stacks import Stack, choose, stacks_of
 from SAMLiverTumorLib.volume import Volume
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import Frame
+from SAMLiverTumorLib.io.dicom.files import Frame
 
 # Cosines written to three decimals still are the same orientation.
 _SAME_ORIENTATION = 2e-3

@@ -9,13 +9,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import is_dicom
-from SAMLiverTumorLib.io.dicom_seg_reader import read_dicom_seg
+from SAMLiverTumorLib.io.dicom.files import is_dicom
+from SAMLiverTumorLib.io.dicom.seg_reader import read_dicom_seg
 from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.io.images import image_affine
-from SAMLiverTumorLib.io.label_file import LabelFile, free_name
-from SAMLiverTumorLib.io.label_values import label_values
-from SAMLiverTumorLib.io.segment_details import SegmentDetails, details_of_fields
+from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
+from SAMLiverTumorLib.io.labels.label_values import label_values
+from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails, details_of_fields
 from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["LabelFile", "read_labels"]

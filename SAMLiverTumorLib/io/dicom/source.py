@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import Frame, find_frames, is_dicom
-from SAMLiverTumorLib.io.dicom_geometry import arrange
-from SAMLiverTumorLib.io.dicom_pixels import Pixels
-from SAMLiverTumorLib.io.dicom_stacks import choose, stacks_of
+from SAMLiverTumorLib.io.dicom.files import Frame, find_frames, is_dicom
+from SAMLiverTumorLib.io.dicom.geometry import arrange
+from SAMLiverTumorLib.io.dicom.pixels import Pixels
+from SAMLiverTumorLib.io.dicom.stacks import choose, stacks_of
 
 if TYPE_CHECKING:
     import pydicom

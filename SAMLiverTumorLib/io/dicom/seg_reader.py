@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import is_dicom
-from SAMLiverTumorLib.io.dicom_frames import FrameGrid, frames_of, grid_of_frames
-from SAMLiverTumorLib.io.dicom_segments import segment_of_item
-from SAMLiverTumorLib.io.label_file import LabelFile, free_name
-from SAMLiverTumorLib.io.segment_details import SegmentDetails
+from SAMLiverTumorLib.io.dicom.files import is_dicom
+from SAMLiverTumorLib.io.dicom.seg_frames import FrameGrid, frames_of, grid_of_frames
+from SAMLiverTumorLib.io.dicom.segments import segment_of_item
+from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
+from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 
 if TYPE_CHECKING:
     import pydicom

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from SAMLiverTumorLib.io.segment_details import SegmentDetails
+from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 
 
 class _Masks(Mapping):

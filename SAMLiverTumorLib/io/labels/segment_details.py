@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.io.terminology import Terminology, terminology_of_name
+from SAMLiverTumorLib.io.labels.terminology import Terminology, terminology_of_name
 
 PROVENANCE_TAG = "SAMLiverTumor.Provenance"
 """Name of the segment tag that holds the provenance, a JSON list, in Slicer and in its files."""

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom_files import Frame
+from SAMLiverTumorLib.io.dicom.files import Frame
 
 # No scanner makes larger pictures; damaged headers name them, and a small compressed file may then fill the memory.
 _MOST_PIXELS = 1 << 24

@@ -11,11 +11,11 @@ import numpy as np
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.io.dicom_segments import describe, set_provenance
-from SAMLiverTumorLib.io.dicom_source import DicomSource
-from SAMLiverTumorLib.io.grids import fits_grid, onto_grid
-from SAMLiverTumorLib.io.label_file import LabelFile
-from SAMLiverTumorLib.io.segment_details import SegmentDetails
+from SAMLiverTumorLib.io.dicom.segments import describe, set_provenance
+from SAMLiverTumorLib.io.dicom.source import DicomSource
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 
 if TYPE_CHECKING:
     import pydicom

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.safe_archive import File
+from SAMLiverTumorLib.io.folders import File
 from SAMLiverTumorLib.models.background import raise_if_cancelled
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"

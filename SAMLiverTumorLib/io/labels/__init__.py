@@ -1,0 +1,1 @@
+"""Segments out of files, on one voxel grid: names, voxels, codes and provenance, and label maps written."""
