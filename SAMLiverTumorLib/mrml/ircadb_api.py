@@ -61,7 +61,7 @@ def _addSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, case: IrcadbCa
     structure, mask = outlined.structure, outlined.mask
     segmentId = addTumorSegment(segmentationNode, structure.name, structure.color)
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    segment.SetTerminology(structure.term.entry)
+    segment.SetTerminology(str(structure.term))
     folders = [structure.folder] if structure.folder else [each.structure.folder for each in case.tumors]
     segment.SetTag(FOLDER_TAG, ", ".join(folders))
     entry = {"source": "3D-IRCADb", "case": case.name, "folders": folders, "license": "CC BY-NC-ND 3.0"}

@@ -12,6 +12,8 @@ from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.io.ircadb.cases import find_ircadb, is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb.lits_cases import LITS_NUMBERS, doubles, overlap_note, patient_number, same_in_lits
 from SAMLiverTumorLib.io.ircadb.structures import structure_of
+from SAMLiverTumorLib.io.labels.segment_details import details_of_tags
+from SAMLiverTumorLib.io.labels.terminology import terminology_of_name
 
 
 @pytest.fixture
@@ -134,8 +136,17 @@ def test_false_friends_are_no_liver_tumors(folder):
 )
 def test_structures_have_names_and_codes(folder, name, codes):
     structure = structure_of(folder)
-    assert structure.name == name and codes in structure.term.entry
+    assert structure.name == name and codes in str(structure.term)
     assert structure.is_liver_tumor or (len(structure.color) == 3 and max(structure.color) <= 1)
+
+
+def test_terms_are_those_of_all_other_segments_and_keep_their_list_through_text():
+    assert structure_of("livertumor03").term == terminology_of_name("Liver tumor")
+    assert structure_of("liver").term == terminology_of_name("Liver")
+    # Slicer shows a segment's term only where the list it is named with has it
+    vein = str(structure_of("portalvein").term)
+    assert vein.startswith("Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~")
+    assert str(details_of_tags({"TerminologyEntry": vein}).meaning("portal vein")) == vein
 
 
 def test_only_the_liver_and_its_tumors_are_read_for_training(patient, tmp_path):

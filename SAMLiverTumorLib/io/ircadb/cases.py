@@ -21,11 +21,11 @@ from SAMLiverTumorLib.io.ircadb.structures import (
     LICENSE,
     LIVER,
     LIVER_TUMOR,
-    LIVER_TUMOR_TERM,
     PATIENTS_WITHOUT_LIVER_TUMOR,
     Structure,
     structure_of,
 )
+from SAMLiverTumorLib.io.labels import terminology
 from SAMLiverTumorLib.io.labels.label_values import label_values
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.volume import Volume
@@ -92,7 +92,7 @@ class IrcadbCase:
         """What to show: liver tumors as one, then everything; single tumors where there are several folders."""
         merged = ()
         if self.tumors:
-            merged = (Outlined(Structure("", LIVER_TUMOR, LIVER_TUMOR_TERM, None, True), self.liver_tumor),)
+            merged = (Outlined(Structure("", LIVER_TUMOR, terminology.LIVER_TUMOR, None, True), self.liver_tumor),)
         apart = [each for each in self.outlined if len(self.tumors) > 1 or not each.structure.is_liver_tumor]
         return (*merged, *apart)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-_CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
-_ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
+GENERAL_ANATOMY = "Segmentation category and type - 3D Slicer General Anatomy list"
+MASTER_LIST = "Segmentation category and type - DICOM master list"
+_REGIONS = "Anatomic codes - DICOM master list"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Terminology:
     :param region: where in the body; None where the type says that.
     :param type_modifier: such as "Left".
     :param region_modifier: the same of the region.
+    :param list_name: Slicer's list that has these codes; no part of what they mean.
 
     >>> str(LIVER).split("~")[2]
     'SCT^10200004^Liver'
@@ -47,30 +49,39 @@ class Terminology:
     region: Code | None = None
     type_modifier: Code | None = None
     region_modifier: Code | None = None
+    list_name: str = field(default=GENERAL_ANATOMY, compare=False)
 
     def __str__(self) -> str:
         """The text of Slicer's segment tag "TerminologyEntry"."""
         codes = (self.category, self.type, self.type_modifier), (self.region, self.region_modifier)
         first, second = ("~".join(str(code or "^^") for code in group) for group in codes)
-        return f"{_CONTEXT}~{first}~{_ANATOMIC_CONTEXT}~{second}"
+        return f"{self.list_name}~{first}~{_REGIONS}~{second}"
 
     @classmethod
     def parse(cls, text: str) -> Terminology | None:
         """The reverse; None for a text that names no category and type."""
         parts = [*text.split("~"), *[""] * 7][:7]
         category, kind, modifier, region, region_modifier = (_code(parts[n]) for n in (1, 2, 3, 5, 6))
-        return None if category is None or kind is None else cls(category, kind, region, modifier, region_modifier)
+        if category is None or kind is None:
+            return None
+        return cls(category, kind, region, modifier, region_modifier, parts[0] or GENERAL_ANATOMY)
 
 
-_ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
-_ALTERED = Code("49755003", "SCT", "Morphologically Altered Structure")
-_TISSUE = Code("85756007", "SCT", "Tissue")
-_LIVER = Code("10200004", "SCT", "Liver")
+def snomed(value: str, meaning: str) -> Code:
+    """A concept of SNOMED CT."""
+    return Code(value, "SCT", meaning)
 
-LIVER = Terminology(_ANATOMY, _LIVER)
+
+ANATOMY_CODE = snomed("123037004", "Anatomical Structure")
+ALTERED_CODE = snomed("49755003", "Morphologically Altered Structure")
+TISSUE_CODE = snomed("85756007", "Tissue")
+LIVER_CODE = snomed("10200004", "Liver")
+MASS_CODE = snomed("4147007", "Mass")
+
+LIVER = Terminology(ANATOMY_CODE, LIVER_CODE)
 # A mass in the liver. Whether it is a neoplasm, and which, no segmentation can say.
-LIVER_TUMOR = Terminology(_ALTERED, Code("4147007", "SCT", "Mass"), _LIVER)
-TISSUE = Terminology(_TISSUE, _TISSUE)
+LIVER_TUMOR = Terminology(ALTERED_CODE, MASS_CODE, LIVER_CODE)
+TISSUE = Terminology(TISSUE_CODE, TISSUE_CODE)
 
 _TUMOR_WORDS = r"tumou?rs?|lesions?|mass(es)?|metastas[ei]s|hcc|cancer|carcinomas?|neoplasms?"
 _FOREIGN_ORGANS = r"kidney|renal|adrenal|surrenal\w*|lung|pancrea\w*|spleen|colon\w*|bowel|bone|brain"
