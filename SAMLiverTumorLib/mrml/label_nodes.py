@@ -11,14 +11,7 @@ import vtk
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
-from SAMLiverTumorLib.io.labels.segment_details import (
-    ALGORITHM_TAG,
-    ALGORITHM_TYPE_TAG,
-    PROVENANCE_TAG,
-    TAGS,
-    SegmentDetails,
-    details_of_tags,
-)
+from SAMLiverTumorLib.io.labels.segment_details import TAGS, SegmentDetails, details_of_tags
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.labelmaps import boxImage
@@ -39,13 +32,8 @@ def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtk
         details = labels.details.get(name, SegmentDetails())
         segment = segmentation.GetSegment(addTumorSegment(node, name, details.color))
         segment.SetTerminology(str(details.meaning(name)))
-        for tag, value in (
-            (PROVENANCE_TAG, details.provenance),
-            (ALGORITHM_TAG, details.algorithm),
-            (ALGORITHM_TYPE_TAG, details.algorithm_type),
-        ):
-            if value:
-                segment.SetTag(tag, value)
+        for tag, value in details.tags.items():
+            segment.SetTag(tag, value)
         # a label file has a volume's geometry, under the same names
         mask = Mask.from_array(labels.segments[name], labels)
         if mask.count:

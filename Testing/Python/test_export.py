@@ -1,11 +1,15 @@
 """The command export: every format out, voxels and places as they were."""
 
 import gzip
+import re
 import struct
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
+import slicer
+import slicer.util
 import vtk
 from dicom_case import COLUMNS, ROWS, affine, write_series
 from vtk.util.numpy_support import vtk_to_numpy
@@ -16,6 +20,8 @@ from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.write_image import write_image
 from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
+from SAMLiverTumorLib.mrml.dicom_seg_api import saveDicomSeg
 from SAMLiverTumorLib.mrml.label_nodes import addSegmentation
 from SAMLiverTumorLib.mrml.surface_api import enclosedMl, saveSurface, segmentSurface
 
@@ -80,6 +86,40 @@ def test_codes_names_and_provenance_go_from_seg_nrrd_to_dicom_and_back(label, tm
     first, last = (read_labels(tmp_path / name).details["Liver"] for name in ("a.seg.nrrd", "c.seg.nrrd"))
     assert first.terminology.type.meaning == last.terminology.type.meaning == "Liver"
     np.testing.assert_allclose(first.color, last.color, atol=0.01)
+
+
+def tracked(path):
+    return [(str(item.TrackingUID), str(item.TrackingID)) for item in pydicom.dcmread(path).SegmentSequence]
+
+
+def test_findings_keep_their_identity_through_slicers_file_and_scene(label, tmp_path):
+    series, uid = write_series(tmp_path / "ct"), "1.2.826.0.1.3680043.8.498.7"
+    run(label, "--segment", "1=Liver", "--segment", "2=Liver tumor", "--source", series, "--to", tmp_path / "a.dcm")
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.SegmentSequence[1].TrackingUID, data.SegmentSequence[1].TrackingID = uid, "lesion 3: segment | VII"
+    data.save_as(tmp_path / "a.dcm")
+    liver = tracked(tmp_path / "a.dcm")[0]
+    run(tmp_path / "a.dcm", "--source", series, "--to", tmp_path / "b.seg.nrrd")
+    run(tmp_path / "b.seg.nrrd", "--source", series, "--to", tmp_path / "c.dcm")
+    # Slicer's files cannot hold the bar, which parts one tag from the next
+    assert tracked(tmp_path / "c.dcm") == [liver, (uid, "lesion 3: segment / VII")]
+    # the scene's own copy of that file, and a SEG in it
+    scene = createScene()
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(tmp_path / "b.seg.nrrd"))
+    assert storage.ReadData(node)
+    saveDicomSeg(node, loadDicomSeries(series, scene=scene), tmp_path / "d.dcm", series)
+    assert tracked(tmp_path / "d.dcm") == tracked(tmp_path / "c.dcm")
+    # an identifier that somebody broke is no reason to write a broken file
+    node.GetSegmentation().GetNthSegment(1).SetTag("DICOM.TrackingUID", "seven")
+    saveDicomSeg(node, volumeOf(scene), tmp_path / "e.dcm", series)
+    first, second = tracked(tmp_path / "e.dcm")
+    assert first == liver and re.fullmatch(r"[0-9.]{10,64}", second[0]) and second[1] == "lesion 3: segment / VII"
+
+
+def volumeOf(scene):
+    return slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)[0]
 
 
 def nifti(path, qform, sform, order="<"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib import __version__
@@ -108,7 +109,8 @@ def describe(number: int, name: str, details: SegmentDetails, algorithm: str = "
         segmented_property_type=_concept(meaning.type),
         algorithm_type=kind,
         algorithm_identification=identification,
-        tracking_uid=details.tracking_uid or highdicom.UID(),
+        # tags of Slicer may have been edited by hand
+        tracking_uid=details.tracking_uid if _is_uid(details.tracking_uid) else highdicom.UID(),
         tracking_id=details.tracking_id or name,
         anatomic_regions=[_concept(meaning.region)] if meaning.region else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*_bytes(details.color)) if details.color else None,
@@ -149,6 +151,10 @@ def _algorithm(details: SegmentDetails, default: str) -> tuple[str, dict | None]
     if not name or kind == MANUAL:
         return MANUAL, None
     return kind, {"name": name[:64], "version": "unknown"}
+
+
+def _is_uid(text: str) -> bool:
+    return len(text) <= 64 and re.fullmatch(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", text) is not None
 
 
 def _concept(code: Code):

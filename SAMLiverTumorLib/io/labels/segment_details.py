@@ -17,7 +17,10 @@ TERMINOLOGY_TAG = "TerminologyEntry"
 # Slicer's importer of DICOM SEG keeps these.
 ALGORITHM_TAG, ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmName", "DICOM.SegmentAlgorithmType"
 
-TAGS = (TERMINOLOGY_TAG, PROVENANCE_TAG, ALGORITHM_TAG, ALGORITHM_TYPE_TAG)
+# It drops these, but leaves them alone where they are: one finding keeps its identity from scan to scan.
+TRACKING_UID_TAG, TRACKING_ID_TAG = "DICOM.TrackingUID", "DICOM.TrackingID"
+
+TAGS = (TERMINOLOGY_TAG, PROVENANCE_TAG, ALGORITHM_TAG, ALGORITHM_TYPE_TAG, TRACKING_UID_TAG, TRACKING_ID_TAG)
 
 MANUAL, SEMIAUTOMATIC, AUTOMATIC = "MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"
 """How a segment was made, in DICOM's words."""
@@ -48,6 +51,20 @@ class SegmentDetails:
         """What the segment stands for; by its name where no codes are known."""
         return self.terminology or terminology_of_name(name)
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """What Slicer keeps in a segment's tags; without the terminology, which may be known from a name alone."""
+        tags = {
+            PROVENANCE_TAG: self.provenance,
+            ALGORITHM_TAG: self.algorithm,
+            ALGORITHM_TYPE_TAG: self.algorithm_type,
+            TRACKING_UID_TAG: self.tracking_uid,
+            TRACKING_ID_TAG: self.tracking_id,
+        }
+        # Slicer joins tags with "|" and does not escape it; JSON does without it
+        instead = {PROVENANCE_TAG: "\\u007c"}
+        return {tag: value.replace("|", instead.get(tag, "/")) for tag, value in tags.items() if value}
+
     @cached_property
     def provenance_entries(self) -> list[dict]:
         """The provenance, oldest entry first; empty where there is none, or none that can be read."""
@@ -76,6 +93,8 @@ def details_of_tags(tags: Mapping[str, str], color: tuple[float, float, float] |
         tags.get(PROVENANCE_TAG, ""),
         tags.get(ALGORITHM_TAG, ""),
         tags.get(ALGORITHM_TYPE_TAG, ""),
+        tags.get(TRACKING_UID_TAG, ""),
+        tags.get(TRACKING_ID_TAG, ""),
     )
 
 
