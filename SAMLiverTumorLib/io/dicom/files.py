@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom.parse import read_dataset
 
 # Of the files in a DICOM folder that are no images, those that belong there.
 _NO_IMAGES = ("DICOMDIR", "VERSION", "LOCKFILE")
@@ -174,13 +175,11 @@ def _parsed(file: Path, take: Callable[[Path, object], object]) -> object:
     :raises InputError: whatever goes wrong in it: pydicom answers damaged bytes with any kind of exception, and reads
         values only when they are asked for.
     """
-    import pydicom
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # force: GDCM, and so Slicer, also reads files without the preamble
-            return take(file, pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS))
+            return take(file, read_dataset(file, stop_before_pixels=True, force=True, specific_tags=_TAGS))
     except InputError:
         raise
     except Exception as error:  # MemoryError too: headers are small, but what damage takes for a length is not

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.files import Frame
+from SAMLiverTumorLib.io.dicom.parse import read_dataset
 
 # No scanner makes larger pictures; damaged headers name them, and a small compressed file may then fill the memory.
 _MOST_PIXELS = 1 << 24
@@ -74,10 +75,8 @@ class Pixels:
 
     def _open(self, frame: Frame):
         if self._file != frame.file:
-            import pydicom
-
             self._file = self._native = self._compressed = None
-            self._dataset = pydicom.dcmread(frame.file, force=True)
+            self._dataset = read_dataset(frame.file, force=True)
             self._file = frame.file
         return self._dataset
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.files import is_dicom
+from SAMLiverTumorLib.io.dicom.parse import read_dataset
 from SAMLiverTumorLib.io.dicom.seg_frames import FrameGrid, frames_of, grid_of_frames
 from SAMLiverTumorLib.io.dicom.segments import segment_of_item
 from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
@@ -59,14 +60,12 @@ def read_dicom_seg(path: Path) -> LabelFile:
 
 def find_segs(folder: Path) -> list[Path]:
     """The DICOM SEG files that lie in a folder, in order of their names."""
-    import pydicom
-
     found = []
     for file in sorted(folder.iterdir()):
         if not file.is_file() or not is_dicom(file):
             continue
         try:
-            kind = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True).get("SOPClassUID")
+            kind = read_dataset(file, specific_tags=["SOPClassUID"], stop_before_pixels=True).get("SOPClassUID")
         except Exception:  # of any kind, as above
             continue
         if kind in SEG_CLASSES:
@@ -88,10 +87,10 @@ def _only_seg(folder: Path) -> Path:
 
 
 def _read(path: Path) -> pydicom.Dataset:
-    import pydicom
-
     try:
-        data = pydicom.dcmread(path)
+        data = read_dataset(path)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"'{path}' cannot be read as DICOM ({_first(error)}); copy it again.") from error
     if data.get("SOPClassUID") not in SEG_CLASSES:

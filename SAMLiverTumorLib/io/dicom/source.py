@@ -11,6 +11,7 @@ import numpy as np
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.files import Frame, find_frames, is_dicom
 from SAMLiverTumorLib.io.dicom.geometry import arrange
+from SAMLiverTumorLib.io.dicom.parse import read_dataset
 from SAMLiverTumorLib.io.dicom.pixels import Pixels
 from SAMLiverTumorLib.io.dicom.stacks import choose, stacks_of
 
@@ -76,12 +77,10 @@ def read_source(path: str | Path, series: str | int | None = None) -> DicomSourc
 
 
 def _headers(frames: tuple[Frame, ...], path: Path) -> tuple[tuple[pydicom.Dataset, ...], np.ndarray]:
-    import pydicom
-
     files = list(dict.fromkeys(frame.file for frame in frames))
     if len(files) > 1 and any(frame.frames > 1 for frame in frames):
         raise InputError(f"The volume in '{path}' is in several files of several frames; a DICOM SEG needs it in one.")
-    headers = tuple(pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files)
+    headers = tuple(read_dataset(file, stop_before_pixels=True, force=True) for file in files)
     if len(files) > 1 or frames[0].frames == 1:
         return headers, np.arange(len(frames))
     if len(frames) != frames[0].frames:

@@ -5,7 +5,6 @@ Files are named image_0, image_1, ... image_10, which sorts badly, and the numbe
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom.parse import read_dataset
 from SAMLiverTumorLib.io.folders import File
 from SAMLiverTumorLib.models.background import raise_if_cancelled
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_PIXELS = 4096 * 4096
 # Steps that differ by more than this share of the usual one mean a missing or doubled slice.
 _STEP_TOLERANCE = 0.05
@@ -73,8 +72,6 @@ def read_slice(file: File, rescale: bool = True) -> Slice:
     import pydicom
 
     content = file.read()
-    if _DEFLATED in content[:2048]:
-        raise InputError(f"'{file.shown}' is deflated DICOM, which 3D-IRCADb is not: refused.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -88,7 +85,7 @@ def read_slice(file: File, rescale: bool = True) -> Slice:
 
 def _read(pydicom, content: bytes, file: File, rescale: bool) -> Slice:
     """What pydicom makes of a file's content; any exception means that it is damaged."""
-    dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+    dataset = read_dataset(content, file.shown, force=True)
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
     if not 0 < rows * columns <= _MOST_PIXELS or frames != 1 or samples != 1:
