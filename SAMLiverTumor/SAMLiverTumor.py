@@ -27,11 +27,12 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("SAMLiverTumorLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from SAMLiverTumorLib.image.window import CHANNEL_MODES, PRESETS
+from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.panel.network import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case
 
+PHASE_WINDOWS = ["auto", *PRESETS, PERCENTILE, "custom"]
 HOMEPAGE = "https://github.com/slicer-sam-liver-tumor/SlicerSAMLiverTumor"
 
 
@@ -83,6 +84,8 @@ class SAMLiverTumorParameterNode:
     """The user's choices, saved with the scene.
 
     volume - the CT to segment
+    phase1, phase2 - further phases or modalities that the network sees besides the volume
+    phase1Window, phase1Low, phase1High, phase2Window, phase2Low, phase2High - how it sees them
     segmentation, segmentId - what prompts fill; made with the first prompt when empty
     include, exclude, roi - the segment's prompts, made by the panel
     model, modelFile, device - the network, for "file" the path of its weight file, and where it runs
@@ -102,6 +105,14 @@ class SAMLiverTumorParameterNode:
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
+    phase1: slicer.vtkMRMLScalarVolumeNode
+    phase1Window: Annotated[str, Choice(PHASE_WINDOWS)] = "auto"
+    phase1Low: Annotated[float, WithinRange(-32768, 65535)] = 0.0
+    phase1High: Annotated[float, WithinRange(-32768, 65535)] = 1000.0
+    phase2: slicer.vtkMRMLScalarVolumeNode
+    phase2Window: Annotated[str, Choice(PHASE_WINDOWS)] = "auto"
+    phase2Low: Annotated[float, WithinRange(-32768, 65535)] = 0.0
+    phase2High: Annotated[float, WithinRange(-32768, 65535)] = 1000.0
     segmentation: slicer.vtkMRMLSegmentationNode
     segmentId: str = ""
     include: slicer.vtkMRMLMarkupsFiducialNode
@@ -246,7 +257,10 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         :raises SAMLiverTumorError: for what the user can mend.
         """
         from SAMLiverTumorLib.mrml.api import segmentNodes
+        from SAMLiverTumorLib.mrml.channel_nodes import furtherChannels
+        from SAMLiverTumorLib.mrml.phases import chosenPhases
 
+        nodes, windows = zip(*chosenPhases(parameters), strict=True) if chosenPhases(parameters) else ((), ())
         isCustom = parameters.window == "custom"
         segmented = segmentNodes(
             parameters.volume,
@@ -261,6 +275,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             channels=parameters.channels,
             confirm=confirm or (lambda question: False),
             progress=progress,
+            further=furtherChannels(parameters.volume, nodes, windows) if nodes else (),
         )
         return segmented.segmentationNode, segmented.segmentId
 

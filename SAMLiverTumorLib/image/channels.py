@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.window import PERCENTILE, Window, check_window, window_for
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
@@ -51,7 +51,12 @@ class FurtherChannel:
 
 
 def further_channel(
-    first: Volume, other: Volume, window: str | Window = "auto", register: bool = False
+    first: Volume,
+    other: Volume,
+    window: str | Window = "auto",
+    register: bool = False,
+    cancel: Callable[[], bool] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> tuple[FurtherChannel, tuple[str, ...]]:
     """Bring another phase or modality onto the first volume's voxels.
 
@@ -61,8 +66,11 @@ def further_channel(
     :param window: a preset's name, "LOW,HIGH", "percentile", a `Window`, or "auto": the wide window for Hounsfield
         units, percentiles for everything else.
     :param register: move it rigidly onto the first volume; needed where the two do not overlap.
+    :param cancel: asked between slices, and between steps of the registration.
+    :param progress: told of (slices done, slices in all).
     :return: (the channel, notes for the reader).
     :raises InputError: no overlap, a window for Hounsfield units on what has none, or a registration that failed.
+    :raises Cancelled: `cancel` answers true.
 
     >>> channel, notes = further_channel(portal_venous, arterial)                           # doctest: +SKIP
     >>> segment(portal_venous, prompts, pool, Settings(further=(channel,)))                 # doctest: +SKIP
@@ -72,7 +80,7 @@ def further_channel(
     if register:
         from SAMLiverTumorLib.image.registration import register_rigid
 
-        registration = register_rigid(first, other)
+        registration = register_rigid(first, other, cancel)
         notes.append(registration.describe(other.name, first.name))
     to_other = np.eye(4) if registration is None else registration.matrix
     moved = Volume(other.array, np.linalg.inv(to_other) @ other.ijk_to_ras, other.name)
@@ -80,12 +88,13 @@ def further_channel(
     if share < _LEAST_OVERLAP:
         raise InputError(
             f"'{other.name}' and '{first.name}' do not overlap ({share:.0%} of the smaller one); give scans of the "
-            "same region, or let the second be moved onto the first (--register on the command line)."
+            "same region, or let the second be moved onto the first (Register in the panel, --register on the command "
+            "line)."
         )
     covered = overlap(first, moved, of_first=True)
     if covered < 0.995:
         notes.append(f"'{other.name}' covers {covered:.0%} of '{first.name}'; its channel is dark elsewhere.")
-    return FurtherChannel(onto_grid_of(first, moved), chosen, registration), tuple(notes)
+    return FurtherChannel(onto_grid_of(first, moved, cancel, progress), chosen, registration), tuple(notes)
 
 
 def check_further(volume: Volume, further: Sequence[FurtherChannel], channels: str) -> None:
@@ -120,8 +129,16 @@ def overlap(first: Volume, other: Volume, of_first: bool = False) -> float:
     return float(((ijk >= -0.5 - 1e-6) & (ijk <= sizes - 0.5 + 1e-6)).all(axis=1).mean())
 
 
-def onto_grid_of(first: Volume, other: Volume) -> Volume:
-    """A volume with the first one's voxels: the same values on the same grid, else interpolated linearly (float32)."""
+def onto_grid_of(
+    first: Volume,
+    other: Volume,
+    cancel: Callable[[], bool] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Volume:
+    """A volume with the first one's voxels: the same values on the same grid, else interpolated linearly (float32).
+
+    :raises Cancelled: `cancel` answers true.
+    """
     if other.dimensions == first.dimensions:
         corners = np.array(list(product(*((0, size - 1) for size in first.dimensions))))
         apart = apply_affine(first.ijk_to_ras, corners) - apply_affine(other.ijk_to_ras, corners)
@@ -135,6 +152,10 @@ def onto_grid_of(first: Volume, other: Volume) -> Volume:
     array = np.empty(first.array.shape, np.float32)
     i, j = np.meshgrid(np.arange(columns, dtype=float), np.arange(rows, dtype=float))
     for k in range(slices):
+        if cancel is not None and cancel():
+            raise Cancelled("Cancelled.")
+        if progress is not None:
+            progress(k, slices)
         ijk = [matrix[a, 0] * i + matrix[a, 1] * j + matrix[a, 2] * k + matrix[a, 3] for a in range(3)]
         # as in `sample_plane`: the outermost voxels reach half a voxel beyond their centers
         array[k] = map_coordinates(other.array, ijk[::-1], output=np.float32, order=1, mode="nearest")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.window import PRESETS, percentile_window
 from SAMLiverTumorLib.io.images import set_image_affine
 from SAMLiverTumorLib.volume import Volume, apply_affine
@@ -71,23 +71,37 @@ class Registration:
             "uncertainty_mm": round(self.uncertainty_mm, 3),
         }
 
+    @classmethod
+    def from_dict(cls, entry: dict) -> Registration:
+        """Back from `as_dict`."""
+        before, after = entry["information"]
+        return cls(
+            np.array(entry["matrix"], float).reshape(4, 4),
+            float(entry["shift_mm"]),
+            float(entry["rotation_degrees"]),
+            (float(before), float(after)),
+            float(entry["uncertainty_mm"]),
+        )
 
-def register_rigid(first: Volume, other: Volume) -> Registration:
+
+def register_rigid(first: Volume, other: Volume, cancel: Callable[[], bool] | None = None) -> Registration:
     """Find how a scan has to be moved to lie on the first one: rotation and shift, by Mattes mutual information.
 
     It does not matter whether they are of one modality. Done twice with other random samples: where the two differ,
     or the scans do not match better than before, nothing is believed. Breathing and bending are no rigid movements:
     look at the result.
 
+    :param cancel: asked at each step.
     :raises InputError: the two cannot be matched.
+    :raises Cancelled: `cancel` answers true.
 
     >>> register_rigid(portal_venous, arterial).describe("arterial", "portal")              # doctest: +SKIP
     """
     with _one_thread():
-        return _register_rigid(first, other)
+        return _register_rigid(first, other, cancel or (lambda: False))
 
 
-def _register_rigid(first: Volume, other: Volume) -> Registration:
+def _register_rigid(first: Volume, other: Volume, cancel: Callable[[], bool]) -> Registration:
     fixed, moving = _image(first), _image(other)
     start = sitk.Euler3DTransform()
     start.SetCenter(_center(fixed))
@@ -97,7 +111,7 @@ def _register_rigid(first: Volume, other: Volume) -> Registration:
     as_they_lie, from_centers = (_information(fixed, moving, transform) for transform in (start, centered))
     best = start if as_they_lie >= from_centers else centered
     try:
-        found = [_registered(fixed, moving, best, seed) for seed in _SEEDS]
+        found = [_registered(fixed, moving, best, seed, cancel) for seed in _SEEDS]
     except RuntimeError as error:
         raise InputError(_failed(first, other, "they do not overlap enough where they lie")) from error
     matrices = [_matrix(transform) for transform in found]
@@ -169,7 +183,9 @@ def _information(fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transfor
         return 0.0
 
 
-def _registered(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, seed: int) -> sitk.Transform:
+def _registered(
+    fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, seed: int, cancel: Callable[[], bool]
+) -> sitk.Transform:
     method = _method(seed)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=4.0, minStep=0.01, numberOfIterations=100, relaxationFactor=0.6
@@ -180,7 +196,11 @@ def _registered(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, se
     method.SetSmoothingSigmasPerLevel([6, 3, 0])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(sitk.Euler3DTransform(start), inPlace=False)
-    return method.Execute(fixed, moving)
+    method.AddCommand(sitk.sitkIterationEvent, lambda: method.StopRegistration() if cancel() else None)
+    transform = method.Execute(fixed, moving)
+    if cancel():
+        raise Cancelled("Cancelled.")
+    return transform
 
 
 def _matrix(transform: sitk.Transform) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel, check_further
+from SAMLiverTumorLib.image.pending_channel import PendingChannel, prepare_channels
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
@@ -55,7 +56,7 @@ class Settings:
     window: Window | None = None
     channels: str = "single"
     quality: str = "full"
-    further: tuple[FurtherChannel, ...] = ()
+    further: tuple[FurtherChannel | PendingChannel, ...] = ()
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -143,6 +144,7 @@ def _segment_planes(
 
     stop_if_cancelled()
     models = [choose_model(settings.model, plane_prompts.kinds) for plane_prompts in seen]
+    prepare_channels(settings.further, cancel)
     predictors = _load(volume, models, seen, pool, settings)
     masks, slices = [], []
     for done, (plane, plane_prompts, model) in enumerate(zip(planes, seen, models, strict=True)):
@@ -192,6 +194,7 @@ def segment_slice(
     :raises SAMLiverTumorError: unusable prompts, window, model; `Cancelled` when `cancel` says so.
     """
     model = choose_model(settings.model, seen.kinds)
+    prepare_channels(settings.further, cancel)
     predictor = _load(volume, [model], [seen], pool, settings)[model]
     mask, result = _predict(volume, plane, seen, model, predictor, settings, cancel)
     return SliceMask(mask, result, _model_entry(predictor, settings))
@@ -211,6 +214,7 @@ def embed_slice(
 
     :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
     """
+    prepare_channels(settings.further, cancel)
     predictor = pool.predictor(choose_model(settings.model, kinds))
     if settings.quality == "fast" and predictor.encodes_parts:
         return

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
+from SAMLiverTumorLib.image.pending_channel import prepare_channels
 from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.inference.segment import Settings
@@ -184,6 +185,7 @@ class PropagationJobs:
             from SAMLiverTumorLib.inference.continued import Continuation
             from SAMLiverTumorLib.inference.follow import Limits
 
+            prepare_channels(settings.further, cancelled)
             limits = Limits(None if inside is None else inside.onGrid(grid)[0], roi)
             continuation = Continuation(stack, prompted, pool, settings, direction, limits, previous, cancelled)
             for each in continuation.steps():

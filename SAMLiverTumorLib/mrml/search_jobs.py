@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.image.pending_channel import prepare_channels
 from SAMLiverTumorLib.inference.segment import Settings, versions
 from SAMLiverTumorLib.inference.worker import Job
 from SAMLiverTumorLib.mrml.i18n import tr as _
@@ -93,6 +94,7 @@ class SearchJobs:
             # torch and scipy come with it: not in the thread that draws the screen
             from SAMLiverTumorLib.inference.automatic import find
 
+            prepare_channels(settings.further, cancelled)
             within: np.ndarray | None = liver.onGrid(grid)[0] if liver is not None else None
             return find(
                 volume,

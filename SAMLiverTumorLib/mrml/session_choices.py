@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.i18n import tr as _
@@ -103,8 +104,17 @@ class SessionChoices:
 
     @property
     def settings(self) -> Settings:
-        """Model, window, channels, and the orientation of prompts placed in no view."""
+        """Model, window, channels, further phases, and the orientation of prompts placed in no view."""
         return self._runner.settings
+
+    @property
+    def further(self) -> Callable[[], tuple[PendingChannel, ...]]:
+        """Asked, whenever something is segmented, which phases the network sees besides the volume."""
+        return self._runner.further
+
+    @further.setter
+    def further(self, further: Callable[[], tuple[PendingChannel, ...]]) -> None:
+        self._runner.further = further
 
     @property
     def view(self) -> View | None:
@@ -134,8 +144,8 @@ class SessionChoices:
 
     def setSettings(self, settings: Settings) -> None:
         """Segment with other settings from now on; what is there stays until its prompts change or `segment`."""
-        if settings != self.settings:
-            self._runner.settings = settings
+        if settings != self._runner.chosen:
+            self._runner.chosen = settings
             self._runner.dropIdle()
             self._changed()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.segment import Settings, SliceMask, embed_slice, segment_slice
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
@@ -28,9 +30,17 @@ class SliceRunner:
     """
 
     def __init__(self, worker: Worker, pool: object, objects: ObjectWriter) -> None:
-        self.settings = Settings()
+        self.chosen = Settings()
+        #: Asked, whenever something is submitted, what else the network is to see.
+        self.further: Callable[[], tuple[PendingChannel, ...]] = tuple
         self.jobs = SliceJobs(worker, self)
         self._worker, self._pool, self._objects = worker, pool, objects
+
+    @property
+    def settings(self) -> Settings:
+        """What was chosen, with the further phases as they are now."""
+        further = self.further()
+        return replace(self.chosen, further=further) if further else self.chosen
 
     def plan(self, target: PromptedSegment, source: VolumeSource) -> Plan:
         """The slices to segment.

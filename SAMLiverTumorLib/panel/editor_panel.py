@@ -20,6 +20,7 @@ from SAMLiverTumorLib.panel.engine import Engine
 from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.log import showStatus
 from SAMLiverTumorLib.panel.model import settingsFrom
+from SAMLiverTumorLib.panel.phases import takePhases
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
@@ -156,6 +157,7 @@ class EditorPanel:
     def _applySettings(self) -> None:
         parameters = self._parameters()
         self.engine.pool.setDevice(parameters.device)
+        takePhases(self._shared, parameters)
         try:
             self.session.setSettings(settingsFrom(parameters))
         except SAMLiverTumorError as error:

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.inference.worker import NetworkWorker
+from SAMLiverTumorLib.mrml.phases import Phases
 from SAMLiverTumorLib.panel.network import PanelPool
 from SAMLiverTumorLib.panel.panel_session import PanelSession
 from SAMLiverTumorLib.panel.shared import Shared
@@ -55,6 +56,8 @@ class Engine:
         self.pool = PanelPool()
         self.session = PanelSession(slicer.mrmlScene, self.worker, self.pool)
         self.tasks = Tasks(self.worker, self.session.say)
+        self.phases = Phases()
+        self.session.further = lambda: self.phases.channels(self.session.volumeNode)
         self.isClosed = False
         #: Who has the session; None where nobody has claimed it.
         self.front: Front | None = None
@@ -71,7 +74,7 @@ class Engine:
     def shared(self, front: Front, ui: Any, requirements: str) -> Shared:
         """What the sections of a front work with; see `Shared`."""
         isActive = partial(self.belongsTo, front)
-        return Shared(ui, self.session, self.tasks, self.pool, self.follow, requirements, isActive)
+        return Shared(ui, self.session, self.tasks, self.pool, self.phases, self.follow, requirements, isActive)
 
     def join(self, front: Front) -> None:
         """Have a front updated while it has the session, and told when the engine is closed."""

@@ -19,6 +19,7 @@ from SAMLiverTumorLib.panel.keep_case import KeepCase
 from SAMLiverTumorLib.panel.lesions import Lesions
 from SAMLiverTumorLib.panel.log import Log, showStatus
 from SAMLiverTumorLib.panel.model import Model
+from SAMLiverTumorLib.panel.phases import FurtherPhases
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
@@ -50,6 +51,7 @@ class Panel:
         self._pause = whenIdle(_PREFETCH_MS, self._onPause)
         self.inputs = Inputs(shared)
         self.ircadb = Ircadb(shared)
+        self.phases = FurtherPhases(shared, self._apply)
         weights = Weights(shared)
         self.model = Model(shared, weights)
         self.slices = Slices(shared, self._onMoved)
@@ -64,11 +66,11 @@ class Panel:
         self.keepCase = KeepCase(shared)
         self.log = Log(shared)
         self._applied = (
-            *(self.model, self.inputs, self.slices, self.segment, self.volume, self.evaluate, self.train),
-            self.keepCase,
+            *(self.model, self.inputs, self.phases, self.slices, self.segment, self.volume, self.evaluate),
+            *(self.train, self.keepCase),
         )
         self._updated = (
-            *(self.inputs, self.model, self.prompts, self.segment, self.find, self.volume, self.doubt),
+            *(self.inputs, self.model, self.phases, self.prompts, self.segment, self.find, self.volume, self.doubt),
             *(self.evaluate, self.lesions, self.train, self.keepCase),
         )
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
@@ -119,8 +121,9 @@ class Panel:
         self.prompts.close()
         self._observations.clear()
         self._shared.parameters = None
-        for section in (self.inputs, self.ircadb, self.slices, self.volume, self.evaluate, self.doubt, self.train):
+        for section in (self.inputs, self.ircadb, self.phases, self.slices, self.volume, self.evaluate, self.doubt):
             section.close()
+        self.train.close()
 
     def update(self) -> None:
         """Show the state of everything."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from SAMLiverTumorLib.mrml.phases import Phases
 from SAMLiverTumorLib.panel.network import PanelPool
 from SAMLiverTumorLib.panel.panel_session import PanelSession
 from SAMLiverTumorLib.panel.tasks import Tasks
@@ -19,6 +20,7 @@ class Shared:
     :param session: what prompts do.
     :param tasks: downloads and evaluations.
     :param pool: the networks.
+    :param phases: what the networks see besides the volume.
     :param follow: starts polling if anything is on its way, and shows it.
     :param requirements: path of the list of Python packages.
     :param isActive: whether the session is this front's: panel and effect take turns.
@@ -28,6 +30,7 @@ class Shared:
     session: PanelSession
     tasks: Tasks
     pool: PanelPool
+    phases: Phases
     follow: Callable[[], None]
     requirements: str = ""
     isActive: Callable[[], bool] = lambda: True

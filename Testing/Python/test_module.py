@@ -103,6 +103,7 @@ assert len(set(named)) == len(named)
 fields = set(module.SAMLiverTumorParameterNode.__doc__ and widget._parameterNode.allParameters)
 bound = {"volume", "segmentation", "model", "device", "window", "windowLow", "windowHigh", "channels", "plane"}
 bound |= {"live", "boxThroughSlices", "editorMasking", "editorOverwrite", "trainSource", "trainPart", "trainEpochs"}
+bound |= {f"phase{n}{what}" for n in (1, 2) for what in ("", "Window", "Low", "High")}
 assert set(named) == bound
 # chosen in lists that the scene fills, of more than one class, or made by the panel
 listed = {"segmentId", "reference", "referenceSegmentId", "inside", "insideSegmentId", "modelFile"}
@@ -122,14 +123,16 @@ connected = {
     if (c.findtext("sender"), c.findtext("signal")) == ("SAMLiverTumor", "mrmlSceneChanged(vtkMRMLScene*)")
 }
 assert connected == {name for name, e in widgets.items() if e.get("class") == "qMRMLNodeComboBox"}
-assert len(connected) == 4
+assert len(connected) == 6
 custom = {e.findtext("class") for e in tree.iter("customwidget")}
 assert custom == {e.get("class") for e in widgets.values() if not e.get("class").startswith("Q")}
 for name, element in widgets.items():
     if not name.endswith("Label") and not element.get("class").startswith(("qMRMLWidget", "ctkCollapsible")):
         assert element.find("property[@name='toolTip']") is not None, name
 titles = [b.text for b in widget.parent.findChildren(ctk.ctkCollapsibleButton)]
-assert titles == ["Inputs", "Model", "Prompts", "Segment", "Evaluate", "Fine-tune", "Help and log"]
+assert titles == [
+    "Inputs", "Further phases", "Model", "Prompts", "Segment", "Evaluate", "Fine-tune", "Help and log",
+]
 """
     )
 
