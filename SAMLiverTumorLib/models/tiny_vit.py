@@ -100,11 +100,19 @@ class TinyViT(nn.Module):
             return self._encode(images)
 
     def _encode(self, images: Tensor) -> Tensor:
+        return self.from_trunk(self.trunk(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """All but the last stage and the neck: tokens (b, 320, n, n) for parts of images as in `encode_part`."""
         # With the channels last in memory, convolution and attention read the same tensor without a copy.
         x = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = layer(x)
-        return self.neck(x).contiguous()
+        return x
+
+    def from_trunk(self, x: Tensor) -> Tensor:
+        """The last stage and the neck: what `trunk` gave to the embedding (b, 256, n, n)."""
+        return self.neck(self.layers[-1](x)).contiguous()
 
 
 class _Stem(nn.Module):

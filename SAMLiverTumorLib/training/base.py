@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.models.builders import SamModel, load_model
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.training.encoder_parts import before_last
 from SAMLiverTumorLib.training.samples import SampleStore
+from SAMLiverTumorLib.training.settings import KEPT
 
 
 def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamModel:
@@ -31,10 +34,10 @@ def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamMode
     return load_model(Path(base), None, device)
 
 
-def sample_store(folder: Path, model: SamModel, encode: bool = True) -> SampleStore:
-    """A store of pictures as this model's encoder sees them.
+def sample_store(folder: Path, model: SamModel, train: str = "decoder") -> SampleStore:
+    """A store of pictures as what is frozen of this model's encoder gives them.
 
-    :param encode: False where the encoder learns too, so that embeddings would not last.
+    :param train: what learns, see `TRAINABLE`; where that is the whole encoder, the pictures alone are kept.
     """
 
     @torch.inference_mode()
@@ -42,9 +45,13 @@ def sample_store(folder: Path, model: SamModel, encode: bool = True) -> SampleSt
         with workers():
             geometry = input_geometry(rgb.shape[:2], spacing, model.info.input_size, model.info.resize)
             picture = network_input(rgb, geometry, model.info, model.device)
-            return model.image_encoder(picture)[0].half().cpu().numpy()
+            encode = model.image_encoder if train == "decoder" else partial(before_last, model.image_encoder)
+            return encode(picture)[0].half().contiguous().cpu().numpy()
 
-    return SampleStore(folder, encoder_hash(model), model.info.resize, embedded if encode else None)
+    name = encoder_hash(model)
+    if train != "decoder":
+        name = hashlib.sha256(f"{name} before last".encode()).hexdigest()
+    return SampleStore(folder, name, model.info.resize, embedded if train in KEPT else None)
 
 
 def encoder_hash(model: SamModel) -> str:

@@ -95,9 +95,7 @@ def _run(
     device = local_device(settings.device)
     resolve_device(device)
     model = open_base(settings.base, confirm, device)
-    store = sample_store(
-        Path(settings.cache) if settings.cache else folder / "pictures", model, settings.train == "decoder"
-    )
+    store = sample_store(Path(settings.cache) if settings.cache else folder / "pictures", model, settings.train)
     report("start", settings=settings.as_dict(), base=model.sha256, resumed_at=state.step)
     samples = prepare(
         settings,

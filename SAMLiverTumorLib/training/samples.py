@@ -32,7 +32,8 @@ class Sample:
     :param case: the patient.
     :param name: for messages.
     :param numbers: of the lesions in it.
-    :param embedding_path: float16 (256, 64, 64); no file where the encoder is trained too.
+    :param embedding_path: float16 (256, 64, 64), or what comes before the encoder's last stage where that learns; no
+        file where all of the encoder does.
     :param content_path: lesions, liver and the picture itself.
     """
 
@@ -43,7 +44,7 @@ class Sample:
     content_path: Path
 
     def embedding(self) -> np.ndarray:
-        """Float16 (1, 256, 64, 64)."""
+        """Float16 (1, 256, 64, 64), or what comes before the encoder's last stage."""
         return np.load(self.embedding_path)[None]
 
     def lesions(self) -> np.ndarray:
@@ -70,7 +71,8 @@ class SampleStore:
     :param folder: made if it is not there.
     :param encoder: names the encoder's weights and input, 64 hexadecimal digits say.
     :param resize: as `ModelInfo.resize`.
-    :param encode: picture and spacing to a float16 array (256, 64, 64); None where nothing is to be encoded.
+    :param encode: picture and spacing to a float16 array, as `Sample.embedding_path` says; None where nothing is to be
+        encoded.
     """
 
     def __init__(

@@ -16,6 +16,8 @@ TRAINABLE = ("decoder", "lora", "last", "all")
 """What can learn: the mask decoder and the prompt tokens; these and adapters in the encoder; these and the encoder's
 last stage; everything."""
 
+KEPT = ("decoder", "last")
+"""With these the encoder, or all of it but its last stage, stays as it is: what it gives is made once and kept."""
 
 TOKENS, CLIP = "tokens", "clip"
 """How text becomes tokens."""

@@ -15,9 +15,10 @@ from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel
 from SAMLiverTumorLib.models.clip_text import ClipText
 from SAMLiverTumorLib.models.text import TextTokens
+from SAMLiverTumorLib.training.encoder_parts import from_last, last_parts
 from SAMLiverTumorLib.training.losses import balanced_cross_entropy, confident_loss, iou_losses, mask_losses, to_frame
 from SAMLiverTumorLib.training.samples import FRAME, Sample
-from SAMLiverTumorLib.training.settings import LIVER, LIVER_TUMOR
+from SAMLiverTumorLib.training.settings import KEPT, LIVER, LIVER_TUMOR
 from SAMLiverTumorLib.training.simulate import POINT, TEXT, SimulatedPrompts, corrections, first_prompts
 
 _MOST_LESIONS = 4
@@ -78,17 +79,12 @@ class Trainee(nn.Module):
 
             add_lora(self.image_encoder, rank)
         elif train == "last":
-            for part in _last_parts(self.image_encoder):
+            for part in last_parts(self.image_encoder):
                 part.requires_grad_(True)
         elif train == "all":
             self.image_encoder.requires_grad_(True)
         self._decoder = Decoder(self.prompt_encoder, self.mask_decoder)
         self.eval()  # batch normalization keeps the statistics it was published with; there is no dropout
-
-    @property
-    def encoder_learns(self) -> bool:
-        """Whether pictures have to be encoded anew in every step."""
-        return self.train_part != "decoder"
 
     @property
     def device(self) -> torch.device:
@@ -101,8 +97,9 @@ class Trainee(nn.Module):
 
     def features(self, sample: Sample) -> Tensor:
         """The sample's embedding (1, 256, 64, 64)."""
-        if not self.encoder_learns:
-            return torch.from_numpy(sample.embedding()).to(self.device).float()
+        if self.train_part in KEPT:
+            kept = torch.from_numpy(sample.embedding()).to(self.device).float()
+            return kept if self.train_part == "decoder" else from_last(self.image_encoder, kept)
         rgb, spacing = sample.rgb()
         geometry = input_geometry(rgb.shape[:2], spacing, self.info.input_size, self.info.resize)
         return self.image_encoder(network_input(rgb, geometry, self.info, self.device))
@@ -175,10 +172,3 @@ class Trainee(nn.Module):
     def learning(self) -> dict[str, Tensor]:
         """What learns, by name."""
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
-
-
-def _last_parts(encoder: nn.Module) -> list[nn.Module]:
-    """An encoder's last stage (of a ViT the last two blocks) and its neck."""
-    if hasattr(encoder, "layers"):
-        return [encoder.layers[-1], encoder.neck]
-    return [*encoder.blocks[-2:], encoder.neck]

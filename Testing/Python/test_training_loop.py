@@ -61,12 +61,14 @@ class Reports(list):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Four pictures of two patients, of noise, with a lesion each."""
+def pictures(tmp_path, request):
+    """Four pictures of two patients, of noise, with a lesion each; for a part of the encoder what comes before it."""
     lesions = disc(250, 260, 60).astype(np.uint8)
     folder = tmp_path / "pictures"
     folder.mkdir()
-    return [sample(folder, lesions, f"p{n % 2}", f"p{n % 2} slice {n}", seed=n) for n in range(4)]
+    part = getattr(request.node, "callspec", None) and request.node.callspec.params.get("part")
+    channels = 320 if part == "last" else 256
+    return [sample(folder, lesions, f"p{n % 2}", f"p{n % 2} slice {n}", seed=n, channels=channels) for n in range(4)]
 
 
 @pytest.fixture

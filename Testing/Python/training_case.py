@@ -108,9 +108,9 @@ def picture(lesions, liver=None, case="p1", index=3, spacing=(1.0, 1.0)):
     return Picture(case, index, f"{case} slice {index}", np.repeat(grey[..., None], 3, 2), spacing, lesions, liver)
 
 
-def sample(folder, lesions, case="p1", name="p1 slice 3", liver=None, seed=0):
+def sample(folder, lesions, case="p1", name="p1 slice 3", liver=None, seed=0, channels=256):
     """A sample in a folder with an embedding made of noise; lesions uint8 (FRAME, FRAME)."""
-    noise = torch.randn(256, 64, 64, generator=torch.Generator().manual_seed(seed)).half().numpy()
+    noise = torch.randn(channels, 64, 64, generator=torch.Generator().manual_seed(seed)).half().numpy()
     stem = f"{case}-{seed}-{name.replace(' ', '_')}"
     np.save(folder / f"{stem}.npy", noise)
     liver = np.zeros((0, 0), bool) if liver is None else liver
