@@ -232,7 +232,8 @@ def test_every_package_is_pinned_on_every_supported_python(root):
     for path in sorted((root / "requirements").glob("*.txt")):
         for line in path.read_text(encoding="utf-8").splitlines():
             if line and not line.startswith("#"):
-                match = re.fullmatch(r'([\w.-]+)(==|>=)([\w.]+)(?:; python_version (<|>=) "3.11")?', line)
+                where = r'; python_version (<|>=) "3.11"|; sys_platform == "linux"'
+                match = re.fullmatch(rf"([\w.-]+)(==|>=)([\w.]+)(?:{where})?", line)
                 assert match, f"{path.name}: {line}"
                 pins.setdefault(match[1].lower(), []).append(match[2] + (match[4] or ""))
     assert pins.pop("setuptools") == [">="]

@@ -121,6 +121,8 @@ def dicom_seg(labels: LabelFile, source: DicomSource, algorithm: str = "") -> py
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"The headers of '{source.name}' cannot be carried over to a DICOM SEG ({error}).") from error
+    # DICOM wants it present, and dcmqi says so; who it was, the header does not know
+    data.ContentCreatorName = None
     # readers need it where slices without a voxel are left out, and the source's thickness is another length
     measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SpacingBetweenSlices = f"{np.linalg.norm(source.ijk_to_ras[:3, 2]):.10g}"
