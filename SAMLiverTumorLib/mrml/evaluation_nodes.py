@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import slicer
-import vtk
 
 from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.table_nodes import filledTable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.metrics import Overlap
@@ -33,9 +33,6 @@ def tableFromEvaluation(
 
     :param tableNode: filled anew; None makes one.
     """
-    if tableNode is None:
-        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-        tableNode.SetAttribute(TABLE_ATTRIBUTE, "1")
     rows: list[tuple[str, Overlap | dict]] = [(_("overall"), evaluation.overall)]
     if evaluation.lesions:
         found, everything = len(evaluation.found), len(evaluation.lesions)
@@ -44,26 +41,12 @@ def tableFromEvaluation(
     missed = evaluation.missed[:_MISSED_ROWS]
     for text, lesions in ((_("lesion {number}"), evaluation.found), (_("missed {number}"), missed)):
         rows += [(text.format(number=lesion.number), lesion.overlap) for lesion in lesions]
-    names = vtk.vtkStringArray()
-    names.SetName("Lesion")
-    for label, _figures in rows:
-        names.InsertNextValue(label)
-    columns = [names]
-    for title, key, decimals in _COLUMNS:
-        column = vtk.vtkDoubleArray()
-        column.SetName(title)
-        for _label, figures in rows:
-            value = figures.get(key) if isinstance(figures, dict) else getattr(figures, key)
-            column.InsertNextValue(float("nan") if value is None else round(float(value), decimals))
-        columns.append(column)
-    wasModified = tableNode.StartModify()
-    tableNode.SetName(name)
-    tableNode.RemoveAllColumns()
-    for column in columns:
-        tableNode.AddColumn(column)
-    tableNode.SetUseColumnNameAsColumnHeader(True)
-    tableNode.EndModify(wasModified)
-    return tableNode
+    columns = [(title, [_figure(figures, key) for _label, figures in rows], n) for title, key, n in _COLUMNS]
+    return filledTable(scene, name, tableNode, TABLE_ATTRIBUTE, [label for label, _figures in rows], columns)
+
+
+def _figure(figures: Overlap | dict, key: str) -> float | None:
+    return figures.get(key) if isinstance(figures, dict) else getattr(figures, key)
 
 
 def plotFromTable(

@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.table_nodes import filledTable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
@@ -57,29 +58,10 @@ def tableFromLesions(
 
     :param tableNode: filled anew; None makes one.
     """
-    if tableNode is None:
-        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-        tableNode.SetAttribute(TABLE_ATTRIBUTE, "1")
-    names = vtk.vtkStringArray()
-    names.SetName("Lesion")
-    for row in report.rows:
-        names.InsertNextValue(str(row.number))
-    columns, rows = [names], [report.figures(row) for row in report.rows]
-    for title, key, decimals in _COLUMNS:
-        column = vtk.vtkDoubleArray()
-        column.SetName(title.format(unit=report.unit))
-        for figures in rows:
-            value = figures[key]
-            column.InsertNextValue(float("nan") if value is None else round(float(value), decimals))
-        columns.append(column)
-    wasModified = tableNode.StartModify()
-    tableNode.SetName(name)
-    tableNode.RemoveAllColumns()
-    for column in columns:
-        tableNode.AddColumn(column)
-    tableNode.SetUseColumnNameAsColumnHeader(True)
-    tableNode.EndModify(wasModified)
-    return tableNode
+    rows = [report.figures(row) for row in report.rows]
+    columns = [(title.format(unit=report.unit), [row[key] for row in rows], n) for title, key, n in _COLUMNS]
+    labels = [str(row.number) for row in report.rows]
+    return filledTable(scene, name, tableNode, TABLE_ATTRIBUTE, labels, columns)
 
 
 def showDiameters(
