@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,10 +52,7 @@ def exportDicomSeg(
         saveDicomSeg(segmentationNode, volumeNode, path, dicomFolder)
         return path
     if not isInDatabase(volumeNode):
-        raise InputError(
-            f"Where the DICOM files of '{volumeNode.GetName()}' are is not known; load it through the DICOM module, or "
-            "name the folder of its files."
-        )
+        raise InputError(unknownFiles(volumeNode))
     return _exportBySlicer(segmentationNode, volumeNode, folder)
 
 
@@ -92,6 +90,23 @@ def isInDatabase(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
     if not uids or not inSlicerApplication():
         return False
     return all(slicer.dicomDatabase.fileForInstance(uid) for uid in uids)
+
+
+def databaseFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[Path, str] | None:
+    """(folder, SeriesInstanceUID) of the files that a volume was loaded from; None where it is not `isInDatabase`."""
+    if not isInDatabase(volumeNode):
+        return None
+    uids = volumeNode.GetAttribute(_INSTANCES_ATTRIBUTE).split()
+    folders = {Path(slicer.dicomDatabase.fileForInstance(uid)).parent for uid in uids}
+    return Path(os.path.commonpath(folders)), slicer.dicomDatabase.instanceValue(uids[0], "0020,000E")
+
+
+def unknownFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """What to tell the user where the DICOM files of a volume are not known."""
+    return (
+        f"Where the DICOM files of '{volumeNode.GetName()}' are is not known; load it through the DICOM module, or "
+        "name the folder of its files."
+    )
 
 
 def _exportBySlicer(segmentationNode, volumeNode, folder: Path) -> Path:

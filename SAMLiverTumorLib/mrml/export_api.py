@@ -105,22 +105,32 @@ def _segNrrd(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[s
 
 
 def _nifti(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
-    from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
-
     labels, notes = _onSource(labels, settings)
     if settings.source is None and labels.from_slicer:
         notes = (*notes, f"The grid of '{path.name}' is the part of the volume that is outlined; --source gives all.")
+    return (*notes, *writeNifti(labels, path, settings.source, settings.overwrite))
+
+
+def writeNifti(labels: LabelFile, path: Path, source: Path | None, overwrite: bool = False) -> tuple[str, ...]:
+    """Write a label map as NIfTI.
+
+    :param source: the volume's file; where it is NIfTI its affine is kept to the last bit.
+    :return: notes for the reader.
+    :raises OutputError: as `check_export`, or folder or disk refuses.
+    """
+    from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
+
     array = np.zeros(labels.dimensions[::-1], np.uint16)
     shared = 0
     for name, value in labelValues(labels).items():
         mask = labels.segments[name]
         shared += int(np.count_nonzero(array[mask]))
         array[mask] = value
-    if shared:
-        notes = (*notes, f"{shared:,} voxels belong to several segments; the last of them has them in '{path.name}'.")
-    with atomic_path(path, settings.overwrite) as temporary:
-        write_label_nifti(array, labels.ijk_to_ras, temporary, settings.source)
-    return notes
+    with atomic_path(path, overwrite) as temporary:
+        write_label_nifti(array, labels.ijk_to_ras, temporary, source)
+    if not shared:
+        return ()
+    return (f"{shared:,} voxels belong to several segments; the last of them has them in '{path.name}'.",)
 
 
 def _surface(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:

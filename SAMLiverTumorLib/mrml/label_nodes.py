@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import slicer
@@ -13,7 +14,7 @@ from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.labels.segment_details import TAGS, SegmentDetails, details_of_tags
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource
 from SAMLiverTumorLib.mrml.labelmaps import boxImage
 from SAMLiverTumorLib.mrml.nodes import Grid
 from SAMLiverTumorLib.mrml.segments import addTumorSegment
@@ -45,6 +46,65 @@ def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtk
     return node
 
 
+@dataclass(frozen=True, eq=False)
+class HeldSegments:
+    """Segments taken out of the scene, to be brought onto a grid in whichever thread.
+
+    :param name: the segmentation's.
+    :param segments: voxels, and colors, codes and provenance of each.
+    """
+
+    name: str
+    segments: tuple[tuple[LabelSource, SegmentDetails], ...]
+
+    def onGrid(self, grid: Grid, resample: bool = False) -> LabelFile:
+        """As `labelsOnGrid`.
+
+        :raises InputError: a segment on other voxels than the grid's.
+        """
+        layers, entries, details, notes = [], {}, {}, []
+        for source, detail in self.segments:
+            name = free_name(source.name, entries)
+            mask = source.array == source.value
+            if mask.any():
+                labels = LabelFile(source.name, (mask.view(np.uint8),), {name: (0, 1)}, source.ijk_to_ras)
+                if not resample and not fits_grid(labels, grid.ijk_to_ras, grid.dimensions):
+                    raise InputError(
+                        f"Segment '{source.name}' lies on other voxels than '{grid.name}'; choose the volume it was "
+                        "made on, or have it resampled."
+                    )
+                moved, told = onto_grid(labels, grid.ijk_to_ras, grid.dimensions)
+                layers.append(moved.layers[0])
+                notes.extend(told)
+            else:
+                layers.append(np.zeros(grid.dimensions[::-1], np.uint8))
+            entries[name] = (len(layers) - 1, 1)
+            details[name] = detail
+        return LabelFile(self.name, tuple(layers), entries, np.array(grid.ijk_to_ras), True, details, tuple(notes))
+
+
+def heldSegments(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Sequence[str] | None = None, copied: bool = False
+) -> HeldSegments:
+    """Take segments out of the scene.
+
+    :param segmentIds: which; all by default.
+    :param copied: on memory of their own, for segments that may be written to meanwhile.
+    :raises InputError: no segment; no binary labelmap; a non-linear transform.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentIds is None:
+        segmentIds = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    if not segmentIds:
+        raise InputError(f"Segmentation '{segmentationNode.GetName()}' has no segment; outline something first.")
+    segments = []
+    for segmentId in segmentIds:
+        source = segmentSource(segmentationNode, segmentId)
+        details = segmentDetails(segmentation.GetSegment(segmentId))
+        segments.append((source.copied() if copied else source, details))
+    return HeldSegments(segmentationNode.GetName(), tuple(segments))
+
+
 def labelsOnGrid(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     grid: Grid,
@@ -57,32 +117,7 @@ def labelsOnGrid(
     :param resample: bring segments on other voxels onto the grid's by nearest neighbor rather than refuse them.
     :raises InputError: no segment; one on other voxels; no binary labelmap; a non-linear transform.
     """
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentIds is None:
-        segmentIds = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
-    if not segmentIds:
-        raise InputError(f"Segmentation '{segmentationNode.GetName()}' has no segment; outline something first.")
-    layers, entries, details, notes = [], {}, {}, []
-    for segmentId in segmentIds:
-        source = segmentSource(segmentationNode, segmentId)
-        name = free_name(source.name, entries)
-        mask = source.array == source.value
-        if mask.any():
-            labels = LabelFile(source.name, (mask.view(np.uint8),), {name: (0, 1)}, source.ijk_to_ras)
-            if not resample and not fits_grid(labels, grid.ijk_to_ras, grid.dimensions):
-                raise InputError(
-                    f"Segment '{source.name}' lies on other voxels than '{grid.name}'; choose the volume it was made "
-                    "on, or have it resampled."
-                )
-            moved, told = onto_grid(labels, grid.ijk_to_ras, grid.dimensions)
-            layers.append(moved.layers[0])
-            notes.extend(told)
-        else:
-            layers.append(np.zeros(grid.dimensions[::-1], np.uint8))
-        entries[name] = (len(layers) - 1, 1)
-        details[name] = segmentDetails(segmentation.GetSegment(segmentId))
-    name = segmentationNode.GetName()
-    return LabelFile(name, tuple(layers), entries, np.array(grid.ijk_to_ras), True, details, tuple(notes))
+    return heldSegments(segmentationNode, segmentIds).onGrid(grid, resample)
 
 
 def segmentDetails(segment: slicer.vtkSegment) -> SegmentDetails:

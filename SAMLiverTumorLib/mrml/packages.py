@@ -22,6 +22,11 @@ def ensurePackages(requirementsPath: str, skip: Sequence[str] = ()) -> None:
     """
     if not _isInstalled("torch") or not _isInstalled("torchvision"):
         _installTorch()
+    ensureRequirements(requirementsPath, skip)
+
+
+def ensureRequirements(requirementsPath: str, skip: Sequence[str] = ()) -> None:
+    """As `ensurePackages`, without PyTorch."""
     # Since Slicer 5.12; PyPI's slicer-core comes without it.
     from slicer import packaging
 

@@ -12,6 +12,7 @@ from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle
 from SAMLiverTumorLib.panel.evaluate import Evaluate
+from SAMLiverTumorLib.panel.export import Export
 from SAMLiverTumorLib.panel.find import Find
 from SAMLiverTumorLib.panel.inputs import Inputs
 from SAMLiverTumorLib.panel.ircadb import Ircadb
@@ -62,6 +63,7 @@ class Panel:
         self.doubt = Doubt(shared)
         self.evaluate = Evaluate(shared)
         self.lesions = Lesions(shared)
+        self.export = Export(shared)
         self.train = Train(shared, weights)
         self.keepCase = KeepCase(shared)
         self.log = Log(shared)
@@ -71,7 +73,7 @@ class Panel:
         )
         self._updated = (
             *(self.inputs, self.model, self.phases, self.prompts, self.segment, self.find, self.volume, self.doubt),
-            *(self.evaluate, self.lesions, self.train, self.keepCase),
+            *(self.evaluate, self.lesions, self.export, self.train, self.keepCase),
         )
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
         actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)

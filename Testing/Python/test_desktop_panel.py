@@ -22,7 +22,7 @@ assert isinstance(ui.volumeSelector, qt.QWidget) and not isinstance(ui.volumeSel
 assert ui.segmentButton in widget.parent.findChildren(qt.QPushButton)
 assert widget.parent.findChildren(qt.QCheckBox) == [
     ui.liveCheckBox, ui.boxThroughCheckBox, ui.editorMaskingCheckBox, ui.editorOverwriteCheckBox,
-    ui.lesionDiametersCheckBox,
+    ui.lesionDiametersCheckBox, ui.exportAllCheckBox,
 ]
 assert ui.segmentButton.name == ui.segmentButton.objectName == "segmentButton"
 assert ui.segmentButton.className() == "QPushButton"

@@ -131,7 +131,7 @@ for name, element in widgets.items():
         assert element.find("property[@name='toolTip']") is not None, name
 titles = [b.text for b in widget.parent.findChildren(ctk.ctkCollapsibleButton)]
 assert titles == [
-    "Inputs", "Further phases", "Model", "Prompts", "Segment", "Evaluate", "Fine-tune", "Help and log",
+    "Inputs", "Further phases", "Model", "Prompts", "Segment", "Evaluate", "Export", "Fine-tune", "Help and log",
 ]
 """
     )
