@@ -10,6 +10,8 @@ from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.pool import choose_model
+from SAMLiverTumorLib.io.dicom.files import is_dicom
+from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
 from SAMLiverTumorLib.models.digest import file_sha256
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.training.layouts import by_patient, patient_of
@@ -67,6 +69,25 @@ def find_jobs(
         jobs, said = _prompted(jobs, prompts)
         notes += said
     return jobs, tuple(notes)
+
+
+def check_series(jobs: Sequence[Job], series: str) -> None:
+    """Refuse a choice of series that some scan has not, before any is read.
+
+    :param series: number or UID.
+    :raises InputError: a scan is no DICOM folder, or a UID, which one scan alone can have, is for several.
+    """
+    for job in jobs:
+        if is_ircadb(job.image) or not (job.image.is_dir() or is_dicom(job.image)):
+            raise InputError(
+                f"--series {series} chooses from DICOM folders, but '{job.image.name}' is none; run it apart, without "
+                "--series."
+            )
+    if len(jobs) > 1 and "." in series:
+        raise InputError(
+            f"The series '{series}' is of one scan, but there are {len(jobs)}; give --series a number that the series "
+            "has in each of them, or run them apart."
+        )
 
 
 def _labels(given: Path, jobs: Sequence[Job]) -> dict[str, Path]:

@@ -45,6 +45,7 @@ class BatchSettings:
     """What holds for all cases; the names are those of the options of `sam-liver-tumor segment`.
 
     :param text: concept to search for; None where prompts say where.
+    :param series: number or UID of the DICOM series to read; None where each folder holds one.
     :param window: as `parse_window`, or "auto".
     :param hashes: model id or file -> SHA-256, of the models that the prompts and `model` lead to.
     :param reference_label: value or name of the reference's label to compare with; None for the only one.
@@ -56,6 +57,7 @@ class BatchSettings:
     """
 
     text: str | None = None
+    series: str | None = None
     mode: str = "slice"
     plane: str = "axial"
     window: str = AUTO
@@ -85,7 +87,9 @@ class BatchSettings:
         names = ("text", "mode", "plane", "window", "channels", "quality", "direction", "segment_name", "runtime")
         # a weight file is known by its hash wherever it lies
         models = {Path(name).name: digest for name, digest in self.hashes}
-        return {name: getattr(self, name) for name in names} | {"model": Path(self.model).name, "models": models}
+        said = {name: getattr(self, name) for name in names} | {"model": Path(self.model).name, "models": models}
+        # records written before there was this choice stay good
+        return said if self.series is None else said | {"series": self.series}
 
 
 @dataclass(frozen=True)

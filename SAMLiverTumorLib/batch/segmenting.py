@@ -61,7 +61,8 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
 
     if not job.tumors and settings.text is None:
         raise PromptError(f"No row of the prompts names '{job.name}'.")
-    volume = read_scan(job.image)
+    notes: list[str] = []
+    volume = read_scan(job.image, settings.series, notes.append)
     liver = labels_on(job.liver, volume) if job.liver is not None else None
     scene = createScene()
     volumeNode = addVolumeNode(scene, volume)
@@ -81,7 +82,7 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
         for name, m in zip(names, marked, strict=True)
     )
     models = dict.fromkeys(model["id"] for m in marked for model in m.provenance["models"])
-    return Segmented(node, segments, tuple(models), tuple(note for m in marked for note in m.notes))
+    return Segmented(node, segments, tuple(models), (*notes, *(note for m in marked for note in m.notes)))
 
 
 def _by_text(volume: Volume, volumeNode, node, liver: np.ndarray | None, settings, pool, cancel: Cancel) -> _Marked:

@@ -29,6 +29,7 @@ COLUMNS = (
     *_VOLUMES,
     *_COUNTS,
     "reason",
+    "notes",
 )
 
 
@@ -46,6 +47,7 @@ def row_of(outcome: Outcome) -> dict:
         "seconds": record.get("seconds"),
         "cpu_seconds": record.get("cpu_seconds"),
         "models": " ".join(record.get("models", ())),
+        "notes": " ".join(record.get("notes", ())),
     }
     if comparison := record.get("comparison"):
         row |= {key: comparison["overall"].get(key) for key in (*_OVERALL, *_VOLUMES)}
@@ -93,7 +95,7 @@ def write_summary(out: Path, outcomes: Sequence[Outcome], settings: BatchSetting
             writer.writeheader()
             writer.writerows(rows)
         data.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        page.write_text(_page(rows, totals, rules), encoding="utf-8")
+        page.write_text(_page(outcomes, rows, totals, rules), encoding="utf-8")
     return totals
 
 
@@ -107,7 +109,7 @@ def _details(outcome: Outcome) -> dict:
     }
 
 
-def _page(rows: Sequence[dict], totals: dict, rules: Sequence[str]) -> str:
+def _page(outcomes: Sequence[Outcome], rows: Sequence[dict], totals: dict, rules: Sequence[str]) -> str:
     compared = bool(totals["figures"])
     columns = ["case", "state", "ml", "seconds"]
     columns += ["dice", "sensitivity", "precision", "hd95_mm", "lesions", "found", "false_positive_objects"] * compared
@@ -119,6 +121,8 @@ def _page(rows: Sequence[dict], totals: dict, rules: Sequence[str]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     if failed := [row for row in rows if row["reason"]]:
         lines += ["", "## What went wrong", "", *(f"- {_cell(row['case'])}: {_cell(row['reason'])}" for row in failed)]
+    if noted := [(o.name, note) for o in outcomes for note in o.record.get("notes", ())]:
+        lines += ["", "## To know", "", *(f"- {_cell(name)}: {_cell(note)}" for name, note in noted)]
     if compared:
         lines += ["", "Means and medians are over cases, each counting the same.", *(f"- {rule}" for rule in rules)]
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.fusion_options import given_options
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
-from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
+from SAMLiverTumorLib.cli.segment import print_note, read_ct, report_head, write_files
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.window import window_for
 
@@ -25,14 +25,13 @@ def run_automatic(args: argparse.Namespace) -> int:
     """
     from SAMLiverTumorLib.inference.automatic import find
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
     from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 
     _refuse_others(args)
-    volume = read_volume(args.ct, args.series, print_note)
+    volume = read_ct(args)
     liver = labels_on(args.liver, volume) if args.liver else None
     window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel, bar("searching", "slice") as progressed:

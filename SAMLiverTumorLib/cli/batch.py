@@ -49,6 +49,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "inputs", type=Path, nargs="+", metavar="INPUT", help="image file, DICOM folder, or folder of these"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--series", metavar="NUMBER|UID", help="DICOM series to read, where folders hold several; the same in each"
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompts", type=Path, metavar="FILE.csv", help="points and boxes of all cases")
     what.add_argument("--text", metavar="CONCEPT", help='search for what a text such as "liver tumor" names')
@@ -145,7 +148,7 @@ def _check(args: argparse.Namespace) -> None:
 def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
     from dataclasses import replace
 
-    from SAMLiverTumorLib.batch.inputs import find_jobs, models_of
+    from SAMLiverTumorLib.batch.inputs import check_series, find_jobs, models_of
     from SAMLiverTumorLib.batch.jobs import BatchSettings
     from SAMLiverTumorLib.batch.prompts_csv import read_prompts_csv
 
@@ -153,9 +156,12 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
     jobs, notes = find_jobs(args.inputs, args.out, prompts, args.liver, args.references)
     for text in notes:
         print(f"note: {text}")
+    if args.series is not None:
+        check_series(jobs, args.series)
     model = str(Path(args.model).absolute()) if Path(args.model).is_file() else args.model
     settings = BatchSettings(
         text=None if args.text is None else " ".join(args.text.lower().split()),
+        series=args.series,
         mode=args.mode,
         plane=args.plane,
         window=args.window,
@@ -244,6 +250,8 @@ class _Shown:
             seconds = f", {row['seconds']:.1f} s" if outcome.worked else ("" if failed else ", was finished")
             reason = f": {outcome.reason}" if outcome.reason else ""
             self.line(f"{self._done}/{self._count} {outcome.name}: {what}{figure}{seconds}{reason}")
+        for note in outcome.record.get("notes", ()) if outcome.worked else ():
+            self.line(f"note: {outcome.name}: {note}")
 
 
 def _conclude(args: argparse.Namespace, result: BatchResult) -> int:

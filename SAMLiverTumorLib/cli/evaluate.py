@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 
 from SAMLiverTumorLib.cli.private import add_paths_option, without_names
+from SAMLiverTumorLib.errors import InputError
 
 _DESCRIPTION = """\
 Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes
 and surface distances in mm (HD95, ASSD, surface Dice at 2 mm), overall and per lesion; lesions found, missed
 and predicted in excess; the lesions by size.
 
-Both are label maps (.nii, .nii.gz, .nrrd, .mha) or segmentations saved by Slicer (.seg.nrrd). The figures
-are computed on the reference's voxel grid. How lesions are matched and averaged and what empty masks
-count is printed beneath the table.
+Both are label maps (.nii, .nii.gz, .nrrd, .mha), segmentations saved by Slicer (.seg.nrrd), or DICOM SEG files
+or folders with one. The figures are computed on the reference's voxel grid. How lesions are matched and averaged
+and what empty masks count is printed beneath the table.
 """
 
 
@@ -29,6 +30,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="segmentation to judge")
     parser.add_argument("reference", type=Path, metavar="REFERENCE", help="segmentation taken as the truth")
+    parser.add_argument(
+        "--series",
+        metavar="NUMBER|UID",
+        help="which DICOM SEG of a folder with several; of both, where both are folders",
+    )
     parser.add_argument("--segment", metavar="NAME", help="judge only this segment of the prediction (default: all)")
     parser.add_argument(
         "--label",
@@ -61,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.io.atomic import atomic_path, check_output
     from SAMLiverTumorLib.io.labels.reader import read_labels
 
+    if args.series is not None and not (args.prediction.is_dir() or args.reference.is_dir()):
+        raise InputError(
+            "--series chooses a DICOM SEG from a folder, but prediction and reference are files; leave it out."
+        )
     if args.json:
         check_output(args.json, args.overwrite)
     with tqdm(desc="Comparing", unit="part", delay=1.0, leave=False, disable=None) as bar:
@@ -69,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        prediction, reference = read_labels(args.prediction), read_labels(args.reference)
+        prediction, reference = (read_labels(path, args.series) for path in (args.prediction, args.reference))
         compared = compare_labels(prediction, reference, args.segment, args.label, args.min_ml, progress)
     size = " x ".join(map(str, compared.dimensions))
     print(f"Prediction: {args.prediction}\nReference:  {args.reference}, label {compared.label}")

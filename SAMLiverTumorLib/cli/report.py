@@ -37,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd with lesions")
     parser.add_argument("ct", type=Path, metavar="CT", help="the CT it belongs to: a file or a DICOM folder")
+    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, where CT holds several")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--segment", metavar="NAME", help="the segment with the lesions (default: the only one)")
     which.add_argument("--label", metavar="N", help="value of the lesions in a label map (default: the only one)")
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     labels, name, notes = chosen_label(labels, wanted, option, "segmentation")
     for note in notes:
         print(f"! {note}")
-    volume = read_volume(args.ct)
+    volume = read_volume(args.ct, args.series, lambda note: print(f"! {note}"))
     mask, notes = _on_volume(labels, volume, "segmentation")
     liver = None
     if args.liver is not None:

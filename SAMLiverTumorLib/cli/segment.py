@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -24,10 +24,12 @@ from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS, window_for
 from SAMLiverTumorLib.inference.runtime import RUNTIMES, runtime_named
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
+    from SAMLiverTumorLib.volume import Volume
     from SAMLiverTumorLib.voxel_map import VoxelMap
 
 _DESCRIPTION = """\
@@ -145,14 +147,13 @@ def _run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.cli.progress import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.segment import Settings
-    from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.mrml.api import segmentPrompts
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
 
     scene = createScene()
     prompts = read_prompts(args, scene)
-    volume = read_volume(args.ct, args.series, print_note)
+    volume = read_ct(args)
     window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
     volumeNode = addVolumeNode(scene, volume)
     with download_bar() as downloaded, bar("segmenting", "slice") as progressed:
@@ -177,6 +178,16 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def read_ct(args: argparse.Namespace) -> Volume:
+    """The CT; what there is to know about it is printed.
+
+    :raises InputError: see `read_volume`.
+    """
+    from SAMLiverTumorLib.io.images import read_volume
+
+    return read_volume(args.ct, args.series, print_note)
+
+
 def print_note(note: str) -> None:
     """A line that the user should read, on standard output."""
     print(f"note: {note}")
@@ -191,7 +202,7 @@ def write_files(
     """
     from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
 
-    if not args.paths and "notes" in report:
+    if not args.paths:
         report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}
     # the report is written first and put in place last
     with ExitStack() as outputs:
@@ -216,14 +227,18 @@ def _writes_dicom(args: argparse.Namespace) -> bool:
     return args.output.name.lower().endswith(".dcm")
 
 
-def report_head(args: argparse.Namespace, mask: Mask) -> dict:
-    """What every report begins with."""
+def report_head(args: argparse.Namespace, mask: Mask, notes: Sequence[str] = ()) -> dict:
+    """What every report begins with.
+
+    :param notes: for the reader; that the spacing, and so the volume, cannot be true is put before them.
+    """
     files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
     return {
         **files,
         "segment": args.segment_name,
         "voxels": mask.count,
         "volume_ml": round(mask.volume_ml, 6),
+        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *notes],
     }
 
 
@@ -251,7 +266,7 @@ def _check_paths_differ(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace, result) -> dict:
     return {
-        **report_head(args, result.mask),
+        **report_head(args, result.mask, result.notes),
         "slices": [
             {
                 "index": s.index,
@@ -262,6 +277,5 @@ def _report(args: argparse.Namespace, result) -> dict:
             }
             for s in result.slices
         ],
-        "notes": list(result.notes),
         "provenance": result.provenance,
     }

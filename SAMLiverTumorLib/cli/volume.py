@@ -11,7 +11,7 @@ from SAMLiverTumorLib.cli.fusion_options import check_fusion_options, ensemble_o
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.cli.prompt_options import read_prompts
-from SAMLiverTumorLib.cli.segment import print_note, report_head, write_files
+from SAMLiverTumorLib.cli.segment import print_note, read_ct, report_head, write_files
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import window_for
 
@@ -30,7 +30,6 @@ def run_volume(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.segment import Settings
     from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
     from SAMLiverTumorLib.inference.stack import PlaneStack
-    from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mask import Mask
     from SAMLiverTumorLib.mrml.bootstrap import createScene
@@ -41,7 +40,7 @@ def run_volume(args: argparse.Namespace) -> int:
     check_window_option(args.window)
     scene = createScene()
     prompts = read_prompts(args, scene)
-    volume = read_volume(args.ct, args.series, print_note)
+    volume = read_ct(args)
     window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
     liver = labels_on(args.liver, volume) if args.liver else None
     start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
@@ -101,7 +100,7 @@ def run_volume(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace, fusion, mask) -> dict:
     result = fusion.first
     return {
-        **report_head(args, mask),
+        **report_head(args, mask, fusion.notes),
         "mode": "volume",
         "cancelled": fusion.cancelled,
         "slices": [
@@ -117,6 +116,5 @@ def _report(args: argparse.Namespace, fusion, mask) -> dict:
             for s in result.slices.values()
         ],
         "stops": [asdict(stop) for stop in result.stops],
-        "notes": list(fusion.notes),
         "provenance": fusion.provenance,
     }

@@ -35,6 +35,7 @@ from SAMLiverTumorLib.evaluation.lesion_table import (
 )
 from SAMLiverTumorLib.evaluation.lesions import connected_components
 from SAMLiverTumorLib.evaluation.metrics import Box
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 LESION_RULE = (
@@ -185,6 +186,9 @@ def _notes(rows: list[LesionRow], volume: Volume, with_liver: bool, min_ml: floa
         notes.append(LIVER_RULE)
     if min_ml > 0:
         notes.append(f"Components below {min_ml:g} ml are no lesions: {left_out} left out; the total includes them.")
+    # without the volume's name, which may say whose it is
+    if lost := doubtful_spacing(volume.dimensions, volume.ijk_to_ras):
+        notes.append(lost)
     tilt = axial_tilt(volume.ijk_to_ras)
     if tilt > _TILT_TOLD:
         notes.append(f"The scan is oblique: its axial slices are tilted by {tilt:.1f} degrees.")

@@ -12,6 +12,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.dicom.series import read_dicom, without_itk_warnings
 from SAMLiverTumorLib.io.headers import check_header
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume
 
 # ITK and DICOM count x toward patient left and y toward posterior; Slicer's RAS is the opposite.
@@ -23,7 +24,7 @@ def read_volume(path: str | Path, series: str | int | None = None, note: Callabl
 
     :param path: a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file, a DICOM file, or a folder holding a DICOM series.
     :param series: which DICOM series of several; see `dicom.series.read_dicom`.
-    :param note: told what the reader of a DICOM series has to say about it, such as images held twice.
+    :param note: told what there is to know about it: images that a DICOM series holds twice, a spacing that was lost.
     :raises InputError: missing, truncated or unreadable file; not one three-dimensional scalar volume;
         unusable spacing; NaN or infinite voxels; a DICOM series that is not one regular grid.
     """
@@ -32,14 +33,17 @@ def read_volume(path: str | Path, series: str | int | None = None, note: Callabl
         raise InputError(f"'{path}' does not exist; check the path.")
     if path.is_dir() or is_dicom(path):
         read = read_dicom(path, series)
-        for text in read.notes if note is not None else ():
-            note(text)
-        return read.volume
-    if series is not None:
+        volume, notes = read.volume, read.notes
+    elif series is not None:
         raise InputError(f"'{path}' is no DICOM file or folder, so there is no series '{series}' in it.")
-    with without_itk_warnings():
-        image = _read_file(path)
-    return _to_volume(image, path.name)
+    else:
+        with without_itk_warnings():
+            image = _read_file(path)
+        volume, notes = _to_volume(image, path.name), ()
+    if note is not None:
+        for text in filter(None, (*notes, doubtful_spacing(volume.dimensions, volume.ijk_to_ras, volume.name))):
+            note(text)
+    return volume
 
 
 def image_affine(image: sitk.Image) -> np.ndarray:

@@ -10,6 +10,7 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume
 
@@ -59,6 +60,15 @@ def gridFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
     volumeNode.GetIJKToRASMatrix(ijkToRas)
     ijkToWorld = nodeToWorldMatrix(volumeNode) @ slicer.util.arrayFromVTKMatrix(ijkToRas)
     return Grid(tuple(imageData.GetDimensions()), ijkToWorld, name)
+
+
+def spacingNote(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """That the volume's millimeters cannot be true, for the user; empty where they can, or nothing is known of them."""
+    try:
+        grid = gridFromNode(volumeNode) if volumeNode is not None else None
+    except InputError:
+        grid = None
+    return doubtful_spacing(grid.dimensions, grid.ijk_to_ras, grid.name) if grid is not None else ""
 
 
 def nodeToWorldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:

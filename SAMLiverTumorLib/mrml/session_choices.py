@@ -14,6 +14,7 @@ from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.label_sources import LabelSource
+from SAMLiverTumorLib.mrml.nodes import spacingNote
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs
@@ -126,6 +127,8 @@ class SessionChoices:
         if volumeNode is not self.volumeNode:
             self._runner.dropIdle()
             self._selection.setVolume(volumeNode)
+            if lost := spacingNote(volumeNode):
+                self._say(lost)
             self._adopt()
             self._changed()
 

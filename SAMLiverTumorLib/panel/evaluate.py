@@ -13,7 +13,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.models.background import raise_if_cancelled
 from SAMLiverTumorLib.mrml.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.nodes import gridFromNode, spacingNote
 from SAMLiverTumorLib.panel.reference import Reference
 from SAMLiverTumorLib.panel.shared import Shared, enable
 
@@ -56,6 +56,7 @@ class Evaluate:
             # on memory of its own: prompts may change the segment meanwhile
             segment = segmentSource(segmentationNode, session.segmentId).copied()
             reference = self.reference.source()
+            lost = spacingNote(session.volumeNode)
         except SAMLiverTumorError as error:
             session.say(str(error))
             return
@@ -68,7 +69,7 @@ class Evaluate:
                 raise_if_cancelled(cancelled)
                 progress(done, total)
 
-            masks, notes = [], []
+            masks, notes = [], [lost] * bool(lost)
             for source in (segment, reference):
                 step(0, None)
                 mask, noted = source.onGrid(grid)
@@ -105,6 +106,8 @@ class Evaluate:
         self._ui.evaluationNotesLabel.toolTip = "\n\n".join(evaluation.notes)
         overall = evaluation.overall.dice
         dice = "-" if overall is None else f"{overall:.3f}"
+        for note in compared.notes:
+            self._shared.session.say(note)
         text = _("Dice {dice}; {found} of {count} lesions found.")
         self._shared.session.say(text.format(dice=dice, found=len(evaluation.found), count=len(evaluation.lesions)))
 

@@ -13,7 +13,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.models.background import raise_if_cancelled
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.lesion_nodes import TABLE_ATTRIBUTE, hideDiameters, showDiameters, tableFromLesions
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.nodes import gridFromNode, spacingNote
 from SAMLiverTumorLib.mrml.segments import provenance
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.volume import Volume
@@ -57,6 +57,7 @@ class Lesions:
             segment = segmentSource(session.segmentationNode, session.segmentId).copied()
             inside = session.inside()
             entries = provenance(session.segmentationNode, session.segmentId)
+            lost = spacingNote(session.volumeNode)
         except SAMLiverTumorError as error:
             session.say(str(error))
             return
@@ -75,7 +76,7 @@ class Lesions:
             step(0, None)
             liver, noted = inside.onGrid(grid) if inside is not None else (None, ())
             report = measure_lesions(mask, volume, liver, 0.0, entries, (*notes, *noted), step)
-            return _Measured(segment.name, report)
+            return _Measured(segment.name, report, lost)
 
         self._shared.tasks.start("lesions", _("Measuring the lesions"), work, self._show)
         self._shared.follow()
@@ -91,6 +92,8 @@ class Lesions:
         self._ui.lesionTable.setMRMLTableNode(parameters.lesions)
         self._ui.lesionTable.toolTip = "\n\n".join(report.notes)
         self._fit()
+        if measured.lost:
+            self._shared.session.say(measured.lost)
         text = _("{count} lesions, {volume} ml. For research; not a medical device.")
         self._shared.session.say(text.format(count=len(report.rows), volume=f"{report.total_ml:.2f}"))
 
@@ -125,7 +128,8 @@ class Lesions:
 
 
 class _Measured(NamedTuple):
-    """A segment's name and its lesions."""
+    """A segment's name, its lesions, and what is to be said of the volume's spacing."""
 
     name: str
     report: LesionReport
+    lost: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,12 +190,14 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
     return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None, tuple(filter(None, notes)))
 
 
-def read_scan(path: Path) -> Volume:
+def read_scan(path: Path, series: str | None = None, note: Callable[[str], None] | None = None) -> Volume:
     """The scan of a case: a file, a DICOM folder, or a case of 3D-IRCADb.
 
+    :param series: which DICOM series of several.
+    :param note: told what there is to know about it; see `read_volume`.
     :raises InputError: see `read_volume` and `read_ircadb`.
     """
-    return read_ircadb(path, volume_only=True).volume if is_ircadb(path) else read_volume(path)
+    return read_ircadb(path, volume_only=True).volume if is_ircadb(path) else read_volume(path, series, note)
 
 
 def read_case_labels(path: Path) -> LabelFile:

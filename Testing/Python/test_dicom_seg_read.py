@@ -244,5 +244,5 @@ def test_folder_with_two_segs_or_none_is_refused(tmp_path):
         read_labels(write_series(tmp_path / "ct"))
     for name in ("a", "b"):
         write_seg(tmp_path / name, LIVER, names=["Liver"]).rename(tmp_path / f"{name}.dcm")
-    with pytest.raises(InputError, match=r"2 DICOM segmentations.*a\.dcm, b\.dcm"):
+    with pytest.raises(InputError, match=r"2 DICOM segmentations.*a\.dcm \(series 9\), b\.dcm \(series 9\)"):
         read_labels(tmp_path)

@@ -21,22 +21,25 @@ if TYPE_CHECKING:
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes: segmentation storage, and label map segmentation storage."""
 
+_TAGS = ["SOPClassUID", "SeriesNumber", "SeriesInstanceUID"]
+
 _THRESHOLD = 0.5
 
 # Label values of a layer are segment numbers, 16 bits in DICOM.
 _LAYER_TYPE = np.uint16
 
 
-def read_dicom_seg(path: Path) -> LabelFile:
+def read_dicom_seg(path: Path, series: str | int | None = None) -> LabelFile:
     """Read a DICOM SEG onto the grid of its own frames; slices without a frame are empty.
 
     BINARY, FRACTIONAL (a voxel belongs to a segment from one half on; a note says so) and LABELMAP, compressed or not.
     Segments that overlap lie on different layers; a voxel's value is its segment's number.
 
     :param path: the file, or a folder in which it is the only SEG.
+    :param series: series number or SeriesInstanceUID of the SEG, needed where the folder holds several.
     :raises InputError: no SEG there, several, or one that is damaged or of no regular volume.
     """
-    path = _only_seg(path) if path.is_dir() else path
+    path = _chosen_seg(path, series) if path.is_dir() else path
     try:
         data = _read(path)
         grid = grid_of_frames(frames_of(data, path.name), path.name)
@@ -60,30 +63,40 @@ def read_dicom_seg(path: Path) -> LabelFile:
 
 def find_segs(folder: Path) -> list[Path]:
     """The DICOM SEG files that lie in a folder, in order of their names."""
-    found = []
+    return list(_segs_with_series(folder))
+
+
+def _segs_with_series(folder: Path) -> dict[Path, tuple[str, str]]:
+    """SEG file -> (its series' number, its series' UID)."""
+    found = {}
     for file in sorted(folder.iterdir()):
         if not file.is_file() or not is_dicom(file):
             continue
         try:
-            kind = read_dataset(file, specific_tags=["SOPClassUID"], stop_before_pixels=True).get("SOPClassUID")
+            header = read_dataset(file, specific_tags=_TAGS, stop_before_pixels=True)
+            if header.get("SOPClassUID") in SEG_CLASSES:
+                found[file] = (str(header.get("SeriesNumber") or ""), str(header.get("SeriesInstanceUID") or ""))
         except Exception:  # of any kind, as above
             continue
-        if kind in SEG_CLASSES:
-            found.append(file)
     return found
 
 
-def _only_seg(folder: Path) -> Path:
-    found = find_segs(folder)
+def _chosen_seg(folder: Path, series: str | int | None) -> Path:
+    found = _segs_with_series(folder)
     if not found:
         raise InputError(
             f"Folder '{folder}' holds no DICOM segmentation; name a label map file (.nii.gz, .nrrd, .seg.nrrd, .mha), "
             "or a DICOM SEG."
         )
+    listed = [f"{file.name} (series {number or uid})" for file, (number, uid) in found.items()]
+    names = ", ".join(listed[:5]) + (" ..." if len(listed) > 5 else "")
+    if series is not None:
+        found = {file: ids for file, ids in found.items() if str(series).strip() in ids}
+        if not found:
+            raise InputError(f"Folder '{folder}' holds no DICOM segmentation of series '{series}'; it holds {names}.")
     if len(found) > 1:
-        names = ", ".join(file.name for file in found[:5]) + (" ..." if len(found) > 5 else "")
         raise InputError(f"Folder '{folder}' holds {len(found)} DICOM segmentations; name one of them: {names}.")
-    return found[0]
+    return next(iter(found))
 
 
 def _read(path: Path) -> pydicom.Dataset:

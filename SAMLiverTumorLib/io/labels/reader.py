@@ -23,13 +23,14 @@ __all__ = ["LabelFile", "read_labels"]
 _READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO")
 
 
-def read_labels(path: str | Path) -> LabelFile:
+def read_labels(path: str | Path, series: str | int | None = None) -> LabelFile:
     """Read a label map, a Slicer segmentation or a DICOM SEG.
 
     In a label map every nonzero value is a segment, named by its number. In a Slicer segmentation and a
     DICOM SEG segments have their own names (a second one of the same name gets " (2)") and may overlap.
 
     :param path: .nii, .nii.gz, .nrrd, .seg.nrrd, .nhdr, .mha, .mhd; a DICOM SEG file, or a folder with one.
+    :param series: which DICOM SEG of a folder with several, by series number or UID; files have no choice.
     :raises InputError: missing, truncated or unreadable file; not three-dimensional; a color or vector
         image; values that are not integers; an image instead of a label map.
     """
@@ -37,7 +38,7 @@ def read_labels(path: str | Path) -> LabelFile:
     if not path.exists():
         raise InputError(f"'{path}' does not exist; check the path.")
     if path.is_dir() or is_dicom(path):
-        return read_dicom_seg(path)
+        return read_dicom_seg(path, series)
     check_header(path)
     image = _read_image(path)
     keys = set(image.GetMetaDataKeys())
