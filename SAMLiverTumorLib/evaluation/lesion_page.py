@@ -26,11 +26,15 @@ _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; max-width: 66rem; margin: 1.5rem auto; padding: 0 1rem; color: #222;
   overflow-wrap: anywhere; }
 h1 { margin: 0; } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid #ddd; padding: .15rem .5rem; text-align: right; font-size: 12.5px; }
+.wide { overflow-x: auto; } tr { break-inside: avoid; }
+th, td { border-bottom: 1px solid #ddd; padding: .15rem .5rem; text-align: right; font-size: 12.5px;
+  overflow-wrap: normal; } td { white-space: nowrap; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; } .notice { color: #a00; font-weight: 600; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: .6rem; }
 figure { margin: 0; break-inside: avoid; } img { width: 100%; } figcaption { font-size: 12px; }
-.notes, .made { font-size: 11.5px; color: #555; } @media print { body { margin: 0; max-width: none; } }
+.notes, .made { font-size: 11.5px; color: #555; } @media print { body { margin: 0; max-width: none; }
+  th, td { font-size: 10px; padding: .1rem .3rem; } .wide { overflow: visible; }
+  .pictures { grid-template-columns: repeat(3, 1fr); } }
 """
 
 
@@ -47,11 +51,9 @@ def as_html(
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p class='notice'>{html.escape(NOT_A_DEVICE)}</p>"]
     parts += [f"<p>{html.escape(line)}</p>" for line in _summary(report)]
     if shown:
-        cells = [
-            f"<tr>{_cells(_header(report), 'th')}</tr>",
-            *(f"<tr>{_cells(_row(report, r), 'td')}</tr>" for r in shown),
-        ]
-        parts.append("<table>" + "\n".join(cells) + "</table>")
+        header = f"<thead><tr>{_cells(_header(report), 'th')}</tr></thead>"
+        rows = "\n".join(f"<tr>{_cells(_row(report, r), 'td')}</tr>" for r in shown)
+        parts.append(f"<div class='wide'><table>{header}\n<tbody>{rows}</tbody></table></div>")
     parts += [f"<p>{html.escape(line)}</p>" for line in _hidden(report, _MOST_ROWS)]
     if shown and pictures > 0:
         parts.append("<div class='pictures'>")
