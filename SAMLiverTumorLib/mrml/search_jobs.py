@@ -157,4 +157,6 @@ class SearchJobs:
         if share is None:
             return _("No tumor was found on {count} slices.").format(count=found.slices)
         text = _("Found {count} pieces, {ml} ml, on {slices} slices: check each of them.")
+        if found.lesions == 1:
+            text = _("Found {count} piece, {ml} ml, on {slices} slices: check it.")
         return text.format(count=found.lesions, ml=f"{found.mask.volume_ml:.1f}", slices=found.slices)

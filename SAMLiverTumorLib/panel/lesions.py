@@ -31,7 +31,7 @@ class Lesions:
         self._ui.lesionReportButton.connect("clicked(bool)", self.measure)
         self._ui.lesionDiametersCheckBox.connect("toggled(bool)", self._onDiameters)
         self._ui.lesionTable.verticalHeader().hide()
-        self._ui.lesionTable.setFixedHeight(7 * (self._ui.lesionTable.fontMetrics().height() + 6))
+        self._fit()
 
     def update(self) -> None:
         """Show the table and what is missing."""
@@ -94,8 +94,11 @@ class Lesions:
         self._fit()
         if measured.lost:
             self._shared.session.say(measured.lost)
+        count = len(report.rows)
         text = _("{count} lesions, {volume} ml. For research; not a medical device.")
-        self._shared.session.say(text.format(count=len(report.rows), volume=f"{report.total_ml:.2f}"))
+        if count == 1:
+            text = _("{count} lesion, {volume} ml. For research; not a medical device.")
+        self._shared.session.say(text.format(count=count, volume=f"{report.total_ml:.2f}"))
 
     def _onDiameters(self, checked: bool | None = None) -> None:
         """Draw the diameters of the last report, or take them away."""
@@ -108,8 +111,13 @@ class Lesions:
             showDiameters(slicer.mrmlScene, self._report, tableNode)
 
     def _fit(self) -> None:
-        self._ui.lesionTable.resizeColumnsToContents()
-        self._ui.lesionTable.resizeRowsToContents()
+        """As high as its rows, up to six, with header and scroll bar."""
+        table = self._ui.lesionTable
+        table.resizeColumnsToContents()
+        table.resizeRowsToContents()
+        tableNode = self._tableNode()
+        count = tableNode.GetNumberOfRows() if tableNode is not None else 0
+        table.setFixedHeight((min(max(count, 1), 6) + 2) * (table.fontMetrics().height() + 6))
 
     def _tableNode(self) -> slicer.vtkMRMLTableNode | None:
         parameters = self._shared.parameters

@@ -109,9 +109,10 @@ class Train:
         shown = (record, training.isWatched, training.isCancelled)
         if any(a is not b for a, b in zip(shown, self._shown, strict=True)):
             self._shown = shown
-            ui.trainStateLabel.text = stateText(*shown)
-            ui.trainResultLabel.text = resultHtml(record)
-            ui.trainNoteLabel.text = noteText(record)
+            texts = stateText(*shown), resultHtml(record), noteText(record)
+            for label, text in zip((ui.trainStateLabel, ui.trainResultLabel, ui.trainNoteLabel), texts, strict=True):
+                label.text = text
+                label.setVisible(bool(text))
         self.comparison.update(training)
         ui.trainProgressBar.enabled = training.isWatched
         isCounted = record.steps > 0 and record.eta_s is not None

@@ -134,7 +134,7 @@ for segmentId in (tumor, truth):
 ui.segmentationSelector.setCurrentNode(segmentation)
 ui.lesionReportButton.click()
 user.finish()
-assert told() == 2 and session.log[-1].startswith("1 lesions, 0.20 ml"), session.log
+assert told() == 2 and session.log[-1].startswith("1 lesion, 0.20 ml"), session.log
 assert "is 1 x 1 x 1 mm" in ui.lesionTable.toolTip
 ui.referenceSelector.setCurrentNode(segmentation)
 widget._parameterNode.referenceSegmentId = truth

@@ -67,7 +67,7 @@ assert not session.busy and user.count() == 0 and not panel.timer.active
 ui.findButton.click()
 user.finish()
 assert (user.array() == (SQUARE & (array > 0))).all()
-assert ui.statusLabel.text.startswith("Found 1 pieces"), ui.statusLabel.text
+assert ui.statusLabel.text.startswith("Found 1 piece,"), ui.statusLabel.text
 ui.undoButton.click()
 assert user.count() == 0
 ui.redoButton.click()

@@ -46,7 +46,7 @@ def test_what_is_found_goes_into_the_segment_as_one_step(case):
     assert case.session.busy and "Searching" in case.session.message
     lines = case.finish()
     # 240 voxels of 1.5 x 1.25 x 3 mm
-    assert lines == ["Found 1 pieces, 1.4 ml, on 8 slices: check each of them."]
+    assert lines == ["Found 1 piece, 1.4 ml, on 8 slices: check it."]
     assert (case.array() == SQUARE).all()
     assert not case.array(case.b).any() and not case.session.busy
     (entry,) = provenance(case.node, case.a)
