@@ -18,9 +18,14 @@ _CLICKS = {ONE_POINT: 1, THREE_POINTS: 3, CORRECTED: 4}
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; overflow-wrap: anywhere; }
-th { border-bottom: 2px solid #888; } img { max-width: 100%; } code { overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } tr, figure { break-inside: avoid; }
+th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; white-space: nowrap; }
+th { border-bottom: 2px solid #888; vertical-align: bottom; white-space: normal; }
+td:first-child { white-space: normal; min-width: 8rem; overflow-wrap: anywhere; }
+figure { margin: .6rem 0; } img { max-width: 100%; } code, li { overflow-wrap: anywhere; }
 details { font-size: 13px; color: #555; } .warning { color: #a00; font-weight: 600; }
+@media print { body { margin: 0; max-width: none; } .wide { overflow: visible; }
+  table { font-size: 9.5px; } th, td { padding: .1rem .25rem; } td:first-child { min-width: 5rem; } }
 """
 
 OVERLAY_RULE = (
@@ -64,7 +69,8 @@ def _table(table: Table) -> str:
     body = "\n".join(row(cells, "td") for cells in table.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return (
-        f"<h2>{html.escape(table.title)}</h2>\n<table>{row(table.header, 'th')}\n{body}</table>\n"
+        f"<h2>{html.escape(table.title)}</h2>\n<div class='wide'><table><thead>{row(table.header, 'th')}</thead>\n"
+        f"<tbody>{body}</tbody></table></div>\n"
         f"<details open><summary>How these figures were made</summary><ul>{notes}</ul></details>"
     )
 
