@@ -64,6 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default="auto",
         help=f"what promptable models are shown: {', '.join(PRESETS)}, or two values (default: auto, each model's own)",
     )
+    parser.add_argument(
+        "--quality", choices=("full", "best"), default="full", help="best: the mirror image as well (default: full)"
+    )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument("--yes", action="store_true", help="download missing weights without asking")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device)
     with download_bar() as downloaded:
         pool = pools.PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded)
-        contestants = [contestant(model, pool, window, device) for model in args.models]
+        contestants = [contestant(model, pool, window, device, args.quality) for model in args.models]
     with bar("comparing", "slice") as progressed:
         comparison = compare(read_cases(files, names), contestants, args.limit, progressed)
     write_report(args, comparison, outputs)

@@ -80,7 +80,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add_channel_options(picture)
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
     picture.add_argument(
-        "--quality", choices=("full", "fast"), default="full", help="fast: MobileSAM alone, slice mode alone"
+        "--quality",
+        choices=("full", "best", "fast"),
+        default="full",
+        help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text); "
+        "fast: MobileSAM alone, slice mode alone (default: full)",
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     picture.add_argument(

@@ -76,10 +76,13 @@ class Contestant(Protocol):
         ...
 
 
-def contestant(name: str, pool: PredictorPool, window: Window | None = None, device: str = "cpu") -> Contestant:
+def contestant(
+    name: str, pool: PredictorPool, window: Window | None = None, device: str = "cpu", quality: str = "full"
+) -> Contestant:
     """A contestant by what a user writes: a model id, a weight file, or `unet:FILE`.
 
     :param window: what promptable models are shown; None for `shown_window`.
+    :param quality: of promptable models, "full" or "best", see `inference/mirrored.py`.
     :raises ModelError: there is no such model or file, or it cannot be had.
     """
     if name.startswith(UNET_PREFIX):
@@ -90,7 +93,8 @@ def contestant(name: str, pool: PredictorPool, window: Window | None = None, dev
     from SAMLiverTumorLib.models.weights import read_about
 
     about = read_about(Path(name)) if Path(name).is_file() else None
-    return SamContestant(pool.predictor(name), window, (about or {}).get("card", {}))
+    role = "" if quality == "full" else f"({quality})"
+    return SamContestant(pool.predictor(name), window, (about or {}).get("card", {}), role=role, quality=quality)
 
 
 def shown_window(volume: Volume, preset: str) -> Window:
@@ -163,6 +167,7 @@ class SamContestant:
     :param about: the card in its weight file, if it was fine-tuned with this program.
     :param windows: what it is shown of a case, by its name; before `window`.
     :param role: what it is among others, such as "zero-shot", for tables.
+    :param quality: "full", or "best" to look at the mirror image too.
     """
 
     predictor: Predictor
@@ -170,6 +175,7 @@ class SamContestant:
     about: Mapping[str, Any] = field(default_factory=dict)
     windows: Mapping[str, Window] = field(default_factory=dict)
     role: str = ""
+    quality: str = "full"
 
     @property
     def name(self) -> str:
@@ -204,7 +210,8 @@ class SamContestant:
         """Segment each trial by box, by a point, and by corrective clicks; by text, the slice at once."""
         info = self.predictor.model.info
         window = self.windows.get(case.name) or self.window or shown_window(case.volume, info.default_window)
-        embedding = self.predictor.embed(plane_to_rgb(case.volume, plane, window), plane.spacing[1::-1], cancel)
+        rgb, best = plane_to_rgb(case.volume, plane, window), self.quality == "best"
+        embedding = self.predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
         found: dict[str, Answer] = {}
         if "text" in info.prompts:
             marked = _in_liver(self.predictor.predict_text(embedding, _concept(info.concepts)).mask, case, plane)

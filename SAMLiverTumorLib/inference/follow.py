@@ -219,7 +219,8 @@ class Follower:
     def look(self, plane: Plane, predictor: Predictor):
         """A plane's embedding and its grey picture, uint8 (rows, columns)."""
         rgb = self._rgb(plane, predictor)
-        return predictor.embed(rgb, plane.spacing[1::-1], self._cancel), rgb[..., 1]
+        best = self.settings.quality == "best"
+        return predictor.embed(rgb, plane.spacing[1::-1], self._cancel, mirrored=best), rgb[..., 1]
 
     def pixels(self, mm: float, plane: Plane) -> float:
         """A length in pixels of a plane, at least `_LEAST_PIXELS`."""

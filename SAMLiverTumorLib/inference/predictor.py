@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,12 @@ from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
+from SAMLiverTumorLib.inference.mirrored import (
+    gains_from_mirror,
+    mirrored_logits,
+    mirrored_picture,
+    mirrored_prompts,
+)
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
@@ -47,10 +53,12 @@ class Embedding:
     :param packed: float16 tensor (1, 256, 64, 64) on the model's device. All embeddings are rounded so, the
         fresh ones too: a mask does not depend on whether its picture was encoded now or came from the disk.
     :param geometry: where the picture lies in the network's input.
+    :param mirror: the mirror image's embedding, which prompts are decoded on as well; see `mirrored.py`.
     """
 
     packed: torch.Tensor
     geometry: InputGeometry
+    mirror: Embedding | None = None
 
     @property
     def features(self) -> torch.Tensor:
@@ -99,7 +107,7 @@ class Predictor:
         self.encoded = 0
         """Number of pictures the image encoder has run on, cached ones not counted."""
         self._decoder = Decoder(model.prompt_encoder, model.mask_decoder)
-        self._prepared: OrderedDict[Embedding, ImageSide] = OrderedDict()
+        self._prepared: OrderedDict[int, tuple[torch.Tensor, ImageSide]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -118,6 +126,7 @@ class Predictor:
         spacing: tuple[float, float],
         cancel: Callable[[], bool] | None = None,
         around: PlanePrompts | None = None,
+        mirrored: bool = False,
     ) -> Embedding:
         """The embedding of a picture, from memory or disk if it was encoded before.
 
@@ -127,9 +136,13 @@ class Predictor:
         :param cancel: asked before every layer of the encoder.
         :param around: encode in full only what lies around these prompts, where that saves work and the network
             bears it.
+        :param mirrored: the mirror image's too, where the network gains from it.
         :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
         info = self.model.info
+        if mirrored and gains_from_mirror(info):
+            mirror = self.embed(mirrored_picture(rgb), spacing, cancel)
+            return replace(self.embed(rgb, spacing, cancel), mirror=mirror)
         geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
         part = None
         if around is not None and self.encodes_parts:
@@ -212,28 +225,38 @@ class Predictor:
         for number, prompts in enumerate(batch):
             check_prompts(prompts, self.model.info)
             forms[len(prompts.points), prompts.box is None, prompts.mask is None].append(number)
-        image = self._image_side(embedding)
         predictions: dict[int, Prediction] = {}
         for numbers in forms.values():
-            decoded = self._decode(embedding, image, [batch[number] for number in numbers])
+            decoded = self._decode(embedding, [batch[number] for number in numbers])
             predictions.update(zip(numbers, decoded, strict=True))
         return [predictions[number] for number in range(len(batch))]
 
     def _image_side(self, embedding: Embedding) -> ImageSide:
         """What of decoding is the picture's own; kept for the pictures prompted last."""
+        key = id(embedding.packed)  # which is kept as well, so that no other takes its number
         with self._lock:
-            if embedding in self._prepared:
-                self._prepared.move_to_end(embedding)
-                return self._prepared[embedding]
+            if key in self._prepared:
+                self._prepared.move_to_end(key)
+                return self._prepared[key][1]
         image = self._decoder.image_side(embedding.features)
         with self._lock:
-            self._prepared[embedding] = image
+            self._prepared[key] = (embedding.packed, image)
             while len(self._prepared) > _PREPARED:
                 self._prepared.popitem(last=False)
         return image
 
-    def _decode(self, embedding: Embedding, image: ImageSide, batch: list[PlanePrompts]) -> list[Prediction]:
+    def _decode(self, embedding: Embedding, batch: list[PlanePrompts]) -> list[Prediction]:
         """Prompts that are alike in their number of points and in having a box and a mask."""
+        logits, iou = self._logits(embedding, batch)
+        if embedding.mirror is not None:
+            geometry = embedding.geometry
+            second, iou_there = self._logits(embedding.mirror, [mirrored_prompts(each, geometry) for each in batch])
+            logits, iou = (logits + mirrored_logits(second, geometry)) / 2.0, (iou + iou_there) / 2.0
+        best = iou.argmax(dim=1).tolist()
+        return [self._prediction(logits[n, chosen], float(iou[n, chosen]), embedding) for n, chosen in enumerate(best)]
+
+    def _logits(self, embedding: Embedding, batch: list[PlanePrompts]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Low-resolution logits (n, m, 256, 256) of such prompts, and predicted IoU (n, m)."""
         device, geometry, first = self.model.device, embedding.geometry, batch[0]
         points = boxes = masks = None
         if len(first.points):
@@ -250,9 +273,7 @@ class Predictor:
             given = np.stack([prompts.mask for prompts in batch])
             masks = torch.as_tensor(given, dtype=torch.float32, device=device)
         ambiguous = first.kinds == {"points"} and len(first.points) == 1
-        logits, iou = self._decoder.decode(image, points, boxes, masks, ambiguous)
-        best = iou.argmax(dim=1).tolist()
-        return [self._prediction(logits[n, chosen], float(iou[n, chosen]), embedding) for n, chosen in enumerate(best)]
+        return self._decoder.decode(self._image_side(embedding), points, boxes, masks, ambiguous)
 
     @staticmethod
     def _prediction(logits: torch.Tensor, iou: float, embedding: Embedding) -> Prediction:

@@ -242,6 +242,7 @@ class Propagator:
             "window": None if window is None else [window.low, window.high],
             "channels": self.settings.channels,
             **further_entry(self.settings),
+            **({"quality": "best"} if self.settings.quality == "best" else {}),
             "rules": asdict(self.rules),
             "liver": self.limits.liver_hash,
             "roi": None
