@@ -16,6 +16,7 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
 from SAMLiverTumorLib.inference.runtime import PYTORCH
+from SAMLiverTumorLib.inference.zoom import ZOOMS, zoomed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane
@@ -50,6 +51,8 @@ class Settings:
         "fast" is the same as "full".
     :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
         `image.channels.further_channel`.
+    :param zoom: "auto" looks at small lesions a second time, in a crop, where that was measured to gain; "on" wherever
+        they fit into one; "off" never. Prompted slices alone: a tumor is followed on whole slices. See `zoom.py`.
     """
 
     model: str = AUTO
@@ -58,10 +61,13 @@ class Settings:
     channels: str = "single"
     quality: str = "full"
     further: tuple[FurtherChannel | PendingChannel, ...] = ()
+    zoom: str = AUTO
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise InputError(f"Unknown quality '{self.quality}'; choose one of {', '.join(QUALITIES)}.")
+        if self.zoom not in ZOOMS:
+            raise InputError(f"Unknown zoom '{self.zoom}'; choose one of {', '.join(ZOOMS)}.")
 
 
 _DEFAULTS = Settings()
@@ -69,13 +75,17 @@ _DEFAULTS = Settings()
 
 @dataclass(frozen=True)
 class SliceResult:
-    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels."""
+    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels.
+
+    `zoomed` says whether the slice was looked at a second time, in a crop.
+    """
 
     index: int | None
     model: str
     predicted_iou: float
     stability: float
     pixels: int
+    zoomed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +175,7 @@ def _segment_planes(
         "orientation": planes[0].name,
         "channels": settings.channels,
         "quality": settings.quality,
+        "zoom": settings.zoom,
         **further_entry(settings),
         "versions": versions(),
     }
@@ -219,13 +230,13 @@ def embed_slice(
     predictor = pool.predictor(choose_model(settings.model, kinds))
     if settings.quality == "fast" and predictor.encodes_parts:
         return
-    _embed(volume, plane, predictor, settings, cancel)
+    rgb, best = _rgb(volume, plane, predictor, settings), settings.quality == "best"
+    predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
 
 
-def _embed(volume, plane, predictor: Predictor, settings: Settings, cancel, seen: PlanePrompts | None = None):
-    rgb = plane_to_rgb(volume, plane, _window(settings, predictor.model.info), settings.channels, settings.further)
-    around, best = seen if settings.quality == "fast" else None, settings.quality == "best"
-    return predictor.embed(rgb, plane.spacing[1::-1], cancel, around, mirrored=best)
+def _rgb(volume: Volume, plane: Plane, predictor: Predictor, settings: Settings) -> np.ndarray:
+    window = _window(settings, predictor.model.info)
+    return plane_to_rgb(volume, plane, window, settings.channels, settings.further)
 
 
 def _predict(
@@ -237,12 +248,16 @@ def _predict(
     settings: Settings,
     cancel: Callable[[], bool] | None,
 ) -> tuple[Mask, SliceResult]:
-    prediction = predictor.predict(_embed(volume, plane, predictor, settings, cancel, seen), seen)
+    rgb, spacing = _rgb(volume, plane, predictor, settings), plane.spacing[1::-1]
+    around, best = seen if settings.quality == "fast" else None, settings.quality == "best"
+    embedding = predictor.embed(rgb, spacing, cancel, around, mirrored=best)
+    whole = predictor.predict(embedding, seen)
+    prediction, crop = zoomed(predictor, rgb, spacing, seen, whole, settings.zoom, cancel)
     picture = prediction.mask
     if seen.box is not None:
         picture = picture & within(seen.box, picture.shape)
     pixels = int(np.count_nonzero(picture))
-    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels)
+    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels, crop is not None)
     return mask_to_voxels(picture, plane, volume), result
 
 

@@ -49,6 +49,7 @@ def segmentNodes(
     cancel: Callable[[], bool] | None = None,
     segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
     further: Sequence[FurtherChannel] = (),
+    zoom: str = AUTO,
 ) -> Segmented:
     """Segment with what the nodes say and put the mask into a segment of the scene.
 
@@ -67,6 +68,7 @@ def segmentNodes(
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
     :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
+    :param zoom: "off", "auto" or "on": whether small lesions are looked at twice; see `inference.segment.Settings`.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP
@@ -79,7 +81,7 @@ def segmentNodes(
         prompts,
         segmentationNode,
         segmentName,
-        Settings(model, plane, window, channels, further=tuple(further)),
+        Settings(model, plane, window, channels, further=tuple(further), zoom=zoom),
         pool or PredictorPool(confirm, cancel=cancel),
         progress,
         cancel,
