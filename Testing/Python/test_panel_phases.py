@@ -190,6 +190,8 @@ far = affine.copy()
 far[:3, 3] += (300, 40, -20)
 arterial = addVolumeNode(slicer.mrmlScene, Volume((hu + 12).astype(np.int16), far, "arterial"))
 voxels = slicer.util.arrayFromVolume(arterial).copy()
+from SAMLiverTumorLib.mrml.channel_nodes import furtherChannels
+(console,) = furtherChannels(portal, [arterial], register=True)
 ui.volumeSelector.setCurrentNode(portal)
 ui.phase1Selector.setCurrentNode(arterial)
 user.finish()
@@ -209,6 +211,8 @@ assert "moved by" in ui.phasesLabel.text and ui.phasesLabel.text.startswith("art
 (channel,) = session.settings.further
 entry = channel.as_dict()
 assert abs(entry["registration"]["shift_mm"] - np.linalg.norm((300, 40, -20))) < 1, entry
+assert (channel.volume.array == console.volume.array).all(), "as console and program have it, bit for bit"
+assert entry["registration"] == console.as_dict()["registration"] and entry["voxels"] == console.as_dict()["voxels"]
 found, inside = np.asarray(channel.volume.array, float), np.s_[3:-3, 5:-5, 5:-5]
 assert np.abs(found - hu - 12)[inside].mean() < 12, np.abs(found - hu - 12)[inside].mean()
 
