@@ -1,7 +1,8 @@
 """Photographs of the panel and of the slice it works on, for README and tutorial: `python3 dev.py screenshots`.
 
-A user's work on the sample case, with real networks: load, box on one slice, follow, accept, evaluate, correct. The
-panel is the real one on the desktop stand-in; pictures of views are rendered by Slicer's displayable managers.
+A user's work on the sample case, with real networks: load, box on one slice, follow, accept, evaluate, measure, export,
+further phases, search, another patient, train, correct. The panel is the real one on the desktop stand-in; pictures of
+views are rendered by Slicer's displayable managers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "Testing" / "Python"), str(ROOT)]
 OUT = ROOT / "Resources" / "Screenshots"
 
 # Around the fourth largest tumor of the sample case, in RAS mm: two millimeters outside it, first to last slice.
@@ -34,7 +35,7 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
 
     def finish() -> None:
-        desktop.wait(lambda: not session.busy and not widget.panel.tasks.busy, seconds=300)
+        desktop.wait(lambda: not session.busy and not widget.panel.tasks.busy, seconds=900)
         desktop.processEvents()
 
     def photograph(names: dict[str, str]) -> None:
@@ -79,17 +80,33 @@ def main() -> int:
     photograph({"coronal.png": "followed-coronal.png"})
 
     ui.acceptButton.click()
-    for section in (ui.inputsButton, ui.modelButton, ui.promptsButton, ui.segmentButtonSection):
-        section.collapsed = True
-    ui.evaluateSection.collapsed = False
+    sections = Sections(desktop, widget)
     ui.evaluateButton.click()
     finish()
-    desktop.grab(widget, OUT / "panel-evaluated.png")
+    ui.lesionReportButton.click()
+    finish()
+    sections.photograph("panel-evaluated.png", "evaluateSection")
+
+    ui.exportFormatCombo.setCurrentIndex(2)
+    with tempfile.TemporaryDirectory() as folder:
+        desktop.answer(str(Path(folder) / "Liver tumor.nii.gz"))
+        ui.exportButton.click()
+        finish()
+        # where it went is a folder of this machine
+        session.say("Written: Liver tumor.nii.gz.")
+        sections.photograph("panel-export.png", "exportSection")
+
+    photograph_phases(desktop, widget, sections, volumeNode, finish)
+    photograph_search(widget, sections, finish)
+    with tempfile.TemporaryDirectory() as folder:
+        photograph_ircadb(desktop, widget, sections, Path(folder))
 
     with tempfile.TemporaryDirectory() as folder:
-        photograph_training(desktop, widget, Path(folder) / "run")
+        photograph_training(desktop, widget, sections, Path(folder) / "run")
 
     desktop.leave(widget)
+    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    red.JumpSliceByOffsetting(*CLICK)
     editor = desktop.openSegmentEditor().editor
     editor.setSegmentationNode(session.segmentationNode)
     editor.setSourceVolumeNode(volumeNode)
@@ -98,13 +115,115 @@ def main() -> int:
     session.promptNodes[0].AddControlPointWorld(*CLICK)
     finish()
     desktop.grab(editor, OUT / "segment-editor-effect.png")
+    for path in (*OUT.glob("panel-*.png"), OUT / "segment-editor-effect.png"):
+        shrink(path)
     print(f"{volumeNode.GetName()}: {ui.statusLabel.text}; pictures in {OUT}")
     desktop.quit()
     desktop.check()
     return 0
 
 
-def photograph_training(desktop, widget, folder: Path) -> None:
+def shrink(path: Path) -> None:
+    """Keep 256 colors: half the size, and nothing to be seen of it in a panel. The repository has a limit."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
+class Sections:
+    """Takes the panel with some of its sections open."""
+
+    def __init__(self, desktop, widget) -> None:
+        import ctk
+
+        self._desktop, self._widget = desktop, widget
+        self._all = widget.parent.findChildren(ctk.ctkCollapsibleButton)
+
+    def photograph(self, name: str, *opened: str) -> None:
+        """Open just these, and keep the picture."""
+        for section in self._all:
+            section.collapsed = section.objectName not in opened
+        self._desktop.grab(self._widget, OUT / name)
+
+
+def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -> None:
+    """A copy of the sample case that was moved aside stands for a second phase: there is none of that patient."""
+    import numpy as np
+    import slicer
+
+    from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
+    from SAMLiverTumorLib.volume import Volume
+
+    volume, ui = volumeFromNode(volumeNode), widget.ui
+    aside = volume.ijk_to_ras.copy()
+    aside[:3, 3] += (260, 12, -8)
+    phaseNode = addVolumeNode(slicer.mrmlScene, Volume(np.array(volume.array), aside, "Second phase"))
+    ui.phase1Selector.setCurrentNode(phaseNode)
+    finish()
+    sections.photograph("panel-phases-apart.png", "inputsButton", "phasesSection")
+    ui.phase1RegisterButton.click()
+    finish()
+    # what moves a phase is heard of in the next event
+    finish()
+    sections.photograph("panel-phases.png", "phasesSection")
+    ui.phase1Selector.setCurrentNode(None)
+    slicer.mrmlScene.RemoveNode(phaseNode.GetParentTransformNode())
+    slicer.mrmlScene.RemoveNode(phaseNode)
+    finish()
+
+
+def photograph_search(widget, sections: Sections, finish) -> None:
+    """Tumors of the sample case found by text, inside the liver with them, into a segment of their own."""
+    import slicer
+
+    from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+
+    ui, parameters = widget.ui, widget._parameterNode
+    before, reference, volumeNode = parameters.segmentId, parameters.reference, parameters.volume
+    # the reference has the tumors cut out of the liver
+    liver = sum(
+        slicer.util.arrayFromSegmentBinaryLabelmap(reference, segmentId, volumeNode)
+        for segmentId in reference.GetSegmentation().GetSegmentIDs()
+    )
+    organNode = createSegmentation(slicer.mrmlScene, volumeNode, "Organs")
+    organId = addTumorSegment(organNode, "liver")
+    slicer.util.updateSegmentBinaryLabelmapFromArray((liver > 0).astype("u1"), organNode, organId, volumeNode)
+    organNode.GetDisplayNode().SetVisibility(False)
+    parameters.inside = organNode
+    ui.addSegmentButton.click()
+    ui.segmentNameEdit.text = "Found"
+    ui.segmentNameEdit.editingFinished.emit()
+    ui.findButton.click()
+    finish()
+    sections.photograph("panel-found.png", "segmentButtonSection")
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(parameters.segmentation, parameters.segmentId, volumeNode) > 0
+    tumorId = reference.GetSegmentation().GetSegmentIdBySegmentName("tumor")
+    tumors = slicer.util.arrayFromSegmentBinaryLabelmap(reference, tumorId, volumeNode) > 0
+    print(f"{widget.panel.session.message} Dice {2 * (found & tumors).sum() / (found.sum() + tumors.sum()):.3f}")
+    ui.undoButton.click()
+    parameters.inside = None
+    slicer.mrmlScene.RemoveNode(organNode)
+    parameters.segmentId = before
+
+
+def photograph_ircadb(desktop, widget, sections: Sections, folder: Path) -> None:
+    """A made-up patient in the layout of 3D-IRCADb, which may not be passed on."""
+    from ircadb_case import Patient
+
+    parameters, panel = widget._parameterNode, widget.panel
+    before = parameters.volume, parameters.reference, parameters.segmentation, parameters.segmentId
+    parameters.segmentation = None
+    desktop.answer(str(Patient(1).write_zips(folder)))
+    widget.ui.loadIrcadbButton.click()
+    desktop.wait(lambda: not panel.tasks.busy and parameters.volume is not before[0], seconds=120)
+    desktop.processEvents()
+    sections.photograph("panel-ircadb.png", "inputsButton")
+    parameters.volume, parameters.reference, parameters.segmentation, parameters.segmentId = before
+
+
+def photograph_training(desktop, widget, sections: Sections, folder: Path) -> None:
     """A very short training on the reference of the sample case, with its figures: a few slices, a minute."""
     from dataclasses import replace
 
@@ -120,17 +239,14 @@ def photograph_training(desktop, widget, folder: Path) -> None:
     parameters.segmentId = reference.GetSegmentation().GetSegmentIdBySegmentName("tumor")
     parameters.inside = reference
     parameters.trainEpochs, parameters.trainFolder = 2, str(folder)
-    ui.evaluateSection.collapsed = True
-    ui.trainSection.collapsed = False
     ui.trainStartButton.click()
     desktop.wait(lambda: not widget.panel.tasks.busy, seconds=300)
     training = widget.panel.train.training
     desktop.wait(lambda: not training.isWatched, seconds=1800)
     desktop.processEvents()
-    desktop.grab(widget, OUT / "panel-trained.png")
+    sections.photograph("panel-trained.png", "trainSection")
     print(f"{session.message} {training.record.before} -> {training.record.reached}")
     train.settingsOf = chosen
-    ui.trainSection.collapsed = True
     parameters.inside = None
     parameters.segmentation, parameters.segmentId, parameters.model = before
 
