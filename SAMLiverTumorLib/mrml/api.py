@@ -50,6 +50,7 @@ def segmentNodes(
     segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
     further: Sequence[FurtherChannel] = (),
     zoom: str = AUTO,
+    quality: str = "full",
 ) -> Segmented:
     """Segment with what the nodes say and put the mask into a segment of the scene.
 
@@ -69,6 +70,7 @@ def segmentNodes(
         kept to. Without it editing is allowed everywhere and no other segment is changed.
     :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
     :param zoom: "off", "auto" or "on": whether small lesions are looked at twice; see `inference.segment.Settings`.
+    :param quality: "full", "best" or "fast"; see there as well.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP
@@ -81,7 +83,7 @@ def segmentNodes(
         prompts,
         segmentationNode,
         segmentName,
-        Settings(model, plane, window, channels, further=tuple(further), zoom=zoom),
+        Settings(model, plane, window, channels, quality, tuple(further), zoom),
         pool or PredictorPool(confirm, cancel=cancel),
         progress,
         cancel,

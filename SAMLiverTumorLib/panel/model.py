@@ -119,4 +119,5 @@ def settingsFrom(parameters: Any) -> Settings:
     if parameters.window == CUSTOM:
         window = Window(parameters.windowLow, parameters.windowHigh)
     orientation = "axial" if parameters.plane == VIEW else parameters.plane
-    return Settings(chosenModel(parameters), orientation, window, parameters.channels)
+    quality, zoom = parameters.quality, parameters.zoom
+    return Settings(chosenModel(parameters), orientation, window, parameters.channels, quality, zoom=zoom)

@@ -102,7 +102,8 @@ named = [e.findtext("string") for e in tree.iter("property") if e.get("name") ==
 assert len(set(named)) == len(named)
 fields = set(module.SAMLiverTumorParameterNode.__doc__ and widget._parameterNode.allParameters)
 bound = {"volume", "segmentation", "model", "device", "window", "windowLow", "windowHigh", "channels", "plane"}
-bound |= {"live", "boxThroughSlices", "editorMasking", "editorOverwrite", "trainSource", "trainPart", "trainEpochs"}
+bound |= {"quality", "zoom", "live", "boxThroughSlices", "editorMasking", "editorOverwrite"}
+bound |= {"trainSource", "trainPart", "trainEpochs"}
 bound |= {f"phase{n}{what}" for n in (1, 2) for what in ("", "Window", "Low", "High")}
 assert set(named) == bound
 # chosen in lists that the scene fills, of more than one class, or made by the panel

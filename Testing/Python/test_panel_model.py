@@ -53,8 +53,12 @@ ui.modelCombo.setCurrentText("mobile-sam")
 ui.windowCombo.setCurrentText("liver")
 ui.channelsCombo.setCurrentText("neighbors")
 ui.planeCombo.setCurrentText("coronal")
+assert (session.settings.quality, session.settings.zoom) == ("full", "auto")
+ui.qualityCombo.setCurrentText("best")
+ui.zoomCombo.setCurrentText("off")
 settings = session.settings
 assert (settings.model, settings.channels, settings.orientation) == ("mobile-sam", "neighbors", "coronal")
+assert (settings.quality, settings.zoom, parameters.quality) == ("best", "off", "best")
 assert settings.window == PRESETS["liver"] and parameters.window == "liver"
 ui.windowCombo.setCurrentText("custom")
 ui.windowLowSpinBox.setValue(-20)
