@@ -18,6 +18,7 @@ from SAMLiverTumorLib.inference.reconcile import reconciled
 from SAMLiverTumorLib.inference.segment import Settings, further_entry, versions
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop, judge
+from SAMLiverTumorLib.inference.zoom import AUTO
 
 UP, DOWN = "up", "down"
 DIRECTIONS = {"both": (UP, DOWN), UP: (UP,), DOWN: (DOWN,)}
@@ -243,6 +244,7 @@ class Propagator:
             "channels": self.settings.channels,
             **further_entry(self.settings),
             **({"quality": "best"} if self.settings.quality == "best" else {}),
+            **({"zoom": self.settings.zoom} if self.settings.zoom != AUTO else {}),
             "rules": asdict(self.rules),
             "liver": self.limits.liver_hash,
             "roi": None
@@ -255,6 +257,7 @@ class Propagator:
         models.update(self._follower.models)
         return {
             "mode": "volume",
+            "zoom": self.settings.zoom,
             "models": list(models.values()),
             "models_by_name": models,
             "anchors": [anchor.as_dict() for anchor in self.anchors],

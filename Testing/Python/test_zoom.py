@@ -1,11 +1,17 @@
 """Zoom: when a slice is looked at a second time, what of the two looks becomes the mask, and who can ask for it."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cli_case import CENTER, ONE_SLICE, run
+from propagation_case import DarkPool, ball, phantom_of
+from scipy import ndimage
 
+from SAMLiverTumorLib.batch.jobs import BatchSettings
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.crop import Crop
 from SAMLiverTumorLib.inference.predictor import Prediction
@@ -14,8 +20,11 @@ from SAMLiverTumorLib.inference.segment import Settings, segment, segment_slice
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.zoom import zoomed
 from SAMLiverTumorLib.models.registry import get_model
+from SAMLiverTumorLib.mrml.api import segmentNodes
+from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.nodes import addVolumeNode
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.prompts import Box, PlanePrompts, Prompts
+from SAMLiverTumorLib.prompts import Box, PlanePrompts, Prompts, on_plane
 from SAMLiverTumorLib.volume import Volume
 
 SHAPE, SPACING = (300, 400), (0.8, 0.8)
@@ -151,8 +160,6 @@ def test_what_lies_outside_the_box_counts_for_nothing():
 def fine(sample):
     """(volume, box, click): ten slices of the sample case, four times as fine, around a lesion of some 10 mm."""
     volume, labels = sample
-    from scipy import ndimage
-
     found, count = ndimage.label(labels == 2)
     sizes = np.bincount(found.ravel())
     lesion = next(n for n in np.argsort(-sizes) if 0 < n <= count and 90 < sizes[n] < 170)
@@ -185,8 +192,6 @@ def test_a_small_lesion_is_looked_at_twice_and_recorded(fine, pool, model):
 def test_a_slice_that_a_tumor_is_followed_from_is_the_same_as_alone_and_the_others_are_looked_at_once(fine, pool):
     volume, box, _, index = fine
     plane = slice_plane(volume, "axial", index)
-    from SAMLiverTumorLib.prompts import on_plane
-
     seen = on_plane(Prompts(box=box), plane)
     alone = segment_slice(volume, plane, seen, pool, Settings("lite-medsam"))
     assert alone.result.zoomed
@@ -199,3 +204,44 @@ def test_a_slice_that_a_tumor_is_followed_from_is_the_same_as_alone_and_the_othe
 def test_an_unknown_zoom_is_refused():
     with pytest.raises(InputError, match="Unknown zoom 'twice'; choose one of off, auto, on"):
         Settings(zoom="twice")
+
+
+@pytest.mark.parametrize("mode", ["slice", "volume"])
+@pytest.mark.parametrize("zoom", ["off", "on"])
+def test_the_console_takes_zoom_in_both_modes(ct, out, warm, tmp_path, mode, zoom):
+    assert run(ct, "-o", out, ONE_SLICE, "--mode", mode, "--zoom", zoom, "--json", tmp_path / "report.json") == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["provenance"]["zoom"] == zoom
+    # the phantom's slices are no larger than a crop
+    assert {each["zoomed"] for each in report["slices"]} == {False}
+
+
+def test_a_run_is_made_anew_with_another_zoom():
+    stack = PlaneStack(phantom_of(ball()), "axial")
+    anchor = Anchor(15, PlanePrompts(box=(10, 10, 34, 30)))
+    bases = [
+        propagate(stack, [anchor], DarkPool(), Settings(window=Window(0, 255), zoom=zoom)).provenance["basis"]
+        for zoom in ("auto", "off", "on")
+    ]
+    assert bases[0] != bases[1] != bases[2] != bases[0]
+
+
+def test_the_scene_takes_zoom(phantom, warm, pool):
+    node = addVolumeNode(createScene(), phantom)
+    with pytest.raises(InputError, match="Unknown zoom 'never'"):
+        segmentNodes(node, roiNode=_roi(node), pool=pool, zoom="never")
+    found = segmentNodes(node, roiNode=_roi(node), pool=pool, zoom="off")
+    assert found.result.provenance["zoom"] == "off"
+
+
+def _roi(node):
+    roi = node.GetScene().AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    roi.SetCenter(*CENTER)
+    roi.SetSize(30, 32, 0.5)
+    return roi
+
+
+def test_records_of_cohorts_without_zoom_stay_good(phantom):
+    assert "zoom" not in BatchSettings(zoom="off").as_dict()
+    assert BatchSettings().as_dict()["zoom"] == "auto"
+    assert BatchSettings(zoom="on").network(phantom).zoom == "on"
