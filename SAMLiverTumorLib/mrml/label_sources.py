@@ -28,19 +28,25 @@ class LabelSource:
     :param array: integers of shape (k, j, i), a view of the node's memory, which it keeps alive.
     :param value: of the voxels that count.
     :param ijk_to_ras: 4x4 affine of the array to world RAS (mm), parent transforms included.
+    :param others: what counts as well, such as tumors that are cut out of a liver.
     """
 
     name: str
     array: np.ndarray
     value: int
     ijk_to_ras: np.ndarray
+    others: tuple[LabelSource, ...] = ()
 
     def copied(self) -> LabelSource:
         """The same on memory of its own, for a segment that may be written to meanwhile."""
-        return replace(self, array=(self.array == self.value).view(np.uint8), value=1)
+        others = tuple(other.copied() for other in self.others)
+        return replace(self, array=(self.array == self.value).view(np.uint8), value=1, others=others)
 
     def onGrid(self, grid: Grid) -> tuple[np.ndarray, tuple[str, ...]]:
         """A bool array (k, j, i) on a grid, and notes on what that took: see `io.labels.grids.onto_grid`."""
+        if self.others:
+            masks, notes = zip(*(each.onGrid(grid) for each in (replace(self, others=()), *self.others)), strict=True)
+            return np.logical_or.reduce(masks), tuple(note for told in notes for note in told)
         mask = self.array == self.value
         if not mask.any():
             return np.zeros(grid.dimensions[::-1], bool), ()

@@ -46,8 +46,7 @@ class Find:
             missing = _("The volume is being searched.")
         toolTip = _(
             "Search the whole volume for tumors, with no prompt, one slice after the other. A liver chosen under Stay "
-            "inside keeps it from marking other organs, and makes it faster; its tumors have to be part of it, not cut "
-            "out."
+            "inside keeps it from marking other organs, and makes it faster."
         )
         enable(self._button, missing, toolTip)
 

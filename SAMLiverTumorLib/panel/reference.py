@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,9 @@ REFERENCE = Binding(
     ("tumor", "tumour", "lesion"),
     "2",
 )
+# Segments that label sets cut out of the liver, by name: "tumor", "Liver tumor 2", "livertumor01", "lesions".
+_OF_LIVER = re.compile(r"(liver)?[ _-]*(tumou?r|lesion)s?[ _-]*\d*")
+
 INSIDE = Binding("insideSelector", "insideSegmentCombo", "inside", "insideSegmentId", ("liver",), "1")
 
 
@@ -137,13 +141,12 @@ class Reference:
         return self._node is segmentationNode and self.chosen == segmentId
 
     def source(self) -> LabelSource:
-        """The voxels of what is chosen.
+        """The voxels of what is chosen; where to stay inside, a liver with the tumors that are labeled beside it.
 
         :raises SAMLiverTumorError: they cannot be read; the text says what to do.
         """
-        if self._isLabelMap():
-            return labelSource(self._node, int(self.chosen))
-        return segmentSource(self._node, self.chosen)
+        source = self._sourceOf(self.chosen)
+        return replace(source, others=tuple(map(self._sourceOf, self._cutOut()))) if self._cutOut() else source
 
     def copiedSource(self) -> LabelSource:
         """`source` for work during which segments may be written to.
@@ -157,6 +160,23 @@ class Reference:
         """Let go of the scene."""
         self._imageChanged.stop()
         self._observe(None)
+
+    def _sourceOf(self, choice: str) -> LabelSource:
+        return labelSource(self._node, int(choice)) if self._isLabelMap() else segmentSource(self._node, choice)
+
+    def _cutOut(self) -> list[str]:
+        """The segments or label values that are tumors of the chosen liver: most label sets cut them out of it."""
+        names, chosen = self._names(), self.chosen
+        if self._binding is not INSIDE or not chosen:
+            return []
+        if list(names) == list(names.values()) == ["1", "2"]:
+            return ["2"] if chosen == "1" else []
+        if self._isLabelMap():
+            # a label's name comes with its value
+            names = {choice: name.partition(": ")[2] for choice, name in names.items()}
+        if names[chosen].strip().lower() not in INSIDE.words:
+            return []
+        return [choice for choice, name in names.items() if _OF_LIVER.fullmatch(name.strip().lower())]
 
     def _isLabelMap(self) -> bool:
         return self._node is not None and self._node.IsA("vtkMRMLLabelMapVolumeNode")

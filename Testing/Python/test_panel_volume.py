@@ -200,7 +200,7 @@ if kind == "segment":
 else:
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "organs")
     node.CopyOrientation(user.volumeNode)
-    slicer.util.updateVolumeFromArray(node, np.where(liver == 1, 1, 2).astype(np.int16))
+    slicer.util.updateVolumeFromArray(node, np.where(liver == 1, 1, 3).astype(np.int16))
 assert ui.insideSelector.currentNode() is None and not ui.insideSegmentCombo.enabled
 ui.insideSelector.setCurrentNode(node)
 user.finish()
@@ -219,5 +219,56 @@ ui.insideSelector.setCurrentNode(None)
 ui.followBothButton.click()
 user.finish()
 assert min(slices()) < 12, slices()
+"""
+    )
+
+
+@pytest.mark.parametrize("kind", ["segments", "label map", "named label map"])
+def test_tumors_that_are_labeled_beside_a_liver_count_as_part_of_it(at_phantom, kind):
+    at_phantom(
+        f"""
+kind = {kind!r}
+# as LiTS has it: a liver without its tumors, and tumors; something else is labeled too where labels have names
+liver = np.zeros(inside.shape, bool)
+liver[6:24, 4:36, 4:40] = True
+labels = np.where(inside, 2, liver)
+labels[:3] = 3 if kind != "label map" else 0
+names = {{1: "liver", 2: "liver tumor 1", 3: "kidney tumor"}}
+if kind == "segments":
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(user.volumeNode)
+    for value, name in names.items():
+        segmentId = node.GetSegmentation().AddEmptySegment("", name)
+        array = (labels == value).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, user.volumeNode)
+else:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "organs")
+    node.CopyOrientation(user.volumeNode)
+    slicer.util.updateVolumeFromArray(node, labels.astype(np.int16))
+if kind == "named label map":
+    colors = slicer.vtkMRMLColorTableNode()
+    colors.SetTypeToUser()
+    colors.SetNumberOfColors(4)
+    for value, name in names.items():
+        colors.SetColor(value, name, 1, 0, 0, 1)
+    slicer.mrmlScene.AddNode(colors)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
+ui.insideSelector.setCurrentNode(node)
+user.finish()
+assert ui.insideSegmentCombo.currentText in ("liver", "1", "1: liver"), ui.insideSegmentCombo.currentText
+from SAMLiverTumorLib.mrml.nodes import gridFromNode
+found, notes = session.inside().onGrid(gridFromNode(user.volumeNode))
+assert (found == (liver | inside)).all() and not notes, (found.sum(), (liver | inside).sum())
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+ui.followBothButton.click()
+user.finish()
+assert user.count() > 0.9 * inside.sum(), (user.count(), inside.sum())
+# the tumors alone are what they are
+ui.insideSegmentCombo.setCurrentIndex(1)
+ui.insideSegmentCombo.activated.emit(1)
+found, _ = session.inside().onGrid(gridFromNode(user.volumeNode))
+assert (found == inside).all()
 """
     )
