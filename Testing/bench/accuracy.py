@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--liver", action="store_true", help="keep to the reference's liver (any label)")
     parser.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="slices to go through")
     parser.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
+    parser.add_argument("--quality", choices=("full", "best"), default="full", help="best: mirror images as well")
     parser.add_argument("--window", metavar="NAME|LOW,HIGH", help="default: the model's own; 8-bit grey shown whole")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="folder to write to")
@@ -54,7 +55,7 @@ def _run(args: argparse.Namespace, arguments: list[str]) -> int:
     for pair in pairs:
         case = read_case(pair, args.least_ml, args.label)
         window = parse_window(args.window) if args.window else case.window
-        settings = Settings(args.model, args.plane, window)
+        settings = Settings(args.model, args.plane, window, quality=args.quality)
         for lesion in case.lesions:
             for kind in kinds:
                 corrections = args.corrections if kind == BOX else 0
