@@ -10,9 +10,9 @@ from SAMLiverTumorLib.volume import Volume
 
 pictures = []
 embed = user.network.embed
-def watched(rgb, spacing, cancel=None, around=None):
+def watched(rgb, *arguments, **options):
     pictures.append(rgb.copy())
-    return embed(rgb, spacing, cancel, around)
+    return embed(rgb, *arguments, **options)
 user.network.embed = watched
 
 def phase(value, shift=(0, 0, 0), name="arterial"):
@@ -347,9 +347,9 @@ ui.phase1Selector.setCurrentNode(addVolumeNode(slicer.mrmlScene, Volume(values, 
 parameters.phase1Window, parameters.phase1Low, parameters.phase1High = "custom", 0.0, 400.0
 user.finish()
 seen, embed = [], dark.network.embed
-def watched(rgb, spacing, cancel=None, around=None):
+def watched(rgb, *arguments, **options):
     seen.append(rgb.copy())
-    return embed(rgb, spacing, cancel, around)
+    return embed(rgb, *arguments, **options)
 dark.network.embed = watched
 user.look(15)
 user.drawBox((12, 10, 15), (32, 30, 15))
@@ -367,7 +367,7 @@ assert [further["name"] for further in entry["further"]] == ["MR"] and entry["fu
 import SAMLiverTumorLib.panel.find as find
 from test_session_find import Reader
 reader = Reader()
-def read(rgb, spacing, cancel=None, around=None):
+def read(rgb, *arguments, **options):
     seen.append(rgb.copy())
     return rgb.shape[:2]
 reader.embed = read
