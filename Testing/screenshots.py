@@ -87,6 +87,7 @@ def main() -> int:
     finish()
     sections.photograph("panel-evaluated.png", "evaluateSection")
 
+    sections.photograph("panel-model.png", "modelButton")
     ui.exportFormatCombo.setCurrentIndex(2)
     with tempfile.TemporaryDirectory() as folder:
         desktop.answer(str(Path(folder) / "Liver tumor.nii.gz"))
@@ -175,23 +176,12 @@ def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -
 
 
 def photograph_search(widget, sections: Sections, finish) -> None:
-    """Tumors of the sample case found by text, inside the liver with them, into a segment of their own."""
+    """Tumors of the sample case found by text, inside the liver of its reference, into a segment of their own."""
     import slicer
-
-    from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
 
     ui, parameters = widget.ui, widget._parameterNode
     before, reference, volumeNode = parameters.segmentId, parameters.reference, parameters.volume
-    # the reference has the tumors cut out of the liver
-    liver = sum(
-        slicer.util.arrayFromSegmentBinaryLabelmap(reference, segmentId, volumeNode)
-        for segmentId in reference.GetSegmentation().GetSegmentIDs()
-    )
-    organNode = createSegmentation(slicer.mrmlScene, volumeNode, "Organs")
-    organId = addTumorSegment(organNode, "liver")
-    slicer.util.updateSegmentBinaryLabelmapFromArray((liver > 0).astype("u1"), organNode, organId, volumeNode)
-    organNode.GetDisplayNode().SetVisibility(False)
-    parameters.inside = organNode
+    parameters.inside = reference
     ui.addSegmentButton.click()
     ui.segmentNameEdit.text = "Found"
     ui.segmentNameEdit.editingFinished.emit()
@@ -204,7 +194,6 @@ def photograph_search(widget, sections: Sections, finish) -> None:
     print(f"{widget.panel.session.message} Dice {2 * (found & tumors).sum() / (found.sum() + tumors.sum()):.3f}")
     ui.undoButton.click()
     parameters.inside = None
-    slicer.mrmlScene.RemoveNode(organNode)
     parameters.segmentId = before
 
 
