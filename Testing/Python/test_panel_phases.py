@@ -403,3 +403,26 @@ assert "take the place of channels" in session.message, session.message
 assert user.count() == 0
 """
     )
+
+
+def test_the_effect_in_segment_editor_sees_the_phases_of_the_panels_volume_alone(run):
+    run(
+        """
+ui.phase1Selector.setCurrentNode(phase(150))
+ui.addSegmentButton.click()
+user.finish()
+segmentationNode, segmentId = session.segmentationNode, session.segmentId
+desktop.leave(widget)
+editor = desktop.openSegmentEditor().editor
+editor.setSegmentationNode(segmentationNode)
+editor.setSourceVolumeNode(user.volumeNode)
+editor.setCurrentSegmentID(segmentId)
+editor.setActiveEffectByName("SAM")
+user.look(4)
+session.promptNodes[0].AddControlPointWorld(*user.ras(5, 6, 4))
+user.finish()
+assert (pictures[-1][..., 0] == grey(150, -160, 240)).all() and user.count() == SPECK
+editor.setSourceVolumeNode(phase(60, name="another"))
+assert session.volumeNode.GetName() == "another" and session.settings.further == ()
+"""
+    )
