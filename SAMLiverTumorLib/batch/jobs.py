@@ -64,7 +64,7 @@ class BatchSettings:
     channels: str = "single"
     model: str = AUTO
     quality: str = "full"
-    zoom: str = AUTO
+    zoom: str = "off"
     direction: str = "both"
     segment_name: str = "Liver tumor"
     device: str = "auto"

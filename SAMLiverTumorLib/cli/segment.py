@@ -89,9 +89,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     picture.add_argument(
         "--zoom",
         choices=("off", "auto", "on"),
-        default="auto",
-        help="look twice at small lesions, the second time in a crop: wherever they fit into one (on) or where that "
-        "was measured to gain (auto, the default); prompted slices alone, not those that a tumor is followed to",
+        default="off",
+        help="look twice at small lesions, the second time in a crop: wherever they fit into one (on), or for boxes "
+        "with models that seemed to gain (auto); prompted slices alone, not those that a tumor is followed to "
+        "(default: off)",
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     picture.add_argument(

@@ -18,7 +18,7 @@ from SAMLiverTumorLib.inference.reconcile import reconciled
 from SAMLiverTumorLib.inference.segment import Settings, further_entry, versions
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop, judge
-from SAMLiverTumorLib.inference.zoom import AUTO
+from SAMLiverTumorLib.inference.zoom import OFF
 
 UP, DOWN = "up", "down"
 DIRECTIONS = {"both": (UP, DOWN), UP: (UP,), DOWN: (DOWN,)}
@@ -244,7 +244,7 @@ class Propagator:
             "channels": self.settings.channels,
             **further_entry(self.settings),
             **({"quality": "best"} if self.settings.quality == "best" else {}),
-            **({"zoom": self.settings.zoom} if self.settings.zoom != AUTO else {}),
+            **({"zoom": self.settings.zoom} if self.settings.zoom != OFF else {}),
             "rules": asdict(self.rules),
             "liver": self.limits.liver_hash,
             "roi": None

@@ -16,7 +16,7 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
 from SAMLiverTumorLib.inference.runtime import PYTORCH
-from SAMLiverTumorLib.inference.zoom import ZOOMS, zoomed
+from SAMLiverTumorLib.inference.zoom import OFF, ZOOMS, zoomed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane
@@ -51,8 +51,9 @@ class Settings:
         "fast" is the same as "full".
     :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
         `image.channels.further_channel`.
-    :param zoom: "auto" looks at small lesions a second time, in a crop, where that was measured to gain; "on" wherever
-        they fit into one; "off" never. Prompted slices alone: a tumor is followed on whole slices. See `zoom.py`.
+    :param zoom: "on" looks at lesions a second time, in a crop, wherever they fit into one; "auto" only for boxes and
+        models with which the mean Dice was a little better; "off", the default, never: no gain is certain. Prompted
+        slices alone: a tumor is followed on whole slices. See `zoom.py`.
     """
 
     model: str = AUTO
@@ -61,7 +62,7 @@ class Settings:
     channels: str = "single"
     quality: str = "full"
     further: tuple[FurtherChannel | PendingChannel, ...] = ()
-    zoom: str = AUTO
+    zoom: str = OFF
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:

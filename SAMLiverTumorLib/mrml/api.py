@@ -12,6 +12,7 @@ from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.window import Window, window_for
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
 from SAMLiverTumorLib.inference.segment import Result, Settings, segment
+from SAMLiverTumorLib.inference.zoom import OFF
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
 from SAMLiverTumorLib.mrml.segments import (
@@ -49,7 +50,7 @@ def segmentNodes(
     cancel: Callable[[], bool] | None = None,
     segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
     further: Sequence[FurtherChannel] = (),
-    zoom: str = AUTO,
+    zoom: str = OFF,
     quality: str = "full",
 ) -> Segmented:
     """Segment with what the nodes say and put the mask into a segment of the scene.
@@ -69,7 +70,8 @@ def segmentNodes(
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
     :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
-    :param zoom: "off", "auto" or "on": whether small lesions are looked at twice; see `inference.segment.Settings`.
+    :param zoom: "off", "auto" or "on": whether small lesions are looked at a second time, in a crop; see
+        `inference.segment.Settings`.
     :param quality: "full", "best" or "fast"; see there as well.
     :raises SAMLiverTumorError: with a text for the user.
 

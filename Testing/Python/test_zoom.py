@@ -66,7 +66,7 @@ class TwoLooks:
         return prediction(self.crops[-1].of(self.second))
 
 
-def look(model="lite-medsam", prompts=BOX, second=FIRST, zoom="auto", first=FIRST):
+def look(model="lite-medsam", prompts=BOX, second=FIRST, zoom="on", first=FIRST):
     network = TwoLooks(model, second)
     whole = prediction(first)
     found, crop = zoomed(network, RGB, SPACING, prompts, whole, zoom)
@@ -128,25 +128,26 @@ def test_the_crop_is_asked_in_its_own_pixels_and_with_the_first_mask_where_there
         ("lite-medsam", BOX, "on", 1),
         ("lite-medsam", BOX, "off", 0),
         ("liver-tumor", BOX, "auto", 1),
-        ("liver-tumor", CLICK, "auto", 1),
+        ("liver-tumor", CLICK, "auto", 0),
+        ("liver-tumor", CLICK, "on", 1),
         ("mobile-sam", BOX, "auto", 0),
         ("mobile-sam", CLICK, "auto", 0),
         ("mobile-sam", CLICK, "on", 1),
         ("medsam-vit-b", BOX, "auto", 0),
     ],
 )
-def test_auto_looks_twice_where_that_was_measured_to_gain(model, prompts, zoom, looks):
+def test_auto_looks_twice_for_boxes_and_models_that_seemed_to_gain(model, prompts, zoom, looks):
     assert len(look(model, prompts, zoom=zoom)[0].crops) == looks
 
 
 def test_large_lesions_far_clicks_and_empty_masks_are_looked_at_once():
     large = square(180, 130, 240, 190)  # 61 pixels of 0.8 mm
     box = PlanePrompts(box=(179.5, 129.5, 240.5, 190.5))
-    assert look(prompts=box, second=large, first=large)[3] is None
-    assert look(prompts=box, second=large, first=large, zoom="on")[3] is not None
+    assert look(prompts=box, second=large, first=large, zoom="auto")[3] is None
+    assert look(prompts=box, second=large, first=large)[3] is not None
     far = PlanePrompts([(210, 160), (20, 20)], [1, 1])
-    assert look("liver-tumor", far, zoom="on")[3] is None
-    assert look(first=np.full(SHAPE, -2.0, np.float32), zoom="on")[3] is None
+    assert look("liver-tumor", far)[3] is None
+    assert look(first=np.full(SHAPE, -2.0, np.float32))[3] is None
 
 
 def test_what_lies_outside_the_box_counts_for_nothing():
@@ -179,7 +180,7 @@ def fine(sample):
 @pytest.mark.parametrize("model", ["lite-medsam", "liver-tumor"])
 def test_a_small_lesion_is_looked_at_twice_and_recorded(fine, pool, model):
     volume, box, _, index = fine
-    on, off = (segment(volume, Prompts(box=box), pool, Settings(model, zoom=zoom)) for zoom in ("auto", "off"))
+    on, off = (segment(volume, Prompts(box=box), pool, Settings(model, **zoom)) for zoom in ({"zoom": "auto"}, {}))
     assert [each.zoomed for each in on.slices] == [True]
     assert [each.zoomed for each in off.slices] == [False]
     assert (on.provenance["zoom"], off.provenance["zoom"]) == ("auto", "off")
@@ -193,10 +194,11 @@ def test_a_slice_that_a_tumor_is_followed_from_is_the_same_as_alone_and_the_othe
     volume, box, _, index = fine
     plane = slice_plane(volume, "axial", index)
     seen = on_plane(Prompts(box=box), plane)
-    alone = segment_slice(volume, plane, seen, pool, Settings("lite-medsam"))
+    settings = Settings("lite-medsam", zoom="on")
+    alone = segment_slice(volume, plane, seen, pool, settings)
     assert alone.result.zoomed
     stack = PlaneStack(volume, "axial")
-    followed = propagate(stack, [Anchor(index, seen)], pool, Settings("lite-medsam"))
+    followed = propagate(stack, [Anchor(index, seen)], pool, settings)
     assert np.array_equal(followed.mask().full()[index], alone.mask.full()[index])
     assert {n: each.result.zoomed for n, each in followed.slices.items()} == {n: n == index for n in followed.slices}
 
@@ -242,6 +244,6 @@ def _roi(node):
 
 
 def test_records_of_cohorts_without_zoom_stay_good(phantom):
-    assert "zoom" not in BatchSettings(zoom="off").as_dict()
-    assert BatchSettings().as_dict()["zoom"] == "auto"
+    assert "zoom" not in BatchSettings().as_dict()
+    assert BatchSettings(zoom="auto").as_dict()["zoom"] == "auto"
     assert BatchSettings(zoom="on").network(phantom).zoom == "on"
