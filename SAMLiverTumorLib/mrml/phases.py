@@ -37,6 +37,8 @@ class Phases:
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._phases: tuple[Phase, ...] = ()
         self._known: list[tuple[tuple, PendingChannel]] = []
+        #: What was last asked for, in MRML's own times of change.
+        self._asked: tuple = ()
 
     def choose(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None, phases: Sequence[Phase]) -> None:
         """Say which volume has which further phases, at most two."""
@@ -48,8 +50,15 @@ class Phases:
         Nothing is computed here; what cannot be used says so when it is needed.
         """
         if volumeNode is None or volumeNode is not self._volumeNode:
+            # they hold the voxels of what may be gone
+            self._known, self._asked = [], ()
             return ()
         phases = [phase for phase in self._phases if phase[0].GetScene() is not None]
+        # asked a dozen times with each update of the panel, and each call of numpy waits for the worker's
+        asked = (_changes(volumeNode), *((_changes(node), window) for node, window in phases))
+        if asked == self._asked:
+            return tuple(channel for _, channel in self._known)
+        self._asked = asked
         keys = [_key(volumeNode, phase) for phase in phases]
         known = dict(self._known)
         self._known = [
@@ -116,6 +125,15 @@ def registrationRecord(phaseNode: slicer.vtkMRMLScalarVolumeNode) -> dict | None
         return record["registration"] if isStill else None
     except (SAMLiverTumorError, KeyError, TypeError, ValueError):
         return None
+
+
+def _changes(node: slicer.vtkMRMLScalarVolumeNode) -> tuple:
+    """Changes whenever the node, its voxels or its place do, and at times when nothing of that has changed."""
+    image, transformNode = node.GetImageData(), node.GetParentTransformNode()
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    place = (transformNode.GetID(), transformNode.GetTransformToWorldMTime()) if transformNode is not None else ()
+    voxels = (scalars.__this__, scalars.GetMTime()) if scalars is not None else ()
+    return (node.GetID(), node.GetMTime(), voxels, place)
 
 
 def _key(volumeNode: slicer.vtkMRMLScalarVolumeNode, phase: Phase) -> tuple:

@@ -85,6 +85,8 @@ class FurtherPhases:
                 "are. Look at the result; without the transform it lies where it lay."
             )
             enable(self._registers[name], self._missing(node), toolTip)
+        if not self._shared.session.settings.further:
+            self._asked = ()
         text = self._described()
         if ui.phasesLabel.text != text:
             ui.phasesLabel.text = text

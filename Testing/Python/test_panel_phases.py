@@ -304,8 +304,15 @@ assert "register again" in session.message
 assert not registrations()
 ui.phase1Selector.setCurrentNode(phase(150))
 user.finish()
+import weakref
+channel = weakref.ref(session.settings.further[0])
 desktop.closeScene()
+user.finish()
 assert session.settings.further == ()
+# the worker's thread holds its last job until the next one
+panel.worker.submit("next", lambda cancelled: None, owner="test")
+import gc
+desktop.wait(lambda: gc.collect() is not None and channel() is None, what="letting go of a closed scene's voxels")
 """
     )
 
