@@ -38,10 +38,14 @@ def segmentSurface(
     mask = source.array == source.value
     if not mask.any():
         return vtk.vtkPolyData()
+    # a labelmap of a whole CT takes the conversion half a second more than the box around a tumor
+    ends = [np.flatnonzero(mask.any(axis=axes))[[0, -1]] for axes in ((1, 2), (0, 2), (0, 1))]
+    mask = mask[tuple(slice(first, last + 1) for first, last in ends)]
+    origin = np.array([first for first, _ in ends[::-1]])
     converter = slicer.vtkSegmentationConverter
     segment = slicer.vtkSegment()
     segment.AddRepresentation(
-        converter.GetSegmentationBinaryLabelmapRepresentationName(), boxImage(mask, np.zeros(3, int), source.ijk_to_ras)
+        converter.GetSegmentationBinaryLabelmapRepresentationName(), boxImage(mask, origin, source.ijk_to_ras)
     )
     segment.SetLabelValue(1)
     segmentation = slicer.vtkSegmentation()
