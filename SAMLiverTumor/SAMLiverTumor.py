@@ -29,6 +29,7 @@ if importlib.util.find_spec("SAMLiverTumorLib") is None:
 
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS
 from SAMLiverTumorLib.inference.segment import QUALITIES
+from SAMLiverTumorLib.inference.zoom import ZOOMS
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.panel.network import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case
@@ -128,7 +129,7 @@ class SAMLiverTumorParameterNode:
     windowHigh: Annotated[float, WithinRange(-32768, 65535)] = 105.0
     channels: Annotated[str, Choice(list(CHANNEL_MODES))] = CHANNEL_MODES[0]
     quality: Annotated[str, Choice(list(QUALITIES))] = QUALITIES[0]
-    zoom: Annotated[str, Choice(["auto", "off", "on"])] = "auto"
+    zoom: Annotated[str, Choice(list(ZOOMS))] = ZOOMS[0]
     plane: Annotated[str, Choice(["view", "axial", "coronal", "sagittal"])] = "view"
     live: bool = True
     boxThroughSlices: bool = False
