@@ -5,11 +5,12 @@ A crop alone loses much: without its surroundings the network takes the wrong th
 says what is meant, the crop is decoded with the same prompts, and the mean of both logits makes the mask, unless the
 two disagree.
 
-Off unless asked for, since no gain is certain. Mean Dice of whole slice and zoom, crops of 128 pixels, LiTS cases 0, 1,
-2, 3 and 5 (67 slices, used to choose all this) and 6 and 7 (26 slices): liver-tumor with boxes 0.827 and 0.835, 0.716
-and 0.718; with one click 0.749 and 0.756, 0.590 and 0.589; LiteMedSAM with boxes 0.811 and 0.825, 0.713 and 0.726. On
-6 and 7 lesions of 8 to 15 mm gain (0.006 to 0.037) and smaller and larger ones lose (0.001 to 0.021). See `python3
-dev.py bench zoom` and docs/results/zoom.md.
+Off unless asked for, since no gain is certain. Mean Dice on whole slices and with zoom, crops of 128 pixels, on LiTS
+cases 0, 1, 2, 3 and 5 (47 slices, on which all this was chosen) and on 6 and 7 (26 slices): liver-tumor with boxes 0.792
+and 0.802, 0.716 and 0.718; with one click 0.690 and 0.699, 0.590 and 0.589; LiteMedSAM with boxes 0.773 and 0.787, 0.713
+and 0.726. On 6 and 7 lesions of 8 to 15 mm gain 0.006 to 0.037, and smaller and larger ones lose 0.001 to 0.021.
+`python3 dev.py bench zoom --data lits8 --cases ... --models liver-tumor lite-medsam --edges 128`, 2026-11-29; see
+docs/results/zoom.md.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 OFF, AUTO, ON = ZOOMS = ("off", "auto", "on")
 
-# Edge of a crop in the picture's pixels, by the network's input: twice the slice's own resolution.
+# Edge of a crop in the picture's pixels, by the network's input, which so has two or four pixels for one of them.
 _EDGES = {256: 128, 1024: 256}
 
-# Models and prompts that "auto" zooms for: those whose mean was better on both sets of cases.
-_GAINS = {("liver-tumor", "box"), ("lite-medsam", "box")}
+# Models that "auto" zooms with, for a box alone: their mean was better on both sets of cases (above).
+_GAINS = frozenset({"liver-tumor", "lite-medsam"})
 # Nothing larger has been measured (mm).
 _LARGEST_MM = 40.0
 
@@ -108,9 +109,8 @@ def choose_crop(
     rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     box = (columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5)
     if zoom == AUTO:
-        kind = "box" if prompts.box is not None else "points"
         longest = max((box[2] - box[0]) * spacing[1], (box[3] - box[1]) * spacing[0])
-        if (info.id, kind) not in _GAINS or longest > _LARGEST_MM:
+        if info.id not in _GAINS or prompts.kinds != {"box"} or longest > _LARGEST_MM:
             return None
     corners = [np.reshape(box, (2, 2)), prompts.points[prompts.labels == 1]]
     if prompts.box is not None:

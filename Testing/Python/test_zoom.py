@@ -128,6 +128,8 @@ def test_the_crop_is_asked_in_its_own_pixels_and_with_the_first_mask_where_there
         ("lite-medsam", BOX, "on", 1),
         ("lite-medsam", BOX, "off", 0),
         ("liver-tumor", BOX, "auto", 1),
+        ("liver-tumor", PlanePrompts(CLICK.points, [1], BOX.box), "auto", 0),
+        ("liver-tumor", PlanePrompts(CLICK.points, [1], BOX.box), "on", 1),
         ("liver-tumor", CLICK, "auto", 0),
         ("liver-tumor", CLICK, "on", 1),
         ("mobile-sam", BOX, "auto", 0),
