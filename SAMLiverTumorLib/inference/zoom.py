@@ -6,11 +6,11 @@ says what is meant, the crop is decoded with the same prompts, and the mean of b
 two disagree.
 
 Off unless asked for, since no gain is certain. Mean Dice on whole slices and with zoom, crops of 128 pixels, on LiTS
-cases 0, 1, 2, 3 and 5 (47 slices, on which all this was chosen) and on 6 and 7 (26 slices): liver-tumor with boxes 0.792
-and 0.802, 0.716 and 0.718; with one click 0.690 and 0.699, 0.590 and 0.589; LiteMedSAM with boxes 0.773 and 0.787, 0.713
-and 0.726. On 6 and 7 lesions of 8 to 15 mm gain 0.006 to 0.037, and smaller and larger ones lose 0.001 to 0.021.
-`python3 dev.py bench zoom --data lits8 --cases ... --models liver-tumor lite-medsam --edges 128`, 2026-11-29; see
-docs/results/zoom.md.
+cases 0, 1, 2, 3 and 5 (47 slices, on which all this was chosen) and on 6 and 7 (26 slices): liver-tumor with boxes
+0.792 and 0.802, 0.716 and 0.718; with one click 0.690 and 0.699, 0.590 and 0.589; LiteMedSAM with boxes 0.773 and
+0.787, 0.713 and 0.726. On 6 and 7 lesions of 8 to 15 mm gain 0.006 to 0.037, and smaller and larger ones lose 0.001 to
+0.021. `python3 dev.py bench zoom --data lits8 --cases ... --models liver-tumor lite-medsam --edges 128`, 2026-11-29;
+see docs/results/zoom.md.
 """
 
 from __future__ import annotations
