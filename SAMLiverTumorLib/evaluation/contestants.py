@@ -23,7 +23,8 @@ from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.inference.predictor import Embedding, Predictor
+    from SAMLiverTumorLib.inference.prediction import Embedding
+    from SAMLiverTumorLib.inference.predictor import Predictor
     from SAMLiverTumorLib.training.unet import Unet
 
 AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS = "automatic", "text", "1 point", "3 points"

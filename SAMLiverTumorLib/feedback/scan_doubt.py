@@ -17,7 +17,8 @@ from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.predictor import Embedding, Predictor
+    from SAMLiverTumorLib.inference.prediction import Embedding
+    from SAMLiverTumorLib.inference.predictor import Predictor
 
 LIVER = "liver"
 """The concept that says where to look, where the model knows it and no outline of the liver is given."""

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ from SAMLiverTumorLib.inference.mirrored import (
 from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
+from SAMLiverTumorLib.inference.prediction import Embedding, Prediction, prediction_of
 from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts
@@ -38,56 +39,10 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel
 
-# Offset of the two thresholds whose masks the stability score compares, as in SAM's own mask generator.
-_STABILITY_OFFSET = 1.0
-
 # Goes into the disk cache's keys; to be raised whenever the same picture and weights give another embedding.
 _ENCODING = 1
 # Pictures whose side of decoding is kept; each takes 8 MiB.
 _PREPARED = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """A picture after the image encoder.
-
-    :param packed: float16 tensor (1, 256, 64, 64) on the model's device. All embeddings are rounded so, the
-        fresh ones too: a mask does not depend on whether its picture was encoded now or came from the disk.
-    :param geometry: where the picture lies in the network's input.
-    :param mirror: the mirror image's embedding, which prompts are decoded on as well; see `mirrored.py`.
-    """
-
-    packed: torch.Tensor
-    geometry: InputGeometry
-    mirror: Embedding | None = None
-
-    @property
-    def features(self) -> torch.Tensor:
-        """The embedding as float32."""
-        return self.packed.float()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it takes."""
-        return self.packed.element_size() * self.packed.nelement()
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the decoder says of one set of prompts.
-
-    :param mask: bool (rows, columns) of the picture.
-    :param logits: float32 (rows, columns); the mask is where they exceed 0.
-    :param predicted_iou: the network's own estimate of the mask's IoU.
-    :param stability: IoU of the masks at logit thresholds +1 and -1 (Kirillov et al., 2023).
-    :param low_resolution: float32 (1, 256, 256) logits to hand back as `PlanePrompts.mask`.
-    """
-
-    mask: np.ndarray
-    logits: np.ndarray
-    predicted_iou: float
-    stability: float
-    low_resolution: np.ndarray
 
 
 class Predictor:
@@ -225,7 +180,7 @@ class Predictor:
         with self._cores():
             tokens = self.model.text(text)
             logits, iou = self._decoder.decode(self._image_side(embedding), None, None, None, False, tokens)
-            return self._prediction(logits[0, 0], float(iou[0, 0]), embedding)
+            return prediction_of(logits[0, 0], float(iou[0, 0]), embedding.geometry)
 
     def _cores(self) -> AbstractContextManager:
         """Share work out among cores in large pieces: operation by operation they would wait for each other."""
@@ -264,7 +219,8 @@ class Predictor:
             second, iou_there = self._logits(embedding.mirror, [mirrored_prompts(each, geometry) for each in batch])
             logits, iou = (logits + mirrored_logits(second, geometry)) / 2.0, (iou + iou_there) / 2.0
         best = iou.argmax(dim=1).tolist()
-        return [self._prediction(logits[n, chosen], float(iou[n, chosen]), embedding) for n, chosen in enumerate(best)]
+        each = enumerate(best)
+        return [prediction_of(logits[n, chosen], float(iou[n, chosen]), embedding.geometry) for n, chosen in each]
 
     def _logits(self, embedding: Embedding, batch: list[PlanePrompts]) -> tuple[torch.Tensor, torch.Tensor]:
         """Low-resolution logits (n, m, 256, 256) of such prompts, and predicted IoU (n, m)."""
@@ -285,40 +241,3 @@ class Predictor:
             masks = torch.as_tensor(given, dtype=torch.float32, device=device)
         ambiguous = first.kinds == {"points"} and len(first.points) == 1
         return self._decoder.decode(self._image_side(embedding), points, boxes, masks, ambiguous)
-
-    @staticmethod
-    def _prediction(logits: torch.Tensor, iou: float, embedding: Embedding) -> Prediction:
-        logits = logits.float()
-        full = _to_picture(logits, embedding.geometry)
-        return Prediction(
-            mask=full > 0.0,
-            logits=full,
-            predicted_iou=iou,
-            stability=stability_score(full),
-            low_resolution=logits[None].cpu().numpy(),
-        )
-
-
-def stability_score(logits: np.ndarray) -> float:
-    """IoU of the masks at logit thresholds +1 and -1: near 1 where the border is sharp; 0 if both are empty."""
-    inner = int(np.count_nonzero(logits > _STABILITY_OFFSET))
-    outer = int(np.count_nonzero(logits > -_STABILITY_OFFSET))
-    return inner / outer if outer else 0.0
-
-
-def _to_picture(low_resolution: torch.Tensor, geometry: InputGeometry) -> np.ndarray:
-    """Bilinear samples of low-resolution logits (m, m) at the picture's pixel centers; float32 numpy.
-
-    One interpolation straight to the picture's grid replaces SAM's two (to the input, then to the
-    picture): the same values but for the second smoothing, without the large picture in between.
-    """
-    edge = low_resolution.shape[-1]
-    axes = []
-    for size, scale in zip(geometry.shape, geometry.scale, strict=True):
-        centers = (torch.arange(size, dtype=torch.float32, device=low_resolution.device) + 0.5) * scale
-        axes.append(centers / geometry.input_size * 2.0 - 1.0)
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)[None]
-    sampled = functional.grid_sample(
-        low_resolution.float().view(1, 1, edge, edge), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return sampled[0, 0].cpu().numpy()

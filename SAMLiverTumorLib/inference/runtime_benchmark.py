@@ -11,7 +11,8 @@ import numpy as np
 
 from SAMLiverTumorLib.image.window import parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
-from SAMLiverTumorLib.inference.predictor import Embedding, Predictor
+from SAMLiverTumorLib.inference.prediction import Embedding
+from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.inference.runtime import ONNXRUNTIME, PYTORCH, in_onnxruntime
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.plane import slice_plane

@@ -27,7 +27,8 @@ from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.predictor import Prediction, Predictor
+    from SAMLiverTumorLib.inference.prediction import Prediction
+    from SAMLiverTumorLib.inference.predictor import Predictor
 
 OFF, AUTO, ON = ZOOMS = ("off", "auto", "on")
 
@@ -84,7 +85,7 @@ def zoomed(
     if _obeyed(second, prompts) < _obeyed(first, prompts):
         return whole, None
     # imported late: choosing settings needs no PyTorch
-    from SAMLiverTumorLib.inference.predictor import stability_score
+    from SAMLiverTumorLib.inference.prediction import stability_score
 
     return replace(whole, mask=mask, logits=logits, stability=stability_score(logits)), crop
 

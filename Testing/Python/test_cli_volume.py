@@ -84,11 +84,11 @@ def test_ctrl_c_writes_what_is_done_and_says_so(ct, out, tmp_path, capsys, pool,
     predictor, seen = pool.predictor("lite-medsam"), []
     embed = predictor.embed
 
-    def embed_then_interrupt(*args):
+    def embed_then_interrupt(*args, **options):
         seen.append(1)
         if len(seen) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return embed(*args)
+        return embed(*args, **options)
 
     monkeypatch.setattr(predictor, "embed", embed_then_interrupt)
     assert run(ct, "-o", out, ONE_SLICE, "--mode", "volume", "--json", report) == 130

@@ -11,7 +11,8 @@ from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
 from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.predictor import Embedding, Predictor
+from SAMLiverTumorLib.inference.prediction import Embedding
+from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 

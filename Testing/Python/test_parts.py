@@ -166,5 +166,5 @@ def test_nothing_is_encoded_ahead_where_nobody_knows_which_part_will_be_wanted(s
 
 
 def test_an_unknown_quality_is_refused():
-    with pytest.raises(InputError, match="full, fast"):
-        Settings(quality="best")
+    with pytest.raises(InputError, match="full, best, fast"):
+        Settings(quality="finest")

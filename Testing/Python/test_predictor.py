@@ -10,7 +10,8 @@ import torch
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import PRESETS, Window, plane_to_rgb
-from SAMLiverTumorLib.inference.predictor import Predictor, input_geometry, stability_score
+from SAMLiverTumorLib.inference.prediction import stability_score
+from SAMLiverTumorLib.inference.predictor import Predictor, input_geometry
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 

@@ -14,7 +14,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.crop import Crop
-from SAMLiverTumorLib.inference.predictor import Prediction
+from SAMLiverTumorLib.inference.prediction import Prediction
 from SAMLiverTumorLib.inference.propagation import propagate
 from SAMLiverTumorLib.inference.segment import Settings, segment, segment_slice
 from SAMLiverTumorLib.inference.stack import PlaneStack

@@ -35,7 +35,8 @@ from SAMLiverTumorLib.image.window import parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.crop import crop_around, mask_prompt
 from SAMLiverTumorLib.inference.pictures import grown_box
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.predictor import Prediction, Predictor
+from SAMLiverTumorLib.inference.prediction import Prediction
+from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.inference.zoom import LEAST_AGREEMENT, ON, choose_crop, zoomed
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts
