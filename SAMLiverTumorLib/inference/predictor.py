@@ -129,7 +129,9 @@ class Predictor:
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()
-    def _encode(self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None, crop: Crop | None) -> Embedding:
+    def _encode(
+        self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None = None, crop: Crop | None = None
+    ) -> Embedding:
         info, device = self.model.info, self.model.device
         encoder = self.model.image_encoder
         self.encoded += 1
