@@ -207,7 +207,7 @@ def _versions() -> dict[str, str]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from SAMLiverTumorLib.inference.segment import versions
+    from SAMLiverTumorLib.versions import versions
 
     found = {**versions(), "python": platform.python_version()}
     for package in ("monai", "numpy", "scipy"):

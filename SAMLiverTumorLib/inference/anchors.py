@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,3 +81,18 @@ def anchors_of_mask(mask: Mask, stack: PlaneStack) -> tuple[Anchor, ...]:
     if not anchors:
         raise PromptError("The mask to start from is empty; outline the tumor on at least one slice.")
     return anchors
+
+
+def check_anchors(stack: PlaneStack, anchors: Sequence[Anchor]) -> None:
+    """:raises PromptError: no anchors, two on one slice, or one outside the stack."""
+    if not anchors:
+        raise PromptError("Nothing to propagate from; prompt at least one slice.")
+    indices = [anchor.index for anchor in anchors]
+    for index in indices:
+        if not stack.holds(index):
+            raise PromptError(
+                f"'{stack.volume.name}' has {stack.orientation} slices {stack.first} to {stack.last}; "
+                f"there is no slice {index} to propagate from."
+            )
+        if indices.count(index) > 1:
+            raise PromptError(f"Slice {index} is prompted twice; give one set of prompts per slice.")

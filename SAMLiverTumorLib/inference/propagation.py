@@ -10,15 +10,16 @@ from dataclasses import asdict
 from functools import cached_property
 
 from SAMLiverTumorLib.errors import Cancelled, ModelError, PromptError
-from SAMLiverTumorLib.inference.anchors import Anchor
+from SAMLiverTumorLib.inference.anchors import Anchor, check_anchors
 from SAMLiverTumorLib.inference.follow import Follower, Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Pass, Propagation, SlicePropagation
 from SAMLiverTumorLib.inference.reconcile import reconciled
-from SAMLiverTumorLib.inference.segment import Settings, further_entry, versions
+from SAMLiverTumorLib.inference.segment import Settings, further_entry
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop, judge
 from SAMLiverTumorLib.inference.zoom import OFF
+from SAMLiverTumorLib.versions import versions
 
 UP, DOWN = "up", "down"
 DIRECTIONS = {"both": (UP, DOWN), UP: (UP,), DOWN: (DOWN,)}
@@ -58,7 +59,7 @@ class Propagator:
     ) -> None:
         if direction not in DIRECTIONS:
             raise PromptError(f"Unknown direction '{direction}'; choose both, up or down.")
-        self._check(stack, anchors)
+        check_anchors(stack, anchors)
         self.stack, self.rules, self.direction = stack, rules or PropagationRules(), direction
         self.settings = settings or Settings(orientation=stack.orientation)
         # in the order of the normal, whichever way the voxel index runs
@@ -266,20 +267,6 @@ class Propagator:
             "cancelled": self._cancelled,
             "versions": self._versions,
         }
-
-    @staticmethod
-    def _check(stack: PlaneStack, anchors: Sequence[Anchor]) -> None:
-        if not anchors:
-            raise PromptError("Nothing to propagate from; prompt at least one slice.")
-        indices = [anchor.index for anchor in anchors]
-        for index in indices:
-            if not stack.holds(index):
-                raise PromptError(
-                    f"'{stack.volume.name}' has {stack.orientation} slices {stack.first} to {stack.last}; "
-                    f"there is no slice {index} to propagate from."
-                )
-            if indices.count(index) > 1:
-                raise PromptError(f"Slice {index} is prompted twice; give one set of prompts per slice.")
 
 
 def propagate(

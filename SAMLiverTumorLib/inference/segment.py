@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel, check_further
 from SAMLiverTumorLib.image.pending_channel import PendingChannel, prepare_channels
@@ -27,6 +26,7 @@ from SAMLiverTumorLib.prompts import (
     on_plane,
     prompts_by_slice,
 )
+from SAMLiverTumorLib.versions import versions
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
@@ -293,16 +293,3 @@ def _load(
 
 def _window(settings: Settings, info: ModelInfo) -> Window:
     return settings.window or parse_window(info.default_window)
-
-
-def versions() -> dict[str, str]:
-    """Versions of this library and of what computes with it, for provenance."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"sam-liver-tumor": __version__}
-    for package in ("torch", "segment-anything"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # a source folder on the path rather than an installed package
-            versions[package] = "unknown"
-    return versions

@@ -12,10 +12,10 @@ import slicer
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool
-from SAMLiverTumorLib.inference.segment import versions
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.nodes import volumeFromNode
 from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, segmentArray, setProvenance
+from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.automatic import Found

@@ -9,7 +9,7 @@ from dataclasses import replace
 import slicer
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.segment import Settings, further_entry, versions
+from SAMLiverTumorLib.inference.segment import Settings, further_entry
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
@@ -17,6 +17,7 @@ from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.segments import SegmentWriter, replaceProvenance
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import Prompts
+from SAMLiverTumorLib.versions import versions
 
 
 class ObjectWriter:

@@ -10,7 +10,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import prepare_channels
-from SAMLiverTumorLib.inference.segment import Settings, versions
+from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.inference.worker import Job
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.label_sources import LabelSource
@@ -20,6 +20,7 @@ from SAMLiverTumorLib.mrml.open_object import FOUND, SliceShare, VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import Worker
 from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
+from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.automatic import Found

@@ -14,8 +14,9 @@ from bench.accuracy_trials import BOX, POINT, Trial, run_trial
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Settings, versions
+from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.plane import ORIENTATIONS
+from SAMLiverTumorLib.versions import versions
 
 _CONTAMINATED = "LiteMedSAM was very probably trained on LiTS: on its cases these are not figures of unseen patients."
 

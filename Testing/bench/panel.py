@@ -17,9 +17,9 @@ from pathlib import Path
 
 from bench.panel_user import CLICKS, BenchUser, Clicks
 from bench.panel_watch import Hold, Watch
-from SAMLiverTumorLib.inference.segment import versions
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.versions import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 _MODELS = ("lite-medsam", "liver-tumor")

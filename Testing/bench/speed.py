@@ -24,7 +24,7 @@ from bench.speed_quality import lines, losses
 from bench.speed_rows import Bench, Row, Size
 from bench.speed_timing import Times
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.inference.segment import versions
+from SAMLiverTumorLib.versions import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = Size(edge=128, lengths=(24, 40), box_slices=2, runs=1, clicks=2)

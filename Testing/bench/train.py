@@ -25,7 +25,6 @@ from bench.speed_plain import PlainTinyViT
 from bench.speed_timing import Times, take_turns
 from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.network_input import network_input
-from SAMLiverTumorLib.inference.segment import versions
 from SAMLiverTumorLib.models.builders import SamModel, build_networks
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.training.base import open_base, sample_store
@@ -35,6 +34,7 @@ from SAMLiverTumorLib.training.progress import memory_mb
 from SAMLiverTumorLib.training.samples import FRAME, Sample
 from SAMLiverTumorLib.training.simulate import BOX, first_prompts
 from SAMLiverTumorLib.training.trainee import Exercise, Trainee
+from SAMLiverTumorLib.versions import versions
 
 _EDGE = 512
 
