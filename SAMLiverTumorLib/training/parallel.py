@@ -6,6 +6,7 @@ one process, up to rounding.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 
@@ -110,4 +111,7 @@ def local_device(name: str) -> str:
 def leave() -> None:
     """Leave the processes that were joined."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # what wraps a model knows the group; where it outlives that, its threads abort the process at its end
+        gc.collect()
         torch.distributed.destroy_process_group()
+        gc.collect()
