@@ -21,11 +21,8 @@ def add_fusion_options(parser: argparse.ArgumentParser) -> None:
     fusion = parser.add_argument_group("how sure it is (--mode volume)")
     fusion.add_argument(
         "--fuse",
-        metavar="NAMES",
-        help=f"combine with passes through other planes ({', '.join(ORIENTATIONS)}) or by other models, by id",
-    )
-    fusion.add_argument(
-        "--ensemble", type=int, default=0, metavar="N", help="and with N passes from prompts shifted at random"
+        metavar="PLANES",
+        help=f"combine with passes through other planes ({', '.join(ORIENTATIONS)}), comma-separated",
     )
     fusion.add_argument("--probability", type=Path, metavar="OUT.nrrd", help="write each voxel's probability, percent")
     fusion.add_argument("--uncertainty", type=Path, metavar="OUT.nrrd", help="write each voxel's uncertainty, percent")
@@ -33,13 +30,13 @@ def add_fusion_options(parser: argparse.ArgumentParser) -> None:
 
 def given_options(args: argparse.Namespace) -> list[str]:
     """Names of these options that were given, for a mode that has no use for them."""
-    return [name for name in ("fuse", "ensemble", "probability", "uncertainty") if getattr(args, name)]
+    return [name for name in ("fuse", "probability", "uncertainty") if getattr(args, name)]
 
 
 def check_fusion_options(args: argparse.Namespace) -> None:
     """Refuse what cannot be, before anything is read or loaded.
 
-    :raises InputError: an unknown plane or model, or a negative number.
+    :raises InputError: an unknown plane.
     :raises OutputError: a map that cannot be written under its name.
     """
     from SAMLiverTumorLib.io.atomic import check_output
@@ -54,21 +51,15 @@ def check_fusion_options(args: argparse.Namespace) -> None:
 def ensemble_of(args: argparse.Namespace) -> Ensemble:
     """The passes asked for.
 
-    :raises InputError: an unknown plane or model, or a negative number.
+    :raises InputError: an unknown plane.
     """
     from SAMLiverTumorLib.inference.passes import Ensemble
-    from SAMLiverTumorLib.models.registry import load_registry
 
     names = [name.strip() for name in args.fuse.split(",") if name.strip()] if args.fuse else []
-    models = load_registry()
     for name in names:
-        if name not in ORIENTATIONS and name not in models:
-            raise InputError(f"--fuse knows no '{name}'; name planes ({', '.join(ORIENTATIONS)}) or models by id.")
-    return Ensemble(
-        tuple(name for name in names if name in ORIENTATIONS),
-        tuple(name for name in names if name in models),
-        args.ensemble,
-    )
+        if name not in ORIENTATIONS:
+            raise InputError(f"--fuse knows no '{name}'; name planes ({', '.join(ORIENTATIONS)}).")
+    return Ensemble(tuple(names))
 
 
 def maps_of(args: argparse.Namespace, fusion: Fusion) -> dict[Path, VoxelMap]:
@@ -91,8 +82,7 @@ def told(fusion: Fusion, best: NextSlice | None) -> list[str]:
     """The same for the user, line by line."""
     lines = []
     if len(fusion.passes) > 1:
-        parts = [f"{p['orientation']} {p['model']}" + (" shifted" if p["shift"] else "") for p in fusion.passes]
-        lines.append(f"fused: {', '.join(f'{parts.count(part)} x {part}' for part in dict.fromkeys(parts))}")
+        lines.append(f"fused: {', '.join(p['orientation'] for p in fusion.passes)}")
     if best is not None:
         r, a, s = best.center_ras
         lines.append(

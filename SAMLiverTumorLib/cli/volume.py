@@ -70,7 +70,6 @@ def run_volume(args: argparse.Namespace) -> int:
                 pool,
                 settings,
                 ensemble_of(args),
-                direction=args.direction,
                 limits=limits_of(stack, prompts, liver),
                 progress=progressed,
                 cancel=cancel,

@@ -59,7 +59,6 @@ def fuse(
     settings: Settings | None = None,
     ensemble: Ensemble | None = None,
     rules: PropagationRules | None = None,
-    direction: str = "both",
     limits: Limits | None = None,
     progress: Callable[[int, int | None], None] | None = None,
     cancel: Callable[[], bool] | None = None,
@@ -73,11 +72,11 @@ def fuse(
     probabilities.
 
     :param first: what the user prompted, corrections included.
-    :param settings: those of the first pass, as are rules, direction and limits.
+    :param settings: those of the first pass, as are rules and limits.
     :param ensemble: the further passes; none by default.
     :param progress: told of (slices done, None).
     :raises PromptError: the first pass has no voxel.
-    :raises SAMLiverTumorError: a model of the ensemble cannot be had, or knows no such prompts.
+    :raises SAMLiverTumorError: the model cannot be had.
 
     >>> fusion = fuse(result, pool, settings, Ensemble(("coronal", "sagittal")))            # doctest: +SKIP
     >>> fusion.mask().volume_ml, fusion.uncertainty.array.max()                             # doctest: +SKIP
@@ -91,11 +90,11 @@ def fuse(
         if progress is not None:
             progress(told, None)
 
-    done = [(pass_entry(first, settings.model, 0), first)]
+    done = [(pass_entry(first), first)]
     cancelled = first.cancelled
     try:
         if not cancelled:
-            for each in further_passes(first, ensemble, pool, settings, rules, direction, limits, slice_done, cancel):
+            for each in further_passes(first, ensemble, pool, settings, rules, limits, slice_done, cancel):
                 done.append(each)
     except Cancelled:
         cancelled = True
@@ -113,13 +112,13 @@ def fuse(
         VoxelMap.in_box(probability, box, volume),
         VoxelMap.in_box(doubt, box, volume),
         cancelled,
-        (*first.notes, *_notes(first, ensemble, cancelled)),
+        (*first.notes, *_notes(first, cancelled)),
         {**first.provenance, "fusion": {**asdict(ensemble), "passes": list(passes)}, "cancelled": cancelled},
     )
 
 
 def _share(stack: PlaneStack, own: PlaneStack) -> float:
-    """How much a pass counts: all where it went through the first pass's planes, else by its pixels' proportions."""
+    """How much a pass counts: the first one fully, one through other planes by its pixels' proportions."""
     if stack.orientation == own.orientation:
         return 1.0
     across, along = stack.plane(stack.first).spacing[:2]
@@ -135,8 +134,6 @@ def _keep_anchors(first: Propagation, box: VoxelBox, probability: np.ndarray, do
     doubt[theirs] = np.rint(255.0 * uncertainty(own[theirs] / 255.0, 0.0))
 
 
-def _notes(first: Propagation, ensemble: Ensemble, cancelled: bool) -> Iterator[str]:
+def _notes(first: Propagation, cancelled: bool) -> Iterator[str]:
     if cancelled and not first.cancelled:
         yield "Cancelled; the passes done until then are fused."
-    if ensemble.shifted and all(anchor.picture is not None for anchor in first.anchors):
-        yield "Shifted passes add nothing here: all prompted slices are outlined, and stay as they are."

@@ -1,4 +1,4 @@
-"""The passes of an ensemble besides the one the user prompted: other planes, shifted prompts, other models."""
+"""The passes of an ensemble besides the one the user prompted: the same tumor on planes of other orientations."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
 from SAMLiverTumorLib.inference.pictures import area_mm2
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.propagation import Propagator
 from SAMLiverTumorLib.inference.reconcile import reconciled
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS, Plane
-from SAMLiverTumorLib.prompts import PlanePrompts
 
 
 @dataclass(frozen=True)
@@ -30,27 +27,19 @@ class Ensemble:
     """Which passes are combined with the first one.
 
     :param orientations: planes to look at the result on; the first pass's own counts as done.
-    :param models: models that follow the tumor from the same prompts; "auto" or the first one's count as done.
-    :param shifted: passes from prompts shifted at random.
-    :param shift_mm: how far each edge of a box, and each click, is shifted at most.
     :param every_mm: distance of the planes of another orientation; probabilities between them are interpolated.
-    :param seed: of the shifts; equal seeds give equal results.
-    :raises InputError: an orientation or number that cannot be.
+    :raises InputError: an orientation or distance that cannot be.
     """
 
     orientations: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    shifted: int = 0
-    shift_mm: float = 2.0
     every_mm: float = 2.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in self.orientations:
             if name not in ORIENTATIONS:
                 raise InputError(f"Unknown orientation '{name}'; choose from {', '.join(ORIENTATIONS)}.")
-        if self.shifted < 0 or self.shift_mm < 0 or not self.every_mm > 0:
-            raise InputError("An ensemble needs 0 or more shifted passes and a distance of planes above 0 mm.")
+        if not self.every_mm > 0:
+            raise InputError("An ensemble needs a distance of planes above 0 mm.")
 
 
 def further_passes(
@@ -59,7 +48,6 @@ def further_passes(
     pool: PredictorPool,
     settings: Settings,
     rules: PropagationRules,
-    direction: str = "both",
     limits: Limits | None = None,
     told: Callable[[], None] = lambda: None,
     cancel: Callable[[], bool] | None = None,
@@ -69,17 +57,6 @@ def further_passes(
     :param told: called after each slice.
     :raises Cancelled: when `cancel` says so; a pass that was cut short is not given.
     """
-    rng = np.random.default_rng(ensemble.seed)
-    follows = [(model, first.anchors, 0) for model in dict.fromkeys(ensemble.models) if model != settings.model]
-    for n in range(1, ensemble.shifted + 1):
-        follows.append((settings.model, shifted_anchors(first, ensemble.shift_mm, rng), n))
-    for model, anchors, shift in follows:
-        done = Propagator(first.stack, anchors, pool, replace(settings, model=model), rules, direction, limits, cancel)
-        for _ in done.steps():
-            told()
-        if done.result.cancelled:
-            raise Cancelled("Cancelled; the passes done until then are kept.")
-        yield pass_entry(done.result, model, shift), done.result
     learned = Follower(first.stack, pool, settings, rules, limits or Limits(), cancel).begin(_prompted(first))
     for orientation in dict.fromkeys(ensemble.orientations):
         if orientation == first.stack.orientation or learned is None:
@@ -92,15 +69,13 @@ def further_passes(
         for each in sections(follower, first.mask(), learned, ensemble.every_mm, cancel):
             slices[each.index] = each
             told()
-        yield pass_entry(result := Propagation(stack, filled(slices)), settings.model, 0), result
+        yield pass_entry(result := Propagation(stack, filled(slices))), result
 
 
-def pass_entry(propagation: Propagation, model: str, shift: int) -> dict:
+def pass_entry(propagation: Propagation) -> dict:
     """What a pass was and how far it came: JSON-ready."""
     return {
         "orientation": propagation.stack.orientation,
-        "model": model,
-        "shift": shift,
         "slices": [min(propagation.reached), max(propagation.reached)] if propagation.reached else None,
         "volume_ml": round(propagation.mask().volume_ml, 6),
     }
@@ -157,29 +132,3 @@ def filled(slices: dict[int, SlicePropagation]) -> dict[int, SlicePropagation]:
 def _prompted(first: Propagation) -> SlicePropagation:
     """The largest slice that the user prompted: what it shows stands for the tumor."""
     return max((first.slices[a.index] for a in first.anchors if a.index in first.slices), key=lambda s: s.result.pixels)
-
-
-def shifted_anchors(first: Propagation, shift_mm: float, rng: np.random.Generator) -> tuple[Anchor, ...]:
-    """The prompts of a propagation with every box edge and click moved at random, as another user might place them.
-
-    Slices whose mask was given, drawn or corrected stay as they are.
-    """
-    anchors = []
-    for anchor in first.anchors:
-        if anchor.picture is None:
-            column_mm, row_mm = first.stack.plane(anchor.index).spacing[:2]
-            anchor = replace(anchor, prompts=_shifted(anchor.prompts, np.array([column_mm, row_mm]), shift_mm, rng))
-        anchors.append(anchor)
-    return tuple(anchors)
-
-
-def _shifted(prompts: PlanePrompts, pixel_mm: np.ndarray, most_mm: float, rng: np.random.Generator) -> PlanePrompts:
-    """Prompts moved by up to so many mm, a box by at most a quarter of its size so that it keeps its middle."""
-    points = prompts.points + rng.uniform(-1, 1, prompts.points.shape) * most_mm / pixel_mm
-    box = prompts.box
-    if box is not None:
-        low, high = np.array(box[:2]), np.array(box[2:])
-        most = np.minimum(most_mm / pixel_mm, (high - low) / 4)
-        low, high = (edge + rng.uniform(-1, 1, 2) * most for edge in (low, high))
-        box = (*low.tolist(), *high.tolist())
-    return PlanePrompts(points, prompts.labels, box, prompts.mask)

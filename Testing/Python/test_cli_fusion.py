@@ -34,7 +34,7 @@ def dark(monkeypatch):
 @pytest.mark.usefixtures("dark")
 def test_fused_passes_give_mask_maps_and_the_next_best_slice(ct, out, tmp_path, phantom, capsys):
     report, p_file, u_file = (tmp_path / name for name in ("report.json", "p.nrrd", "u.nii.gz"))
-    options = ["--fuse", "axial,coronal,sagittal", "--ensemble", 1, "--probability", p_file, "--uncertainty", u_file]
+    options = ["--fuse", "axial,coronal,sagittal", "--probability", p_file, "--uncertainty", u_file]
     assert run(ct, "-o", out, ONE_SLICE, *VOLUME, *options, "--json", report) == 0
     printed = capsys.readouterr().out
     source = sitk.ReadImage(str(ct))
@@ -59,20 +59,15 @@ def test_fused_passes_give_mask_maps_and_the_next_best_slice(ct, out, tmp_path, 
     told = json.loads(report.read_text())
     assert told["probability"] == str(p_file)
     assert told["uncertainty"] == str(u_file)
-    assert [(p["orientation"], p["shift"]) for p in told["passes"]] == [
-        ("axial", 0),
-        ("axial", 1),
-        ("coronal", 0),
-        ("sagittal", 0),
-    ]
+    assert [p["orientation"] for p in told["passes"]] == ["axial", "coronal", "sagittal"]
     best = told["next_best_slice"]
     assert best["orientation"] == "axial"
     assert best["index"] != 10, "slice 10 is prompted already"
     assert f"next best slice: axial {best['index']} at R " in printed
-    assert "fused: 1 x axial auto, 1 x axial auto shifted, 1 x coronal auto, 1 x sagittal auto" in printed
+    assert "fused: axial, coronal, sagittal\n" in printed
     node = read_in_slicer(out)
     (record, *_) = provenance(node, node.GetSegmentation().GetNthSegmentID(0))
-    assert len(record["fusion"]["passes"]) == 4
+    assert len(record["fusion"]["passes"]) == 3
 
 
 @pytest.mark.usefixtures("dark")
@@ -91,7 +86,6 @@ def test_maps_alone_leave_the_mask_as_it_was(ct, out, tmp_path):
         (["--fuse", "coronal"], "--fuse is for following a tumor through the volume; add --mode volume"),
         (["--uncertainty", "u.nrrd"], "add --mode volume"),
         ([*VOLUME, "--fuse", "frontal"], "--fuse knows no 'frontal'; name planes (axial, coronal, sagittal)"),
-        ([*VOLUME, "--ensemble", "-1"], "0 or more shifted passes"),
         ([*VOLUME, "--uncertainty", "u.png"], "has to end in .nrrd"),
         ([*VOLUME, "--probability", "u.seg.nrrd"], "has to end in .nrrd"),
         ([*VOLUME, "--probability", "gone/p.nrrd"], "does not exist; create it"),

@@ -18,7 +18,6 @@ from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS, oblique_plane, slice_plane
-from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()
@@ -125,7 +124,7 @@ def test_prompted_slices_are_untouched_whatever_other_passes_say():
     stack = PlaneStack(phantom_of(BALL), "axial")
     anchors = [Anchor(15, box_around(BALL[15])), Anchor(18, picture=BALL[18] | drawn), Anchor(12, picture=~BALL[12])]
     first = propagate(stack, anchors, DarkPool(), SETTINGS)
-    fusion = fuse(first, DarkPool(), SETTINGS, Ensemble(ORIENTATIONS, shifted=2))
+    fusion = fuse(first, DarkPool(), SETTINGS, CROSS)
     mask = fusion.mask().full()
     for n in (12, 15, 18):
         assert np.array_equal(mask[n], first.slices[n].picture), n
@@ -173,44 +172,6 @@ def test_planes_of_another_orientation_may_lie_apart():
     assert dice(third.mask().full(), every.mask().full()) > 0.99
 
 
-def test_shifted_passes_repeat_by_their_seed_and_shift_only_what_the_network_made():
-    first = first_pass()
-    asked = []
-    for seed in (1, 1, 2):
-        pool = DarkPool()
-        fuse(first, pool, SETTINGS, Ensemble(shifted=2, seed=seed))
-        asked.append([p.box for p in pool.network.asked])
-    assert asked[0] == asked[1] != asked[2]
-    box = first.anchors[0].prompts.box
-    moved = np.abs(np.subtract(asked[0][0], box))
-    assert 0 < moved.max() <= 2.0
-    drawn = propagate(first.stack, [Anchor(15, picture=BALL[15])], DarkPool(), SETTINGS)
-    fusion = fuse(drawn, DarkPool(), SETTINGS, Ensemble(shifted=1))
-    assert "Shifted passes add nothing" in fusion.notes[0]
-
-
-def test_clicks_are_shifted_too_and_small_boxes_keep_their_middle():
-    from SAMLiverTumorLib.inference.passes import shifted_anchors
-
-    small = Anchor(15, PlanePrompts([(22.0, 20.0)], [1], box=(20.0, 18.0, 24.0, 22.0)))
-    first = replace(first_pass(), anchors=(small,))
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        prompts = shifted_anchors(first, 5.0, rng)[0].prompts
-        assert np.abs(prompts.points - (22, 20)).max() <= 5.0
-        u0, v0, u1, v1 = prompts.box
-        assert u0 <= 21 and v0 <= 19 and u1 >= 23 and v1 >= 21
-
-
-def test_other_models_are_asked_with_the_same_prompts():
-    first, pool = first_pass(), DarkPool()
-    asked = []
-    pool.predictor = lambda model: asked.append(model) or pool.network
-    fusion = fuse(first, pool, replace(SETTINGS, model="lite-medsam"), Ensemble(models=("mobile-sam", "lite-medsam")))
-    assert [p["model"] for p in fusion.passes] == ["lite-medsam", "mobile-sam"]
-    assert "mobile-sam" in asked
-
-
 def test_limits_hold_for_every_pass():
     from SAMLiverTumorLib.inference.follow import Limits
 
@@ -218,7 +179,7 @@ def test_limits_hold_for_every_pass():
     liver[:, :, 26:] = False
     limits = Limits(liver=liver)
     first = first_pass(limits=limits)
-    fusion = fuse(first, DarkPool(), SETTINGS, Ensemble(ORIENTATIONS, shifted=1), limits=limits)
+    fusion = fuse(first, DarkPool(), SETTINGS, CROSS, limits=limits)
     beyond = fusion.mask().full() & ~liver
     assert not np.delete(beyond, 15, axis=0).any()
 
@@ -226,7 +187,7 @@ def test_limits_hold_for_every_pass():
 def test_a_pass_has_no_say_where_it_was_not_asked_to_go():
     first = first_pass(direction="up")
     assert first.reached == tuple(range(15, 23))
-    fusion = fuse(first, DarkPool(), SETTINGS, CROSS, direction="up")
+    fusion = fuse(first, DarkPool(), SETTINGS, CROSS)
     values = whole(fusion.probability)
     assert not values[:13].any()
     assert dice(fusion.mask().full()[15:], BALL[15:]) > 0.99
@@ -248,16 +209,16 @@ def test_cancel_keeps_the_passes_done_and_a_cancelled_first_pass_is_not_fused():
 
 def test_progress_counts_every_slice_of_every_further_pass():
     first, pool, said = first_pass(), DarkPool(), []
-    fuse(first, pool, SETTINGS, Ensemble(("coronal",), shifted=1), progress=lambda *step: said.append(step))
-    # 15 slices again from the shifted box, and 9 coronal ones: rows 12 to 28, 2 mm apart at most
-    assert said == [(n, None) for n in range(1, 25)]
+    fuse(first, pool, SETTINGS, CROSS, progress=lambda *step: said.append(step))
+    # 9 coronal slices, rows 12 to 28, and 9 sagittal ones, columns 14 to 30: 2 mm apart at most
+    assert said == [(n, None) for n in range(1, 19)]
 
 
 def test_what_cannot_be_is_refused_with_what_to_do():
     with pytest.raises(InputError, match="choose from axial, coronal, sagittal"):
         Ensemble(("axial", "oblique"))
-    with pytest.raises(InputError, match="0 or more"):
-        Ensemble(shifted=-1)
+    with pytest.raises(InputError, match="above 0 mm"):
+        Ensemble(every_mm=0)
     stack = PlaneStack(phantom_of(BALL), "axial")
     nothing = propagate(stack, [Anchor(3, picture=np.zeros((40, 44), bool))], DarkPool(), SETTINGS)
     with pytest.raises(PromptError, match="Move the prompts"):
@@ -311,9 +272,9 @@ def test_a_large_volume_costs_no_more_than_the_tumor():
 
 def test_further_passes_say_what_they_were():
     first = first_pass()
-    passes = list(further_passes(first, Ensemble(ORIENTATIONS, shifted=1), DarkPool(), SETTINGS, PropagationRules()))
-    assert [(e["orientation"], e["shift"]) for e, _ in passes] == [("axial", 1), ("coronal", 0), ("sagittal", 0)]
+    passes = list(further_passes(first, CROSS, DarkPool(), SETTINGS, PropagationRules()))
+    assert [e["orientation"] for e, _ in passes] == ["coronal", "sagittal"]
     # the ball's rows 12 to 28 and columns 14 to 30
-    assert [e["slices"] for e, _ in passes] == [[8, 22], [12, 28], [14, 30]]
+    assert [e["slices"] for e, _ in passes] == [[12, 28], [14, 30]]
     ml = BALL.sum() * 0.002
-    assert [e["volume_ml"] for e, _ in passes] == pytest.approx([ml] * 3, rel=0.03)
+    assert [e["volume_ml"] for e, _ in passes] == pytest.approx([ml] * 2, rel=0.03)

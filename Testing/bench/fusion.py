@@ -72,7 +72,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
     parser.add_argument("--cases", metavar="N,N", help=f"which of them (default: all; never {HELD_OUT})")
     parser.add_argument("--fuse", default=",".join(ORIENTATIONS), metavar="NAMES", help="orientations (default: all)")
-    parser.add_argument("--ensemble", type=int, default=0, metavar="N", help="passes from shifted boxes (default: 0)")
     parser.add_argument(
         "--answer", choices=ANSWERS, default=ANSWERS[0], help="to the next best slice: outline it, or box"
     )
@@ -92,7 +91,7 @@ def main(arguments: list[str]) -> int:
 
 def run(args: argparse.Namespace, pool: PredictorPool) -> int:
     """Measure every lesion, print a line for each and the means, and write them all."""
-    ensemble = Ensemble(tuple(args.fuse.split(",")) if args.fuse else (), shifted=args.ensemble)
+    ensemble = Ensemble(tuple(args.fuse.split(",")) if args.fuse else ())
     rows: list[Row] = []
     for pair in find_pairs(args.data, args.cases.split(",") if args.cases else None):
         case = read_case(pair, args.least_ml)
