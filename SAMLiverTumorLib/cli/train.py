@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
-from SAMLiverTumorLib.cli.curve import run_learning_curve
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.feedback.case_store import CaseStore
@@ -96,13 +95,6 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         metavar="MINUTES",
         help="train a U-Net instead, on the same patients, to compare with (RUN/unet.safetensors)",
     )
-    parser.add_argument(
-        "--learning-curve",
-        metavar="POINTS",
-        help="train once for each number of labeled patients, such as 0,1,1+unlabeled,2,4,all, in the order of "
-        "--cases, and write table and figure; 0 learns from tumors painted into livers without any, and N+unlabeled "
-        "adds a mean teacher on the other patients; what is finished in --out is read back",
-    )
     parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
     parser.add_argument("--json", action="store_true", help="progress as lines of JSON instead of text")
     parser.add_argument("--yes", action="store_true", help="download the base model without asking")
@@ -123,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.training.run import run_training
 
     first = join().first
-    stream = _stream(args, first, ProgressText)
-    report = Reporter(Path(settings.out) if settings.out and first else None, stream)
+    report = Reporter(Path(settings.out) if settings.out and first else None, _stream(args, first, ProgressText))
     with cancel_by_interrupt() as interrupted:
 
         def cancel() -> bool:
@@ -133,8 +124,6 @@ def run(args: argparse.Namespace) -> int:
         try:
             if args.baseline is not None:
                 return _run_baseline(args, settings, report, cancel)
-            if args.learning_curve is not None:
-                return run_learning_curve(settings, args.learning_curve, stream, confirm_on_terminal(args.yes), cancel)
             outcome = run_training(settings, report, args.resume, confirm_on_terminal(args.yes), cancel)
         except SAMLiverTumorError as error:
             if Path(settings.out).is_dir():

@@ -1,15 +1,15 @@
-"""`train --learning-curve`: nested patients, the same everything else, finished points read back, table and figure."""
+"""The benchmark of learning curves: nested patients, all else the same, finished points read back, table and figure."""
 
 import csv
 
 import numpy as np
 import pytest
+from bench.learning_curve import main
+from bench.learning_curve_plan import CurvePoint, parse_points, plan_curve
 from cli_case import write_volume
 from training_case import events, options, scan, write_cases
 
-from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training.curve_plan import CurvePoint, parse_points, plan_curve
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 SHORT = {"epochs": 1, "steps": 1, "batch": 2, "test": "p1", "synthetic": 1}
@@ -32,7 +32,7 @@ def settings(cases):
 
 
 def words(cases, out, points, **more):
-    return ["train", *options(cases, out, **{**SHORT, **more}), "--learning-curve", points, "--no-blend"]
+    return [*options(cases, out, **{**SHORT, **more}), "--points", points, "--no-blend"]
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,9 @@ def test_finished_points_are_read_back_and_not_trained_again(curve, cases):
 def test_points_of_other_settings_are_not_mixed_into_a_curve(curve, cases, capsys):
     assert main(words(cases, curve, "0,all", learning_rate=1e-5)) == 2
     assert "other settings (learning-rate)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--resume"], ["--baseline", "1"]], ids=["resume", "baseline"])
+def test_options_of_train_that_mean_nothing_to_a_curve_are_refused(cases, tmp_path, capsys, option):
+    assert main([*words(cases, tmp_path / "out", "1"), *option]) == 2
+    assert "neither --baseline nor --resume" in capsys.readouterr().err

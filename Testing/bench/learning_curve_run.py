@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.learning_curve_plan import CurvePlan, CurvePoint
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.training.curve_plan import CurvePlan, CurvePoint
 from SAMLiverTumorLib.training.finished import finished_run
 from SAMLiverTumorLib.training.progress import Reporter
 from SAMLiverTumorLib.training.resume import differing
