@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
     from SAMLiverTumorLib.training.unet import Unet
 
+# ways of prompting
 AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS = "automatic", "text", "1 point", "3 points"
 BOX, CORRECTED = "box", "1 point + 3 corrections"
-WAYS = (AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS, BOX, CORRECTED)
-"""Ways of prompting, in the order of tables."""
 
 # clicks after which a way's state is taken
 _AFTER = {1: ONE_POINT, 3: THREE_POINTS, 4: CORRECTED}

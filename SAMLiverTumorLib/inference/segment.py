@@ -23,7 +23,6 @@ from SAMLiverTumorLib.prompts import (
     PlanePrompts,
     Prompts,
     fit_to_volume,
-    on_plane,
     prompts_by_slice,
 )
 from SAMLiverTumorLib.versions import versions
@@ -126,17 +125,6 @@ def segment(
     by_slice = prompts_by_slice(prompts, volume, settings.orientation)
     planes = [slice_plane(volume, settings.orientation, index) for index in by_slice]
     return _segment_planes(volume, planes, list(by_slice.values()), prompts, notes, pool, settings, progress, cancel)
-
-
-def segment_plane(
-    volume: Volume, plane: Plane, prompts: Prompts, pool: PredictorPool, settings: Settings = _DEFAULTS
-) -> Result:
-    """Segment on one plane, oblique ones included, with what of the prompts lies on it.
-
-    :raises PromptError: nothing that says where lies on the plane.
-    """
-    prompts, notes = fit_to_volume(prompts, volume)
-    return _segment_planes(volume, [plane], [on_plane(prompts, plane)], prompts, notes, pool, settings, None, None)
 
 
 def _segment_planes(

@@ -51,8 +51,8 @@ def add_lora(encoder: nn.Module, rank: int, seed: int = 0) -> None:
     >>> from SAMLiverTumorLib.models.tiny_vit import TinyViT
     >>> encoder = TinyViT("lite-medsam")
     >>> add_lora(encoder, rank=4)
-    >>> len(adapter_state(encoder)), encoder.layers[1].blocks[0].attn.qkv.lora_a.shape
-    (40, torch.Size([4, 128]))
+    >>> encoder.layers[1].blocks[0].attn.qkv.lora_a.shape
+    torch.Size([4, 128])
 
     :param rank: of B A; where a layer is thinner, no more than that.
     :param seed: of A, which is normal with a deviation of 1 / sqrt(inputs).
@@ -83,11 +83,6 @@ def merged(encoder: nn.Module) -> nn.Module:
         layer.base.weight += layer.lora_b @ layer.lora_a
         setattr(attention, name, layer.base)
     return encoder
-
-
-def adapter_state(encoder: nn.Module) -> dict[str, Tensor]:
-    """A and B of every adapter, by name within the encoder."""
-    return {name: weight for name, weight in encoder.state_dict().items() if name.endswith((DOWN, UP))}
 
 
 def with_base(state: Mapping[str, Tensor], adapter: Any, file_name: str) -> dict[str, Tensor]:

@@ -75,22 +75,6 @@ def mapNodes(
     return found
 
 
-def removeMaps(
-    scene: slicer.vtkMRMLScene,
-    volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None,
-    segmentName: str | None = None,
-) -> int:
-    """Remove the maps that `mapNodes` finds, with their display and storage nodes; the number removed."""
-    nodes = mapNodes(scene, volumeNode, segmentName)
-    for node in nodes:
-        own = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())] + [node.GetStorageNode()]
-        scene.RemoveNode(node)
-        for each in own:
-            if each is not None and scene.IsNodePresent(each):
-                scene.RemoveNode(each)
-    return len(nodes)
-
-
 def _show(scene, volumeNode, segmentName: str, values: VoxelMap, kind: str) -> slicer.vtkMRMLScalarVolumeNode:
     node = mapNode(scene, volumeNode, segmentName, kind)
     isNew = node is None

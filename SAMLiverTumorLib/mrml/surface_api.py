@@ -17,7 +17,6 @@ from SAMLiverTumorLib.mrml.labelmaps import boxImage
 from SAMLiverTumorLib.mrml.messages import capturedVtkMessages
 
 SUFFIXES = (".stl", ".obj")
-COORDINATES = ("LPS", "RAS")
 
 
 def segmentSurface(

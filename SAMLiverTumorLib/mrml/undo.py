@@ -15,14 +15,6 @@ from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import EditorHistory
 
 
-class EditorLogicHistory:
-    """A `vtkSlicerSegmentEditorLogic` as `EditorHistory`."""
-
-    def __init__(self, logic: slicer.vtkSlicerSegmentEditorLogic) -> None:
-        self.saveStateForUndo, self.undo, self.redo = logic.SaveStateForUndo, logic.Undo, logic.Redo
-        self.canUndo, self.canRedo = logic.CanUndo, logic.CanRedo
-
-
 class SessionUndo:
     """Records steps and goes back and forth through them.
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 POINT, BOX, TEXT, BOX_AND_POINT = "point", "box", "text", "box and point"
-KINDS = (POINT, BOX, TEXT, BOX_AND_POINT)
 
 # Share of a side by which a hand-drawn edge misses, and pixels by which it misses in any case.
 _JITTER, _JITTER_PX = 0.1, 3.0

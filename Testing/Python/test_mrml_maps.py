@@ -1,4 +1,4 @@
-"""Probability and uncertainty in the scene: where they lie, how they look, made once, removed whole."""
+"""Probability and uncertainty in the scene: where they lie, how they look, made once."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from SAMLiverTumorLib.mrml.probability_nodes import (
     UNCERTAINTY,
     mapNode,
     mapNodes,
-    removeMaps,
     showProbability,
     showUncertainty,
 )
@@ -111,21 +110,6 @@ def test_maps_of_other_segments_kinds_and_volumes_are_told_apart(case):
     assert mapNode(case.scene, other, "B", UNCERTAINTY) is None
     assert set(mapNodes(case.scene, case.ct)) == {a, b, p}
     assert set(mapNodes(case.scene, case.ct, "A")) == {a, p}
-
-
-def test_removing_takes_our_maps_and_their_displays_and_nothing_of_the_users(case):
-    users = addVolumeNode(case.scene, small_volume(name="A uncertainty"))
-    heatColorNode(case.scene)
-    before = case.count()
-    showUncertainty(case.scene, case.ct, "A", case.map())
-    showProbability(case.scene, case.ct, "A", case.map())
-    kept = showUncertainty(case.scene, case.ct, "B", case.map())
-    assert removeMaps(case.scene, case.ct, "A") == 2
-    assert mapNodes(case.scene) == [kept]
-    assert removeMaps(case.scene) == 1
-    assert case.count() == before
-    assert case.scene.IsNodePresent(users)
-    assert removeMaps(case.scene) == 0
 
 
 def test_the_ct_is_not_changed(case):

@@ -9,11 +9,11 @@ import pytest
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptError
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.pool import PredictorPool, choose_model
-from SAMLiverTumorLib.inference.segment import Settings, segment, segment_plane
+from SAMLiverTumorLib.inference.segment import Settings, segment, segment_slice
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.plane import oblique_plane
-from SAMLiverTumorLib.prompts import Box, Prompts
+from SAMLiverTumorLib.prompts import Box, Prompts, on_plane
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 # The phantom's lesion: a ball of 14 mm around voxel (34, 44, 10), slices 4 mm apart.
@@ -148,9 +148,9 @@ def test_a_mask_on_an_oblique_plane_lies_on_it_around_the_click(phantom, pool):
     slice_to_ras[:3, 3] = click
     plane = oblique_plane(phantom, slice_to_ras)
     prompts = Prompts([click], box=Box(CENTER, np.eye(3), [32, 32, 32]))
-    result = segment_plane(phantom, plane, prompts, pool, Settings("mobile-sam"))
-    assert [(s.index, s.model) for s in result.slices] == [(None, "mobile-sam")]
-    mask = result.mask.full()
+    found = segment_slice(phantom, plane, on_plane(prompts, plane), pool, Settings("mobile-sam"))
+    assert (found.result.index, found.result.model) == (None, "mobile-sam")
+    mask = found.mask.full()
     nearest = np.rint(apply_affine(phantom.ras_to_ijk, click)[0]).astype(int)
     assert mask[tuple(nearest[::-1])]
     ras = apply_affine(phantom.ijk_to_ras, np.argwhere(mask)[:, ::-1])

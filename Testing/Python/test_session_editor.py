@@ -3,9 +3,15 @@
 import slicer
 from session_case import Case, state
 
-from SAMLiverTumorLib.mrml.undo import EditorLogicHistory
-
 EDITOR = slicer.vtkMRMLSegmentEditorNode
+
+
+class LogicHistory:
+    """The undo of a `vtkSlicerSegmentEditorLogic` as `EditorHistory`: the panel's own is that of its widget."""
+
+    def __init__(self, logic):
+        self.saveStateForUndo, self.undo, self.redo = logic.SaveStateForUndo, logic.Undo, logic.Redo
+        self.canUndo, self.canRedo = logic.CanUndo, logic.CanRedo
 
 
 class Editor:
@@ -16,7 +22,7 @@ class Editor:
         history = slicer.vtkSegmentationHistory()
         history.SetMaximumNumberOfStates(100)
         self.logic.SetSegmentationHistory(history)
-        self.history = EditorLogicHistory(self.logic)
+        self.history = LogicHistory(self.logic)
 
     def open(self, case):
         self.logic.SetMRMLScene(case.scene)
