@@ -11,7 +11,6 @@ import numpy as np
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.errors import Cancelled, PromptError
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.runtime import runtime_named
 from SAMLiverTumorLib.prompts import Prompts
 from SAMLiverTumorLib.volume import Volume
 
@@ -68,15 +67,14 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     volumeNode = addVolumeNode(scene, volume)
     node = createSegmentation(scene, volumeNode)
     names = [tumor.segment for tumor in job.tumors] or [settings.segment_name]
-    with runtime_named(settings.runtime):
-        if settings.text is not None:
-            marked = [_by_text(volume, volumeNode, node, liver, settings, pool, cancel)]
-        elif settings.mode == "volume":
-            each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
-            marked = [_followed(volume, volumeNode, node, n, p, liver, settings, pool, cancel) for n, p in each]
-        else:
-            each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
-            marked = [_on_slices(volume, volumeNode, node, n, p, settings, pool, cancel) for n, p in each]
+    if settings.text is not None:
+        marked = [_by_text(volume, volumeNode, node, liver, settings, pool, cancel)]
+    elif settings.mode == "volume":
+        each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
+        marked = [_followed(volume, volumeNode, node, n, p, liver, settings, pool, cancel) for n, p in each]
+    else:
+        each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
+        marked = [_on_slices(volume, volumeNode, node, n, p, settings, pool, cancel) for n, p in each]
     segments = tuple(
         {"name": name, "voxels": m.voxels, "ml": round(m.ml, 6), "slices": m.slices}
         for name, m in zip(names, marked, strict=True)

@@ -13,7 +13,6 @@ from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.segment import MODES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS, parse_window
-from SAMLiverTumorLib.inference.runtime import RUNTIMES
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
@@ -70,7 +69,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     work.add_argument("--threads", type=int, metavar="N", help="threads of each (default: the cores, shared out)")
     work.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster's scheduler, such as tcp://node1:8786")
     work.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
-    work.add_argument("--runtime", choices=RUNTIMES, help="what encodes pictures on a CPU; see `segment`")
     picture = parser.add_argument_group("as in `segment`")
     picture.add_argument("--mode", choices=MODES, default="slice", help="volume: follow each tumor (default: slice)")
     picture.add_argument("--direction", choices=("both", "up", "down"), default="both", help="with --mode volume")
@@ -175,7 +173,6 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
         direction=args.direction,
         segment_name=args.segment_name,
         device=args.device,
-        runtime=args.runtime,
         reference_label=args.reference_label,
         min_ml=args.min_ml,
         threads=args.threads,

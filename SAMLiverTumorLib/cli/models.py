@@ -1,4 +1,4 @@
-"""`sam-liver-tumor models`: list, fetch, verify and remove weights; export and benchmark image encoders."""
+"""`sam-liver-tumor models`: list, fetch, verify and remove weights; export image encoders."""
 
 from __future__ import annotations
 
@@ -11,30 +11,27 @@ from SAMLiverTumorLib.cli.progress import download_bar
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.digest import human_size
-from SAMLiverTumorLib.models.onnx_files import remove_exports
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.store import ModelStore, StoredModel
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.runtime_benchmark import Comparison
     from SAMLiverTumorLib.models.builders import SamModel
 
 _DESCRIPTION = """\
 List, fetch, verify and remove model weights.
 
-`export ID FILE.onnx` writes a model's image encoder for other runtimes. `benchmark ID` measures PyTorch against ONNX
-Runtime on this machine and has the runtime "auto" take the faster one with these weights from then on. Both take the
-path of a checkpoint in place of ID.
+`export ID FILE.onnx` writes a model's image encoder for other programs; it takes the path of a checkpoint in place of
+ID as well.
 """
 
-ACTIONS = ("list", "fetch", "verify", "remove", "export", "benchmark")
+ACTIONS = ("list", "fetch", "verify", "remove", "export")
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
     """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
     parser = subparsers.add_parser(
         "models",
-        help="list, fetch, verify, remove, export and benchmark models",
+        help="list, fetch, verify, remove and export models",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,8 +62,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"Say which model: sam-liver-tumor models {args.action} ID.")
     if args.action == "export":
         return _export(args)
-    if args.action == "benchmark":
-        return _benchmark(args)
     info = get_model(args.model)
     if args.action == "fetch":
         with download_bar() as progress:
@@ -76,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
         store.verify(info)
         print(f"{info.id}: size and SHA-256 are right")
     else:
-        remove_exports(info.sha256)
         print(f"{info.id}: {'removed' if store.remove(info) else 'there was nothing to remove'}")
     return 0
 
@@ -125,39 +119,10 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _benchmark(args: argparse.Namespace) -> int:
-    from SAMLiverTumorLib.inference.runtime import keep_choice, machine
-
-    model = _load(args)
-    from SAMLiverTumorLib.inference.runtime_benchmark import compare_runtimes
-
-    comparison = compare_runtimes(model)
-    print(f"{model.info.id}, {machine()}")
-    print(benchmark_table(comparison))
-    kept = keep_choice(model.sha256, comparison.choice, comparison.as_dict())
-    print(f'"auto" runs it in {comparison.choice} from now on, by {kept}')
-    return 0
-
-
-def benchmark_table(comparison: Comparison) -> str:
-    """Times by runtime, and how far the runtimes agree."""
-    lines = []
-    for runtime, runs in comparison.seconds.items():
-        lines.append(
-            f"{runtime:12} {1e3 * comparison.median(runtime):7.0f} ms ({1e3 * min(runs):.0f}-{1e3 * max(runs):.0f})"
-        )
-    lines.append(
-        f"embeddings differ by {comparison.difference:.2g} at most, of values up to {comparison.largest:.2g}; Dice of "
-        f"masks {comparison.dice:.4f}{'' if comparison.same_masks else ', too little to choose by speed'}"
-    )
-    return "\n".join(lines)
-
-
 def _load(args: argparse.Namespace) -> SamModel:
-    """The model named by id or file, in PyTorch on the CPU."""
+    """The model named by id or file, on the CPU."""
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.inference.runtime import PYTORCH
 
     with download_bar() as progress:
-        pool = PredictorPool(confirm_on_terminal(args.yes), device="cpu", progress=progress, disk=None, runtime=PYTORCH)
+        pool = PredictorPool(confirm_on_terminal(args.yes), device="cpu", progress=progress, disk=None)
         return pool.predictor(args.model).model

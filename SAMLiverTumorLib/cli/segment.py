@@ -22,7 +22,6 @@ from SAMLiverTumorLib.cli.private import add_paths_option, without_names
 from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS, window_for
-from SAMLiverTumorLib.inference.runtime import RUNTIMES, runtime_named
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.mask import Mask
@@ -95,12 +94,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "(default: off)",
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
-    picture.add_argument(
-        "--runtime",
-        choices=RUNTIMES,
-        help="what encodes pictures on a CPU; auto: what `models benchmark` found (default: SAM_LIVER_TUMOR_RUNTIME, "
-        "else auto)",
-    )
     follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")
     follow.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
     follow.add_argument(
@@ -125,11 +118,6 @@ def run(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
     """
-    with runtime_named(args.runtime):
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     if not args.output.name.lower().endswith((".seg.nrrd", ".dcm")):
         raise OutputError(
             f"'{args.output}' has to end in .seg.nrrd, the format Slicer opens as a segmentation, or in .dcm for DICOM "

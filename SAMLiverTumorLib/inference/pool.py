@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from SAMLiverTumorLib.errors import ModelError, PromptError
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
 from SAMLiverTumorLib.inference.disk_cache import DiskCache, default_disk_cache
-from SAMLiverTumorLib.inference.runtime import wanted_runtime, with_runtime
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.prompts import PlanePrompts
@@ -84,8 +83,6 @@ class PredictorPool:
     :param progress: told of a download's bytes (done, total).
     :param disk: where embeddings are kept from one session to the next; the user's own cache if not given, None
         for nowhere.
-    :param runtime: of `runtime.RUNTIMES`; what the user named if not given.
-    :raises InputError: the user named a runtime that there is not.
     """
 
     def __init__(
@@ -96,12 +93,10 @@ class PredictorPool:
         progress: Callable[[int, int | None], None] | None = None,
         cancel: Callable[[], bool] | None = None,
         disk: DiskCache | None = _DEFAULT,
-        runtime: str | None = None,
     ) -> None:
         self.store = store or ModelStore()
         self.cache = EmbeddingCache(disk=default_disk_cache() if disk is _DEFAULT else disk)
         self._confirm, self._device, self._progress, self._cancel = confirm, device, progress, cancel
-        self._runtime = runtime or wanted_runtime()
         self._predictors: dict[str, Predictor] = {}
         self._stamps: dict[str, tuple[int, int]] = {}
 
@@ -113,7 +108,6 @@ class PredictorPool:
         """The predictor for a model id or the path of a checkpoint file, which is loaded again when it has changed.
 
         :raises ModelError: unknown id, download declined or failed, damaged or foreign checkpoint.
-        :raises SAMLiverTumorError: the runtime named cannot run it.
         """
         info = load_registry().get(model)
         stamp = _stamp(Path(model)) if info is None else None
@@ -130,7 +124,7 @@ class PredictorPool:
                     raise ModelError(
                         f"'{model}' is neither a known model ({', '.join(load_registry())}) nor a checkpoint file."
                     )
-            loaded = with_runtime(load_model(path, info, device=self._device, confirm=self._confirm), self._runtime)
+            loaded = load_model(path, info, device=self._device, confirm=self._confirm)
             self._predictors[model] = Predictor(loaded, self.cache)
             self._stamps[model] = stamp
         return self._predictors[model]

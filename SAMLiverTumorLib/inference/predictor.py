@@ -32,7 +32,6 @@ from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
 from SAMLiverTumorLib.inference.prediction import Embedding, Prediction, prediction_of
-from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -65,11 +64,6 @@ class Predictor:
         self._decoder = Decoder(model.prompt_encoder, model.mask_decoder)
         self._prepared: OrderedDict[int, tuple[torch.Tensor, ImageSide]] = OrderedDict()
         self._lock = threading.Lock()
-
-    @property
-    def runtime(self) -> str:
-        """What encodes whole pictures: "pytorch", or another one and its version, which rounds otherwise."""
-        return getattr(self.model.image_encoder, "runtime", PYTORCH)
 
     @property
     def encodes_parts(self) -> bool:
@@ -112,9 +106,6 @@ class Predictor:
             key = f"{key} crop {crop.row} {crop.column} {crop.rows} {crop.columns}"
         if part is not None:
             key = f"{key} {part.row} {part.column} {part.size} {SURROUNDINGS}"
-        elif self.runtime != PYTORCH:
-            # parts are PyTorch's in any case
-            key = f"{key} {self.runtime}"
 
         def make() -> Embedding:
             disk = self.cache.disk

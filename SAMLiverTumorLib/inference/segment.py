@@ -14,7 +14,6 @@ from SAMLiverTumorLib.image.pending_channel import PendingChannel, prepare_chann
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
-from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.inference.zoom import OFF, ZOOMS, zoomed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
@@ -260,10 +259,8 @@ def further_entry(settings: Settings) -> dict:
 
 
 def model_entry(predictor: Predictor, window: Window) -> dict:
-    """What provenance says of a model, JSON-ready; the runtime where it is another than PyTorch."""
-    entry = {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
-    runtime = getattr(predictor, "runtime", PYTORCH)
-    return entry if runtime == PYTORCH else {**entry, "runtime": runtime}
+    """What provenance says of a model, JSON-ready."""
+    return {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
 
 
 def _load(

@@ -1,14 +1,17 @@
 """Which cases of a cohort are finished, whatever was interrupted, copied or edited; without a cluster."""
 
+import hashlib
+import json
 import os
 import shutil
 
 import pytest
-from batch_case import BOX, jobs_of, settings, write_scans
+from batch_case import BOX, MODEL, jobs_of, settings, write_scans
 
 from SAMLiverTumorLib.batch.jobs import CANCELLED, DONE, FAILED, Job, TumorPrompts
 from SAMLiverTumorLib.batch.records import State, read_record, state_of
 from SAMLiverTumorLib.batch.worker import pin_gpu, run_job
+from SAMLiverTumorLib.models.registry import get_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,6 +60,23 @@ def test_other_settings_or_prompts_do_not_count_as_finished(done):
 
 def test_how_many_threads_work_does_not_matter(done):
     assert state_of(done, settings(threads=8, pinned=False, yes=True, device="cpu")) is State.DONE
+
+
+@pytest.mark.parametrize(("runtime", "state"), [(None, State.DONE), ("onnxruntime", State.CHANGED)])
+def test_a_record_of_0_1_counts_where_it_names_no_other_runtime(done, runtime, state):
+    said = {
+        **{"text": None, "mode": "slice", "plane": "axial", "window": "auto", "channels": "single", "quality": "full"},
+        **{"direction": "both", "segment_name": "Liver tumor", "runtime": runtime, "model": MODEL},
+        "models": {MODEL: get_model(MODEL).sha256},
+    }
+    prompts = [["Liver tumor", [], [], BOX]]
+    key = hashlib.sha256(json.dumps([prompts, said, False], sort_keys=True).encode()).hexdigest()
+    done.record.write_text(json.dumps({**read_record(done), "key": key, "settings": said}))
+    assert state_of(done, settings()) is state
+    reason = run_job(done, settings()).reason
+    assert reason == (
+        "" if state is State.DONE else f"'{done.segmentation.name}' is {state.value}; add --overwrite to replace it."
+    )
 
 
 def test_a_scan_is_known_by_its_content_when_its_time_changes(done):

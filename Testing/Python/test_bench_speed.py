@@ -42,14 +42,11 @@ def test_a_short_run_writes_every_row(store, tmp_path, capsys):
     rows = {row["name"]: row for row in report["rows"]}
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)
-    assert len(rows) == 10
+    assert len(rows) == 9
     full = rows["encode one slice, full quality"]
     assert full["notes"]["GFLOP"] == pytest.approx(77.5, abs=0.1)
     assert full["notes"]["Dice with the plain way's mask"] >= 0.995
     assert set(full["ratios"]) == {"segment-anything's SamPredictor", "arithmetic limit"}
-    runtimes = rows["encode one slice, other runtimes"]
-    assert [name.split()[0] for name in runtimes["ratios"]] == ["onnxruntime"]
-    assert runtimes["notes"]["Dice of masks"] >= 0.995
     box = rows["box over 2 slices"]
     assert box["notes"]["encodes"] == 2
     # the encodes are a part of the run they are measured in

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.parts import part_around
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
-from SAMLiverTumorLib.inference.runtime import PYTORCH
 from SAMLiverTumorLib.inference.segment import Settings, segment
 from SAMLiverTumorLib.plane import slice_plane
 
@@ -70,7 +68,7 @@ class Bench:
 
     def __init__(self, size: Size, model: str = "mobile-sam", device: str = "cpu", folder: Path | None = None) -> None:
         self.size, self.model = size, model
-        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None, runtime=PYTORCH)
+        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None)
         self.predictor: Predictor = self.pool.predictor(model)
         self._folder = Path(folder or tempfile.mkdtemp(prefix="sam-liver-tumor-bench-"))
         self.volume = phantom(size.lengths[0], size.edge)
@@ -79,7 +77,7 @@ class Bench:
         self.prompts = tumor_box(self.volume)
 
     def encode(self) -> list[Row]:
-        """Rows of the encoder: full and fast quality, the plain way, the limit, another runtime if installed."""
+        """Rows of the encoder: full and fast quality, the plain way, the limit."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         geometry = predictor.embed(self.rgb, self.spacing).geometry
         part = part_around(self.prompts, geometry)
@@ -90,9 +88,6 @@ class Bench:
             "plain": lambda: sam.set_image(self.rgb),
             "matrix product": lambda: [multiply() for _ in range(4)],
         }
-        other = self._other_runtime()
-        if other is not None:
-            contenders["other runtime"] = lambda: other._encode(self.rgb, geometry, None)
         times = take_turns(contenders, self.size.runs)
         rate = 4 * flops / times["matrix product"].median
         side = predictor.model.info.input_size
@@ -108,30 +103,7 @@ class Bench:
         return [
             Row("encode one slice, full quality", times["full"], {PLAIN: times["plain"]}, work / rate, notes),
             Row("encode one slice, fast", times["fast"], {"full quality": times["full"]}, None, {"edge": share}),
-            *([self._runtimes(other, times)] if other is not None else []),
         ]
-
-    def _other_runtime(self) -> Predictor | None:
-        """The same model with its encoder in ONNX Runtime; None where that is not installed."""
-        model = self.predictor.model
-        installed = all(importlib.util.find_spec(package) is not None for package in ("onnx", "onnxruntime"))
-        if not installed or model.device.type != "cpu":
-            return None
-        from SAMLiverTumorLib.inference.onnx_encoder import OnnxEncoder
-        from SAMLiverTumorLib.models.onnx_export import export_encoder
-
-        path = export_encoder(model, self._folder / "encoder.onnx", overwrite=True)
-        return Predictor(replace(model, image_encoder=OnnxEncoder(path, model.sha256, model.image_encoder)))
-
-    def _runtimes(self, other: Predictor, times: dict[str, Times]) -> Row:
-        """The row of the encoder in PyTorch and in another runtime."""
-        ours, theirs = (predictor.embed(self.rgb, self.spacing) for predictor in (self.predictor, other))
-        notes = {
-            "largest difference of embeddings": float((ours.features - theirs.features).abs().max()),
-            "Dice of masks": _dice(*(self.predictor.predict(each, self.prompts).mask for each in (ours, theirs))),
-        }
-        name = " ".join(other.runtime.split()[:2])
-        return Row("encode one slice, other runtimes", times["full"], {name: times["other runtime"]}, None, notes)
 
     def decode(self) -> list[Row]:
         """One prompt, and eight at once, on an encoded picture."""
@@ -231,7 +203,7 @@ class Bench:
 
     def _fresh_pool(self, disk: DiskCache | None = None) -> PredictorPool:
         """A pool as a new session has, but for the weights, which are loaded already."""
-        pool = PredictorPool(disk=disk, runtime=PYTORCH)
+        pool = PredictorPool(disk=disk)
         pool._predictors[self.model] = Predictor(self.predictor.model, pool.cache)
         return pool
 
