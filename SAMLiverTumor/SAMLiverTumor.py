@@ -29,7 +29,6 @@ if importlib.util.find_spec("SAMLiverTumorLib") is None:
 
 from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS
 from SAMLiverTumorLib.inference.segment import QUALITIES
-from SAMLiverTumorLib.inference.zoom import ZOOMS
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.panel.network import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case
@@ -92,7 +91,7 @@ class SAMLiverTumorParameterNode:
     include, exclude, roi - the segment's prompts, made by the panel
     model, modelFile, device - the network, for "file" the path of its weight file, and where it runs
     window, windowLow, windowHigh, channels - how slices are shown to the network
-    quality, zoom - whether it looks at a slice's mirror image as well, and at small lesions twice
+    quality - whether it looks at a slice's mirror image as well
     plane - the slice view that prompts apply to; "view" is the one the user works in, oblique ones included
     live - segment after each change of the prompts
     boxThroughSlices - the box counts on each slice it crosses
@@ -129,7 +128,6 @@ class SAMLiverTumorParameterNode:
     windowHigh: Annotated[float, WithinRange(-32768, 65535)] = 105.0
     channels: Annotated[str, Choice(list(CHANNEL_MODES))] = CHANNEL_MODES[0]
     quality: Annotated[str, Choice(list(QUALITIES))] = QUALITIES[0]
-    zoom: Annotated[str, Choice(list(ZOOMS))] = ZOOMS[0]
     plane: Annotated[str, Choice(["view", "axial", "coronal", "sagittal"])] = "view"
     live: bool = True
     boxThroughSlices: bool = False
@@ -279,7 +277,6 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             model=chosenModel(parameters),
             channels=parameters.channels,
             quality=parameters.quality,
-            zoom=parameters.zoom,
             confirm=confirm or (lambda question: False),
             progress=progress,
             further=furtherChannels(parameters.volume, nodes, windows) if nodes else (),

@@ -19,7 +19,6 @@ from torch.nn import functional
 
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
-from SAMLiverTumorLib.inference.crop import Crop
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
 from SAMLiverTumorLib.inference.mirrored import (
@@ -82,7 +81,6 @@ class Predictor:
         spacing: tuple[float, float],
         cancel: Callable[[], bool] | None = None,
         around: PlanePrompts | None = None,
-        crop: Crop | None = None,
         mirrored: bool = False,
     ) -> Embedding:
         """The embedding of a picture, from memory or disk if it was encoded before.
@@ -93,23 +91,18 @@ class Predictor:
         :param cancel: asked before every layer of the encoder.
         :param around: encode in full only what lies around these prompts, where that saves work and the network
             bears it.
-        :param crop: encode this piece of the picture alone, as large as the network's input allows; prompts and
-            predictions are then in the crop's pixels.
-        :param mirrored: the mirror image's too, where the network gains from it; not of a crop.
+        :param mirrored: the mirror image's too, where the network gains from it.
         :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
         info = self.model.info
-        if mirrored and crop is None and gains_from_mirror(info):
+        if mirrored and gains_from_mirror(info):
             mirror = self.embed(mirrored_picture(rgb), spacing, cancel)
             return replace(self.embed(rgb, spacing, cancel), mirror=mirror)
-        shape = rgb.shape[:2] if crop is None else (crop.rows, crop.columns)
-        geometry = input_geometry(shape, spacing, info.input_size, info.resize)
+        geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
         part = None
         if around is not None and self.encodes_parts:
             part = part_around(around, geometry)
         key = picture_key(rgb, spacing, self.model.sha256)
-        if crop is not None:
-            key = f"{key} crop {crop.row} {crop.column} {crop.rows} {crop.columns}"
         if part is not None:
             key = f"{key} {part.row} {part.column} {part.size} {SURROUNDINGS}"
         elif self.runtime != PYTORCH:
@@ -120,7 +113,7 @@ class Predictor:
             disk = self.cache.disk
             if disk is not None and (kept := disk.get(f"{_ENCODING} {key}")) is not None:
                 return Embedding(torch.tensor(kept, device=self.model.device), geometry)
-            embedding = self._encode(rgb, geometry, part, crop)
+            embedding = self._encode(rgb, geometry, part)
             if disk is not None:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
             return embedding
@@ -129,30 +122,21 @@ class Predictor:
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()
-    def _encode(
-        self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None = None, crop: Crop | None = None
-    ) -> Embedding:
+    def _encode(self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None = None) -> Embedding:
         info, device = self.model.info, self.model.device
         encoder = self.model.image_encoder
         self.encoded += 1
         # graphics cards have hardware for half precision, which embeddings are rounded to in any case
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            picture = self._input(rgb, geometry, info.input_size, crop)
+            picture = network_input(rgb, geometry, info, device)
             if part is None:
                 features = encoder(picture)
             else:
                 pixels = info.input_size // GRID
-                coarse = encoder.encode_part(self._input(rgb, geometry, SURROUNDINGS * pixels, crop))
+                coarse = encoder.encode_part(network_input(rgb, geometry, info, device, SURROUNDINGS * pixels))
                 features = functional.interpolate(coarse.float(), (GRID, GRID), mode="bilinear")
                 part.of(features)[:] = encoder.encode_part(part.of(picture, pixels))
         return Embedding(features.half(), geometry)
-
-    def _input(self, rgb: np.ndarray, geometry: InputGeometry, edge: int, crop: Crop | None) -> torch.Tensor:
-        if crop is None:
-            return network_input(rgb, geometry, self.model.info, self.model.device, edge)
-        # grey stays as bright as in the whole picture
-        span = float(rgb.min()), float(rgb.max())
-        return network_input(crop.of(rgb), geometry, self.model.info, self.model.device, edge, span)
 
     @torch.inference_mode()
     def predict(self, embedding: Embedding, prompts: PlanePrompts) -> Prediction:

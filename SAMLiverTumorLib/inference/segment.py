@@ -15,7 +15,6 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
 from SAMLiverTumorLib.inference.runtime import PYTORCH
-from SAMLiverTumorLib.inference.zoom import OFF, ZOOMS, zoomed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane
@@ -51,9 +50,6 @@ class Settings:
         "fast" is the same as "full".
     :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
         `image.channels.further_channel`.
-    :param zoom: "on" looks at lesions a second time, in a crop, wherever they fit into one; "auto" only for boxes and
-        models with which the mean Dice was a little better; "off", the default, never: no gain is certain. Prompted
-        slices alone: a tumor is followed on whole slices. See `zoom.py`.
     """
 
     model: str = AUTO
@@ -62,13 +58,10 @@ class Settings:
     channels: str = "single"
     quality: str = "full"
     further: tuple[FurtherChannel | PendingChannel, ...] = ()
-    zoom: str = OFF
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise InputError(f"Unknown quality '{self.quality}'; choose one of {', '.join(QUALITIES)}.")
-        if self.zoom not in ZOOMS:
-            raise InputError(f"Unknown zoom '{self.zoom}'; choose one of {', '.join(ZOOMS)}.")
 
 
 _DEFAULTS = Settings()
@@ -76,17 +69,13 @@ _DEFAULTS = Settings()
 
 @dataclass(frozen=True)
 class SliceResult:
-    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels.
-
-    `zoomed` says whether the slice was looked at a second time, in a crop.
-    """
+    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels."""
 
     index: int | None
     model: str
     predicted_iou: float
     stability: float
     pixels: int
-    zoomed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +165,6 @@ def _segment_planes(
         "orientation": planes[0].name,
         "channels": settings.channels,
         "quality": settings.quality,
-        "zoom": settings.zoom,
         **further_entry(settings),
         "versions": versions(),
     }
@@ -252,13 +240,12 @@ def _predict(
     rgb, spacing = _rgb(volume, plane, predictor, settings), plane.spacing[1::-1]
     around, best = seen if settings.quality == "fast" else None, settings.quality == "best"
     embedding = predictor.embed(rgb, spacing, cancel, around, mirrored=best)
-    whole = predictor.predict(embedding, seen)
-    prediction, crop = zoomed(predictor, rgb, spacing, seen, whole, settings.zoom, cancel)
+    prediction = predictor.predict(embedding, seen)
     picture = prediction.mask
     if seen.box is not None:
         picture = picture & within(seen.box, picture.shape)
     pixels = int(np.count_nonzero(picture))
-    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels, crop is not None)
+    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels)
     return mask_to_voxels(picture, plane, volume), result
 
 

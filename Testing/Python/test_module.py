@@ -102,7 +102,7 @@ named = [e.findtext("string") for e in tree.iter("property") if e.get("name") ==
 assert len(set(named)) == len(named)
 fields = set(module.SAMLiverTumorParameterNode.__doc__ and widget._parameterNode.allParameters)
 bound = {"volume", "segmentation", "model", "device", "window", "windowLow", "windowHigh", "channels", "plane"}
-bound |= {"quality", "zoom", "live", "boxThroughSlices", "editorMasking", "editorOverwrite"}
+bound |= {"quality", "live", "boxThroughSlices", "editorMasking", "editorOverwrite"}
 bound |= {"trainSource", "trainPart", "trainEpochs"}
 bound |= {f"phase{n}{what}" for n in (1, 2) for what in ("", "Window", "Low", "High")}
 assert set(named) == bound

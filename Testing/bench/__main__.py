@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest", "batch", "zoom")
+BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest", "batch")
 
 
 def main(arguments: list[str]) -> int:
