@@ -224,12 +224,29 @@ class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode.parameterNode, "ModifiedEvent", self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if self._parameterNode:
+            # A scene that is imported writes into this node; its lists are filled by observers of lower priority.
+            node = self._parameterNode.parameterNode
+            self.addObserver(node, "ModifiedEvent", self.onParameterNodeModified, priority=1.0)
             # Widgets name their parameter by the dynamic property SlicerParameterName in the .ui file.
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
         if self.panel:
             self.panel.setParameterNode(parameterNode)
+
+    def onParameterNodeModified(self, caller, event=None) -> None:
+        """Called before the panel shows what has changed."""
+        replaceFormerChoices(caller)
+
+
+def replaceFormerChoices(node: slicer.vtkMRMLScriptedModuleNode) -> None:
+    """Set a choice that is no longer offered, as scenes of version 0.1.0 hold it, to the default.
+
+    Slicer's lists raise ValueError for a stored value that they do not have.
+    """
+    if node.GetParameter("quality") not in ("", *QUALITIES):
+        node.SetParameter("quality", QUALITIES[0])
 
 
 class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
@@ -243,7 +260,9 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> SAMLiverTumorParameterNode:
         """The parameter node of the scene."""
-        return SAMLiverTumorParameterNode(super().getParameterNode())
+        node = super().getParameterNode()
+        replaceFormerChoices(node)
+        return SAMLiverTumorParameterNode(node)
 
     def segment(
         self,

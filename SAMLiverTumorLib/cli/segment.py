@@ -81,10 +81,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
     picture.add_argument(
         "--quality",
-        choices=("full", "best", "fast"),
+        choices=("full", "best"),
         default="full",
-        help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text); "
-        "fast: MobileSAM alone, slice mode alone (default: full)",
+        help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text; default: full)",
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     picture.add_argument(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from SAMLiverTumorLib.errors import InputError, ModelError
-from SAMLiverTumorLib.inference.cancellable import make_cancellable
 from SAMLiverTumorLib.models.onnx_files import FORMAT, INPUT
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ class OnnxEncoder(nn.Module):
 
     :param path: file of `models.onnx_export.export_encoder`.
     :param sha256: of the weights that it has to be made of.
-    :param original: the encoder in PyTorch, which goes on encoding parts where the network bears that: a graph has
-        one input size. Otherwise it is not kept.
+    :param original: the encoder in PyTorch, which is not kept.
     :raises InputError: ONNX Runtime is not installed.
     :raises ModelError: the file is missing, damaged, or an export of other weights.
     """
@@ -44,19 +42,10 @@ class OnnxEncoder(nn.Module):
             raise ModelError(f"'{path}' is not an export of these weights; remove it, and it is made anew.")
         self.runtime = f"onnxruntime {self._library.__version__} {described['graph_sha256'][:16]}"
         """Part of the keys of embeddings: another version or graph rounds otherwise."""
-        self.bears_parts = getattr(original, "bears_parts", False)
-        # not a module of this one: it has its own questions whether to stop
-        self._parts = (original,) if self.bears_parts else ()
-        for encoder in self._parts:
-            make_cancellable(encoder)
         self._asked = nn.Identity()  # as every layer, it asks whether to stop
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.cat([self._encode(image) for image in images.split(1)])
-
-    def encode_part(self, images: Tensor) -> Tensor:
-        """As `TinyViT.encode_part`, which does it: in PyTorch, to the bit what it gives without this runtime."""
-        return self._parts[0].encode_part(images)
 
     def _encode(self, image: Tensor) -> Tensor:
         options = self._library.RunOptions()

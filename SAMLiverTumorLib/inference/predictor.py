@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
@@ -28,7 +27,6 @@ from SAMLiverTumorLib.inference.mirrored import (
     mirrored_prompts,
 )
 from SAMLiverTumorLib.inference.network_input import network_input
-from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
 from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
 from SAMLiverTumorLib.inference.prediction import Embedding, Prediction, prediction_of
 from SAMLiverTumorLib.inference.runtime import PYTORCH
@@ -67,20 +65,14 @@ class Predictor:
 
     @property
     def runtime(self) -> str:
-        """What encodes whole pictures: "pytorch", or another one and its version, which rounds otherwise."""
+        """What encodes pictures: "pytorch", or another one and its version, which rounds otherwise."""
         return getattr(self.model.image_encoder, "runtime", PYTORCH)
-
-    @property
-    def encodes_parts(self) -> bool:
-        """Whether `embed` makes use of `around`."""
-        return getattr(self.model.image_encoder, "bears_parts", False)
 
     def embed(
         self,
         rgb: np.ndarray,
         spacing: tuple[float, float],
         cancel: Callable[[], bool] | None = None,
-        around: PlanePrompts | None = None,
         mirrored: bool = False,
     ) -> Embedding:
         """The embedding of a picture, from memory or disk if it was encoded before.
@@ -89,8 +81,6 @@ class Predictor:
         :param spacing: millimeters per pixel along (rows, columns); pictures with oblong pixels reach the
             network in their true proportions.
         :param cancel: asked before every layer of the encoder.
-        :param around: encode in full only what lies around these prompts, where that saves work and the network
-            bears it.
         :param mirrored: the mirror image's too, where the network gains from it.
         :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
@@ -99,21 +89,15 @@ class Predictor:
             mirror = self.embed(mirrored_picture(rgb), spacing, cancel)
             return replace(self.embed(rgb, spacing, cancel), mirror=mirror)
         geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
-        part = None
-        if around is not None and self.encodes_parts:
-            part = part_around(around, geometry)
         key = picture_key(rgb, spacing, self.model.sha256)
-        if part is not None:
-            key = f"{key} {part.row} {part.column} {part.size} {SURROUNDINGS}"
-        elif self.runtime != PYTORCH:
-            # parts are PyTorch's in any case
+        if self.runtime != PYTORCH:
             key = f"{key} {self.runtime}"
 
         def make() -> Embedding:
             disk = self.cache.disk
             if disk is not None and (kept := disk.get(f"{_ENCODING} {key}")) is not None:
                 return Embedding(torch.tensor(kept, device=self.model.device), geometry)
-            embedding = self._encode(rgb, geometry, part)
+            embedding = self._encode(rgb, geometry)
             if disk is not None:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
             return embedding
@@ -122,20 +106,12 @@ class Predictor:
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()
-    def _encode(self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None = None) -> Embedding:
+    def _encode(self, rgb: np.ndarray, geometry: InputGeometry) -> Embedding:
         info, device = self.model.info, self.model.device
-        encoder = self.model.image_encoder
         self.encoded += 1
         # graphics cards have hardware for half precision, which embeddings are rounded to in any case
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            picture = network_input(rgb, geometry, info, device)
-            if part is None:
-                features = encoder(picture)
-            else:
-                pixels = info.input_size // GRID
-                coarse = encoder.encode_part(network_input(rgb, geometry, info, device, SURROUNDINGS * pixels))
-                features = functional.interpolate(coarse.float(), (GRID, GRID), mode="bilinear")
-                part.of(features)[:] = encoder.encode_part(part.of(picture, pixels))
+            features = self.model.image_encoder(network_input(rgb, geometry, info, device))
         return Embedding(features.half(), geometry)
 
     @torch.inference_mode()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 
-QUALITIES = ("full", "best", "fast")
+QUALITIES = ("full", "best")
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ class Settings:
     :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
     :param window: intensity window; None takes the one the model does best with.
     :param channels: see `image.window.plane_to_rgb`.
-    :param quality: "full"; "best" to look at each slice's mirror image as well, in twice the time, see `mirrored.py`;
-        "fast" to encode in full only what lies around a slice's prompts. MobileSAM then takes about a quarter of the
-        time and loses about 0.02 Dice with boxes; for other models, and where a tumor is followed through the volume,
-        "fast" is the same as "full".
+    :param quality: "full"; "best" to look at each slice's mirror image as well, in twice the time, see `mirrored.py`.
     :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
         `image.channels.further_channel`.
     """
@@ -211,14 +208,10 @@ def embed_slice(
 ) -> None:
     """Encode a plane ahead of its prompts, so that `segment_slice` finds it in the cache.
 
-    Nothing is encoded where fast quality encodes a part: which one, only the plane's prompts will say.
-
     :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
     """
     prepare_channels(settings.further, cancel)
     predictor = pool.predictor(choose_model(settings.model, kinds))
-    if settings.quality == "fast" and predictor.encodes_parts:
-        return
     rgb, best = _rgb(volume, plane, predictor, settings), settings.quality == "best"
     predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
 
@@ -238,8 +231,7 @@ def _predict(
     cancel: Callable[[], bool] | None,
 ) -> tuple[Mask, SliceResult]:
     rgb, spacing = _rgb(volume, plane, predictor, settings), plane.spacing[1::-1]
-    around, best = seen if settings.quality == "fast" else None, settings.quality == "best"
-    embedding = predictor.embed(rgb, spacing, cancel, around, mirrored=best)
+    embedding = predictor.embed(rgb, spacing, cancel, mirrored=settings.quality == "best")
     prediction = predictor.predict(embedding, seen)
     picture = prediction.mask
     if seen.box is not None:

@@ -68,7 +68,7 @@ def segmentNodes(
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
     :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
-    :param quality: "full", "best" or "fast"; see `inference.segment.Settings`.
+    :param quality: "full" or "best"; see `inference.segment.Settings`.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP

@@ -106,25 +106,6 @@ def test_keys_tell_the_runtimes_version_and_the_graph_apart(encoder):
     assert len(graph) == 16
 
 
-def test_fast_quality_encodes_its_part_as_pytorch_does(encoder, file, lite_medsam, sample):
-    original = lite_medsam.image_encoder
-    assert not encoder.bears_parts
-    assert encoder._parts == ()
-    original.bears_parts = True
-    try:
-        models = lite_medsam, replace(lite_medsam, image_encoder=OnnxEncoder(file, lite_medsam.sha256, original))
-        predictors = [Predictor(model) for model in models]
-        assert [predictor.encodes_parts for predictor in predictors] == [True, True]
-        parts = [predictor.embed(picture(sample), (1.36, 1.36), around=BOX) for predictor in predictors]
-        whole = predictors[1].embed(picture(sample), (1.36, 1.36))
-        keys = [set(predictor.cache._entries) for predictor in predictors]
-    finally:
-        original.bears_parts = False
-    assert torch.equal(parts[0].packed, parts[1].packed)
-    assert not torch.equal(parts[1].packed, whole.packed)
-    assert len(keys[0] & keys[1]) == 1
-
-
 class Slow:
     """A session that runs until it is told to stop, as ONNX Runtime does between two operations."""
 
