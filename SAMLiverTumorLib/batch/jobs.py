@@ -63,7 +63,6 @@ class BatchSettings:
     channels: str = "single"
     model: str = AUTO
     quality: str = "full"
-    zoom: str = "off"
     direction: str = "both"
     segment_name: str = "Liver tumor"
     device: str = "auto"
@@ -77,10 +76,10 @@ class BatchSettings:
     def network(self, volume: Volume) -> Settings:
         """How a volume is shown to the network, and to which.
 
-        :raises InputError: an unknown window, quality or zoom.
+        :raises InputError: an unknown window or quality.
         """
         window = window_for(self.window, volume)
-        return Settings(self.model, self.plane, window, self.channels, self.quality, zoom=self.zoom)
+        return Settings(self.model, self.plane, window, self.channels, self.quality)
 
     def as_dict(self) -> dict:
         """What masks depend on, as JSON: neither the number of threads nor who may download is in it."""
@@ -88,9 +87,7 @@ class BatchSettings:
         # a weight file is known by its hash wherever it lies
         models = {Path(name).name: digest for name, digest in self.hashes}
         said = {name: getattr(self, name) for name in names} | {"model": Path(self.model).name, "models": models}
-        # records written before there were these choices stay good
-        if self.zoom != "off":
-            said["zoom"] = self.zoom
+        # records written before there was this choice stay good
         return said if self.series is None else said | {"series": self.series}
 
 

@@ -78,10 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="default: single")
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
-    picture.add_argument("--quality", choices=("full", "best", "fast"), default="full", help="default: full")
-    picture.add_argument(
-        "--zoom", choices=("off", "auto", "on"), default="off", help="look twice at small lesions (default: off)"
-    )
+    picture.add_argument("--quality", choices=("full", "best"), default="full", help="default: full")
     picture.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="of segments without a name")
     parser.add_argument("--overwrite", action="store_true", help="do again what was done with other settings or scans")
     parser.add_argument("--yes", action="store_true", help="download a missing model without asking")
@@ -169,7 +166,6 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
         channels=args.channels,
         model=model,
         quality=args.quality,
-        zoom=args.zoom,
         direction=args.direction,
         segment_name=args.segment_name,
         device=args.device,

@@ -80,18 +80,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
     picture.add_argument(
         "--quality",
-        choices=("full", "best", "fast"),
+        choices=("full", "best"),
         default="full",
-        help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text); "
-        "fast: MobileSAM alone, slice mode alone (default: full)",
-    )
-    picture.add_argument(
-        "--zoom",
-        choices=("off", "auto", "on"),
-        default="off",
-        help="look twice at small lesions, the second time in a crop: wherever they fit into one (on), or for boxes "
-        "with models that seemed to gain (auto); prompted slices alone, not those that a tumor is followed to "
-        "(default: off)",
+        help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text; default: full)",
     )
     picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")
@@ -162,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
             prompts,
             None,
             args.segment_name,
-            Settings(args.model, args.plane, window, args.channels, args.quality, further, args.zoom),
+            Settings(args.model, args.plane, window, args.channels, args.quality, further),
             PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded),
             progressed,
         )
@@ -274,7 +265,6 @@ def _report(args: argparse.Namespace, result) -> dict:
                 "pixels": s.pixels,
                 "predicted_iou": round(s.predicted_iou, 6),
                 "stability": round(s.stability, 6),
-                "zoomed": s.zoomed,
             }
             for s in result.slices
         ],

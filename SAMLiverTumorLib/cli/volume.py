@@ -45,7 +45,7 @@ def run_volume(args: argparse.Namespace) -> int:
     liver = labels_on(args.liver, volume) if args.liver else None
     start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
     stack = PlaneStack(volume, args.plane)
-    settings = Settings(args.model, args.plane, window, args.channels, args.quality, further, args.zoom)
+    settings = Settings(args.model, args.plane, window, args.channels, args.quality, further)
     with download_bar() as downloaded, cancel_by_interrupt() as cancel:
         pool = pools.PredictorPool(
             confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel
@@ -111,7 +111,6 @@ def _report(args: argparse.Namespace, fusion, mask) -> dict:
                 "pixels": s.result.pixels,
                 "predicted_iou": round(s.result.predicted_iou, 6),
                 "stability": round(s.result.stability, 6),
-                "zoomed": s.result.zoomed,
             }
             for s in result.slices.values()
         ],

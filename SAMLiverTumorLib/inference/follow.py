@@ -30,7 +30,6 @@ from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed
 from SAMLiverTumorLib.inference.segment import Settings, SliceResult, model_entry
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import Measured, PropagationRules
-from SAMLiverTumorLib.inference.zoom import zoomed
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import Box, PlanePrompts
 from SAMLiverTumorLib.volume import apply_affine
@@ -119,20 +118,12 @@ class Follower:
             return certain_slice(anchor.index, anchor.picture, anchor.model)
         predictor, model = self.predictor(anchor.prompts)
         embedding, _ = self.look(plane, predictor)
-        prediction, crop = zoomed(
-            predictor,
-            self._rgb(plane, predictor),
-            plane.spacing[1::-1],
-            anchor.prompts,
-            predictor.predict(embedding, anchor.prompts),
-            self.settings.zoom,
-            self._cancel,
-        )
+        prediction = predictor.predict(embedding, anchor.prompts)
         picture = prediction.mask
         if anchor.prompts.box is not None:
             picture = picture & within(anchor.prompts.box, picture.shape)
         probabilities = stored(prediction.logits, picture)
-        return self._slice(anchor.index, probabilities, picture, "anchor", 1.0, model, prediction, crop is not None)
+        return self._slice(anchor.index, probabilities, picture, "anchor", 1.0, model, prediction)
 
     def begin(self, anchor_slice: SlicePropagation) -> Trail | None:
         """What the first step after an anchor knows; None where the anchor is empty."""
@@ -277,11 +268,9 @@ class Follower:
         uvw = np.stack([u.ravel(), v.ravel(), np.zeros(u.size)], axis=1)
         return self.limits.roi.contains(apply_affine(plane.to_ras, uvw)).reshape(plane.shape)
 
-    def _slice(
-        self, index, probabilities, picture, source, confidence, model, prediction, twice=False
-    ) -> SlicePropagation:
+    def _slice(self, index, probabilities, picture, source, confidence, model, prediction) -> SlicePropagation:
         pixels = int(np.count_nonzero(picture))
-        result = SliceResult(index, model, prediction.predicted_iou, prediction.stability, pixels, twice)
+        result = SliceResult(index, model, prediction.predicted_iou, prediction.stability, pixels)
         return SlicePropagation(index, picture.shape, *boxed(probabilities), source, confidence, result)
 
 

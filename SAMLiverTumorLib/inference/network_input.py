@@ -15,31 +15,20 @@ _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def network_input(
-    rgb: np.ndarray,
-    geometry: InputGeometry,
-    info: ModelInfo,
-    device: torch.device,
-    edge: int | None = None,
-    span: tuple[float, float] | None = None,
-) -> torch.Tensor:
-    """Float32 (1, 3, edge, edge).
+def network_input(rgb: np.ndarray, geometry: InputGeometry, info: ModelInfo, device: torch.device) -> torch.Tensor:
+    """Float32 (1, 3, input_size, input_size).
 
     :param rgb: uint8 (rows, columns, 3).
     :param geometry: where the picture lies in the network's input.
-    :param edge: a smaller input than the network's own.
-    :param span: grey values that "unit" normalization brings to 0 and 1; the picture's own least and greatest if not
-        given.
     """
-    edge = edge or info.input_size
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
-    rows, columns = (max(1, round(side * edge / geometry.input_size)) for side in geometry.resized)
+    rows, columns = geometry.resized
     picture = resize_picture(picture, (rows, columns))
     if info.normalization == "unit":
-        low, high = (picture.min(), picture.max()) if span is None else torch.tensor(span, device=device)
+        low, high = picture.min(), picture.max()
         picture = (picture - low) / torch.clamp(high - low, min=1e-8)
     else:
         mean = torch.tensor(_IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         std = torch.tensor(_IMAGENET_STD, device=device).view(1, 3, 1, 1)
         picture = (picture - mean) / std
-    return functional.pad(picture, (0, edge - columns, 0, edge - rows))
+    return functional.pad(picture, (0, info.input_size - columns, 0, info.input_size - rows))

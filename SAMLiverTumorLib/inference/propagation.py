@@ -18,7 +18,6 @@ from SAMLiverTumorLib.inference.reconcile import reconciled
 from SAMLiverTumorLib.inference.segment import Settings, further_entry
 from SAMLiverTumorLib.inference.stack import PlaneStack
 from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop, judge
-from SAMLiverTumorLib.inference.zoom import OFF
 from SAMLiverTumorLib.versions import versions
 
 UP, DOWN = "up", "down"
@@ -245,7 +244,6 @@ class Propagator:
             "channels": self.settings.channels,
             **further_entry(self.settings),
             **({"quality": "best"} if self.settings.quality == "best" else {}),
-            **({"zoom": self.settings.zoom} if self.settings.zoom != OFF else {}),
             "rules": asdict(self.rules),
             "liver": self.limits.liver_hash,
             "roi": None
@@ -258,7 +256,6 @@ class Propagator:
         models.update(self._follower.models)
         return {
             "mode": "volume",
-            "zoom": self.settings.zoom,
             "models": list(models.values()),
             "models_by_name": models,
             "anchors": [anchor.as_dict() for anchor in self.anchors],

@@ -136,7 +136,8 @@ def _of_slice(each: SlicePropagation) -> dict:
 
 
 def _slice_of(said: dict, part: np.ndarray) -> SlicePropagation:
-    result = SliceResult(**said["result"])
+    # runs saved by version 0.1.0 also say "zoomed"
+    result = SliceResult(**{name: value for name, value in said["result"].items() if name != "zoomed"})
     shape, origin = tuple(said["shape"]), tuple(said["origin"])
     return SlicePropagation(said["index"], shape, origin, part, said["source"], said["confidence"], result)
 

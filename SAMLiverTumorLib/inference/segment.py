@@ -14,7 +14,6 @@ from SAMLiverTumorLib.image.pending_channel import PendingChannel, prepare_chann
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
-from SAMLiverTumorLib.inference.zoom import OFF, ZOOMS, zoomed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 
-QUALITIES = ("full", "best", "fast")
+QUALITIES = ("full", "best")
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,9 @@ class Settings:
     :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
     :param window: intensity window; None takes the one the model does best with.
     :param channels: see `image.window.plane_to_rgb`.
-    :param quality: "full"; "best" to look at each slice's mirror image as well, in twice the time, see `mirrored.py`;
-        "fast" to encode in full only what lies around a slice's prompts. MobileSAM then takes about a quarter of the
-        time and loses about 0.02 Dice with boxes; for other models, and where a tumor is followed through the volume,
-        "fast" is the same as "full".
+    :param quality: "full"; "best" to look at each slice's mirror image as well, in twice the time, see `mirrored.py`.
     :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
         `image.channels.further_channel`.
-    :param zoom: "on" looks at lesions a second time, in a crop, wherever they fit into one; "auto" only for boxes and
-        models with which the mean Dice was a little better; "off", the default, never: no gain is certain. Prompted
-        slices alone: a tumor is followed on whole slices. See `zoom.py`.
     """
 
     model: str = AUTO
@@ -60,13 +53,10 @@ class Settings:
     channels: str = "single"
     quality: str = "full"
     further: tuple[FurtherChannel | PendingChannel, ...] = ()
-    zoom: str = OFF
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise InputError(f"Unknown quality '{self.quality}'; choose one of {', '.join(QUALITIES)}.")
-        if self.zoom not in ZOOMS:
-            raise InputError(f"Unknown zoom '{self.zoom}'; choose one of {', '.join(ZOOMS)}.")
 
 
 _DEFAULTS = Settings()
@@ -74,17 +64,13 @@ _DEFAULTS = Settings()
 
 @dataclass(frozen=True)
 class SliceResult:
-    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels.
-
-    `zoomed` says whether the slice was looked at a second time, in a crop.
-    """
+    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels."""
 
     index: int | None
     model: str
     predicted_iou: float
     stability: float
     pixels: int
-    zoomed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +149,6 @@ def _segment_planes(
         "orientation": planes[0].name,
         "channels": settings.channels,
         "quality": settings.quality,
-        "zoom": settings.zoom,
         **further_entry(settings),
         "versions": versions(),
     }
@@ -210,14 +195,10 @@ def embed_slice(
 ) -> None:
     """Encode a plane ahead of its prompts, so that `segment_slice` finds it in the cache.
 
-    Nothing is encoded where fast quality encodes a part: which one, only the plane's prompts will say.
-
     :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
     """
     prepare_channels(settings.further, cancel)
     predictor = pool.predictor(choose_model(settings.model, kinds))
-    if settings.quality == "fast" and predictor.encodes_parts:
-        return
     rgb, best = _rgb(volume, plane, predictor, settings), settings.quality == "best"
     predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
 
@@ -237,15 +218,13 @@ def _predict(
     cancel: Callable[[], bool] | None,
 ) -> tuple[Mask, SliceResult]:
     rgb, spacing = _rgb(volume, plane, predictor, settings), plane.spacing[1::-1]
-    around, best = seen if settings.quality == "fast" else None, settings.quality == "best"
-    embedding = predictor.embed(rgb, spacing, cancel, around, mirrored=best)
-    whole = predictor.predict(embedding, seen)
-    prediction, crop = zoomed(predictor, rgb, spacing, seen, whole, settings.zoom, cancel)
+    embedding = predictor.embed(rgb, spacing, cancel, mirrored=settings.quality == "best")
+    prediction = predictor.predict(embedding, seen)
     picture = prediction.mask
     if seen.box is not None:
         picture = picture & within(seen.box, picture.shape)
     pixels = int(np.count_nonzero(picture))
-    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels, crop is not None)
+    result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels)
     return mask_to_voxels(picture, plane, volume), result
 
 

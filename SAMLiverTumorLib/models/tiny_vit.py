@@ -10,7 +10,6 @@ The published weights were trained without dropout and stochastic depth, so ther
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -67,8 +66,6 @@ class TinyViT(nn.Module):
         settings = _VARIANTS[variant]
         self.variant = variant
         self.input_size = settings.input_size
-        self.bears_parts = variant == "mobile-sam"
-        """Whether a part's embedding is good for segmenting; see `inference/parts.py` for the figures."""
         self.patch_embed = _Stem(settings.stem_kernel, settings.stem_stride)
         self.layers = nn.ModuleList(_Stage(n) for n in range(len(_DEPTHS)))
         if settings.classifier:
@@ -86,24 +83,16 @@ class TinyViT(nn.Module):
         size = self.input_size
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ValueError(f"{self.variant} encodes images (b, 3, {size}, {size}), not {tuple(images.shape)}.")
-        return self.encode_part(images)
-
-    def encode_part(self, images: Tensor) -> Tensor:
-        """Square parts of images, (b, 3, n * size / 64, n * size / 64), to that part of the embedding, (b, 256, n, n).
-
-        It differs from what the whole image gives near the edges, where the surroundings are missing; least where
-        the part starts at a multiple of 7 positions, as attention windows do.
-        """
-        if len(images) > 1 and worth_bands(images, self.training):
-            return torch.cat([self.encode_part(image) for image in images.split(1)])
-        with workers() if worth_bands(images, self.training) else nullcontext():
+        if not worth_bands(images, self.training):
             return self._encode(images)
+        with workers():
+            return torch.cat([self._encode(image) for image in images.split(1)])
 
     def _encode(self, images: Tensor) -> Tensor:
         return self.from_trunk(self.trunk(images))
 
     def trunk(self, images: Tensor) -> Tensor:
-        """All but the last stage and the neck: tokens (b, 320, n, n) for parts of images as in `encode_part`."""
+        """All but the last stage and the neck: images (b, 3, size, size) to tokens (b, 320, 64, 64)."""
         # With the channels last in memory, convolution and attention read the same tensor without a copy.
         x = self.patch_embed(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers[:-1]:
@@ -111,7 +100,7 @@ class TinyViT(nn.Module):
         return x
 
     def from_trunk(self, x: Tensor) -> Tensor:
-        """The last stage and the neck: what `trunk` gave to the embedding (b, 256, n, n)."""
+        """The last stage and the neck: what `trunk` gave to the embedding (b, 256, 64, 64)."""
         return self.neck(self.layers[-1](x)).contiguous()
 
 

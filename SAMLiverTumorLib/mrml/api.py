@@ -12,7 +12,6 @@ from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.window import Window, window_for
 from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
 from SAMLiverTumorLib.inference.segment import Result, Settings, segment
-from SAMLiverTumorLib.inference.zoom import OFF
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
 from SAMLiverTumorLib.mrml.segments import (
@@ -50,7 +49,6 @@ def segmentNodes(
     cancel: Callable[[], bool] | None = None,
     segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
     further: Sequence[FurtherChannel] = (),
-    zoom: str = OFF,
     quality: str = "full",
 ) -> Segmented:
     """Segment with what the nodes say and put the mask into a segment of the scene.
@@ -70,9 +68,7 @@ def segmentNodes(
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
     :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
-    :param zoom: "off", "auto" or "on": whether small lesions are looked at a second time, in a crop; see
-        `inference.segment.Settings`.
-    :param quality: "full", "best" or "fast"; see there as well.
+    :param quality: "full" or "best"; see `inference.segment.Settings`.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP
@@ -85,7 +81,7 @@ def segmentNodes(
         prompts,
         segmentationNode,
         segmentName,
-        Settings(model, plane, window, channels, quality, tuple(further), zoom),
+        Settings(model, plane, window, channels, quality, tuple(further)),
         pool or PredictorPool(confirm, cancel=cancel),
         progress,
         cancel,

@@ -93,7 +93,6 @@ class ObjectWriter:
                 "orientation": ", ".join(dict.fromkeys(str(key[0]) for key in prompted)),
                 "channels": settings.channels,
                 "quality": settings.quality,
-                "zoom": settings.zoom,
                 **further_entry(settings),
                 "versions": self._versions,
             }

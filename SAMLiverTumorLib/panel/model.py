@@ -119,5 +119,4 @@ def settingsFrom(parameters: Any) -> Settings:
     if parameters.window == CUSTOM:
         window = Window(parameters.windowLow, parameters.windowHigh)
     orientation = "axial" if parameters.plane == VIEW else parameters.plane
-    quality, zoom = parameters.quality, parameters.zoom
-    return Settings(chosenModel(parameters), orientation, window, parameters.channels, quality, zoom=zoom)
+    return Settings(chosenModel(parameters), orientation, window, parameters.channels, parameters.quality)

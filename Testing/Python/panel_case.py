@@ -24,7 +24,7 @@ class GatedPredictor(FakePredictor):
         self.gate.set()
         self.waiting = threading.Event()
 
-    def embed(self, rgb, spacing, cancel=None, around=None, mirrored=False):
+    def embed(self, rgb, spacing, cancel=None, mirrored=False):
         self.waiting.set()
         while not self.gate.wait(0.005):
             if cancel is not None and cancel():

@@ -27,7 +27,7 @@ class DarkPredictor:
         self.asked = []
         self.iou, self.sharpness = 0.9, 5.0
 
-    def embed(self, rgb, spacing, cancel=None, around=None, mirrored=False):
+    def embed(self, rgb, spacing, cancel=None, mirrored=False):
         self.embedded += 1
         return rgb[..., 1]
 

@@ -43,7 +43,7 @@ class FakePredictor:
         self.seen, self.threads, self.embedded = [], [], 0
         self.error = None
 
-    def embed(self, rgb, spacing, cancel=None, around=None, mirrored=False):
+    def embed(self, rgb, spacing, cancel=None, mirrored=False):
         self.threads.append(threading.get_ident())
         self.embedded += 1
         if cancel is not None and cancel():

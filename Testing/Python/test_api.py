@@ -159,11 +159,10 @@ def test_provenance_names_model_prompts_window_and_versions_and_survives_seg_nrr
     assert set(entry["versions"]) == {"sam-liver-tumor", "torch", "segment-anything"}
 
 
-def test_quality_and_zoom_reach_the_network(case, pool):
-    plain = case.segment(pool, zoom="off").result
-    best = case.segment(pool, zoom="off", quality="best").result
+def test_quality_reaches_the_network(case, pool):
+    plain = case.segment(pool).result
+    best = case.segment(pool, quality="best").result
     assert [each.provenance["quality"] for each in (plain, best)] == ["full", "best"]
-    assert best.provenance["zoom"] == "off"
     assert [a.predicted_iou == b.predicted_iou for a, b in zip(plain.slices, best.slices, strict=True)] == [False]
 
 

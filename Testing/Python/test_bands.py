@@ -33,17 +33,6 @@ def test_the_embedding_is_that_of_whole_layers_with_any_number_of_threads(thread
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("threads", [2], indirect=True)
-@pytest.mark.parametrize("positions", [7, 14, 21, 28])
-def test_parts_of_any_size_are_encoded_in_bands_as_whole(threads, positions, lite_medsam):
-    images = torch.rand(1, 3, 4 * positions, 4 * positions, generator=torch.Generator().manual_seed(5))
-    with torch.enable_grad():
-        whole = lite_medsam.image_encoder.encode_part(images)
-    assert whole.shape == (1, 256, positions, positions)
-    with torch.inference_mode():
-        assert (lite_medsam.image_encoder.encode_part(images) - whole).abs().max() <= 1e-5
-
-
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_bands_of_a_convolution_put_together_are_the_convolution(kernel, stride):

@@ -89,7 +89,7 @@ def test_half_precision_changes_no_more_than_a_thousandth_of_a_masks_voxels(pool
         embedding = predictor.embed(rgb, plane.spacing[1::-1])
         whole = []
         handle = exact.model.image_encoder.register_forward_hook(lambda m, i, out, whole=whole: whole.append(out))
-        exact._encode(rgb, embedding.geometry, None)
+        exact._encode(rgb, embedding.geometry)
         handle.remove()
         for mask in slices[k]:
             prompts = PlanePrompts(box=reference_table.box_around(mask))

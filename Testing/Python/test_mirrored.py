@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
 from SAMLiverTumorLib.inference.input_geometry import input_geometry
@@ -139,3 +140,9 @@ def test_a_setting_chooses_it_and_work_ahead_is_used(phantom, pool):
     assert predictor.encoded == before + 2 and best.provenance["quality"] == "best"
     full = segment(phantom, prompts, own, replace(settings, quality="full"))
     assert full.mask.count and not np.array_equal(full.mask.full(), best.mask.full())
+
+
+@pytest.mark.parametrize("quality", ["fast", "finest"])
+def test_an_unknown_quality_is_refused(quality):
+    with pytest.raises(InputError, match="choose one of full, best"):
+        Settings(quality=quality)

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from desktop.process import MODULE, ROOT
 
 UI = MODULE.parent / "Resources" / "UI" / "SAMLiverTumor.ui"
@@ -102,7 +103,7 @@ named = [e.findtext("string") for e in tree.iter("property") if e.get("name") ==
 assert len(set(named)) == len(named)
 fields = set(module.SAMLiverTumorParameterNode.__doc__ and widget._parameterNode.allParameters)
 bound = {"volume", "segmentation", "model", "device", "window", "windowLow", "windowHigh", "channels", "plane"}
-bound |= {"quality", "zoom", "live", "boxThroughSlices", "editorMasking", "editorOverwrite"}
+bound |= {"quality", "live", "boxThroughSlices", "editorMasking", "editorOverwrite"}
 bound |= {"trainSource", "trainPart", "trainEpochs"}
 bound |= {f"phase{n}{what}" for n in (1, 2) for what in ("", "Window", "Low", "High")}
 assert set(named) == bound
@@ -150,6 +151,35 @@ desktop.leave(widget)
 desktop.enter(widget)
 assert widget._parameterNode.volume is shown
 """)
+
+
+@pytest.mark.parametrize("saved, opened", [("fast", "full"), ("best", "best")])
+def test_a_scene_of_version_0_1_opens_with_full_quality_for_what_is_gone(run_layers, saved, opened):
+    run_layers(
+        f"""
+saved, opened = {saved!r}, {opened!r}
+"""
+        + """
+widget._parameterNode.model = "mobile-sam"
+node = widget._parameterNode.parameterNode
+desktop.leave(widget)
+widget.setParameterNode(None)
+node.SetParameter("quality", saved)
+node.SetParameter("zoom", "on")
+desktop.saveScene("old.mrb")
+desktop.closeScene()
+desktop.enter(widget)
+for enter in (lambda: None, lambda: desktop.enter(widget)):
+    # once into the open panel, once while the user is elsewhere
+    desktop.loadScene("old.mrb")
+    enter()
+    parameters, settings = widget._parameterNode, widget.panel._shared.session.settings
+    assert (parameters.quality, settings.quality, widget.ui.qualityCombo.currentText) == (opened,) * 3
+    assert (parameters.model, settings.model, widget.ui.modelCombo.currentText) == ("mobile-sam",) * 3
+    desktop.leave(widget)
+assert slicer.util.getModuleLogic("SAMLiverTumor").getParameterNode().quality == opened
+"""
+    )
 
 
 def test_the_logic_segments_as_the_parameters_say_and_never_downloads_unasked(run_layers):

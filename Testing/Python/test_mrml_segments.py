@@ -7,6 +7,7 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.feedback.origin import plain_origin
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
@@ -279,6 +280,15 @@ def test_terminology_is_read_by_slicer_as_a_mass_in_the_liver(case):
         ("SCT", "10200004", "Liver"),
     ]
     assert terminologies.SerializeTerminologyEntry(entry) == LIVER_TUMOR_TERMINOLOGY
+
+
+def test_provenance_of_version_0_1_is_read_and_goes_on(case):
+    old = {"models": [{"id": "mobile-sam"}], "quality": "fast", "zoom": "auto"}
+    setProvenance(case.node, case.a, old)
+    assert provenance(case.node, case.a) == [old]
+    setProvenance(case.node, case.a, {"quality": "full"})
+    assert provenance(case.node, case.a) == [old, {"quality": "full"}]
+    assert plain_origin(provenance(case.node, case.a), np.zeros(3))[0]["models"] == [{"id": "mobile-sam"}]
 
 
 def test_provenance_is_a_list_without_repeats_and_has_no_separator_of_slicers_in_it(case):

@@ -9,7 +9,7 @@ class Gated(Reader):
     def __init__(self):
         super().__init__()
         self.gate = user.network.gate
-    def embed(self, rgb, spacing, cancel=None, around=None, mirrored=False):
+    def embed(self, rgb, spacing, cancel=None, mirrored=False):
         return user.network.embed(rgb, spacing, cancel)
 reader = Gated()
 """

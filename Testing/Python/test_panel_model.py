@@ -53,12 +53,11 @@ ui.modelCombo.setCurrentText("mobile-sam")
 ui.windowCombo.setCurrentText("liver")
 ui.channelsCombo.setCurrentText("neighbors")
 ui.planeCombo.setCurrentText("coronal")
-assert (session.settings.quality, session.settings.zoom) == ("full", "off")
+assert session.settings.quality == "full"
 ui.qualityCombo.setCurrentText("best")
-ui.zoomCombo.setCurrentText("on")
 settings = session.settings
 assert (settings.model, settings.channels, settings.orientation) == ("mobile-sam", "neighbors", "coronal")
-assert (settings.quality, settings.zoom, parameters.quality) == ("best", "on", "best")
+assert (settings.quality, parameters.quality) == ("best", "best")
 assert settings.window == PRESETS["liver"] and parameters.window == "liver"
 ui.windowCombo.setCurrentText("custom")
 ui.windowLowSpinBox.setValue(-20)

@@ -1,5 +1,7 @@
 """A propagation as bytes and back."""
 
+import json
+import struct
 import zlib
 from dataclasses import replace
 
@@ -43,6 +45,33 @@ def test_everything_that_can_be_taken_over_comes_back():
     assert pool.calls == 0
     # slices that are one object in several places are so again: what has not changed is not written again
     assert all(again.slices[n] is second.slices[n] for n in second.slices if second.slices[n].source != "between")
+
+
+def as_version_0_1(data, zoom):
+    """The bytes as version 0.1.0 wrote them, when small lesions could be looked at twice."""
+    raw = zlib.decompress(data)
+    (length,) = struct.unpack_from("<I", raw)
+    said = json.loads(raw[4 : 4 + length])
+    for each in said["all"]:
+        each["result"]["zoomed"] = zoom != "off"
+    said["provenance"]["zoom"] = zoom
+    if zoom != "off":
+        said["provenance"]["basis"]["zoom"] = zoom
+    text = json.dumps(said).encode()
+    return zlib.compress(struct.pack("<I", len(text)) + text + raw[4 + length :])
+
+
+@pytest.mark.parametrize("zoom", ["off", "on"])
+def test_a_run_that_version_0_1_saved_is_read_and_what_a_second_look_made_is_made_anew(zoom):
+    first = propagated()
+    second = unpacked(as_version_0_1(packed(first), zoom), first.stack.volume)
+    assert np.array_equal(second.mask().full(), first.mask().full())
+    assert second.provenance["zoom"] == zoom
+    pool = DarkPool()
+    again = propagate(second.stack, second.anchors, pool, SETTINGS, previous=second)
+    assert (pool.calls == 0) == (zoom == "off")
+    assert np.array_equal(again.mask().full(), first.mask().full())
+    assert "zoom" not in again.provenance
 
 
 def test_where_probabilities_would_be_too_large_masks_are_kept():

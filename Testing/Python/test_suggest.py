@@ -41,7 +41,7 @@ class Hesitant(FakePredictor):
         self.model.info = replace(info, prompts=info.prompts | {"text"}, concepts=concepts, default_window="wide")
         self.seen = []
 
-    def embed(self, rgb, spacing, cancel=None, around=None):
+    def embed(self, rgb, spacing, cancel=None):
         self.seen.append(rgb)
         return rgb
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest", "batch", "zoom", "learning-curve")
+BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest", "batch", "learning-curve")
 
 
 def main(arguments: list[str]) -> int:

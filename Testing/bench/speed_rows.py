@@ -18,7 +18,6 @@ from bench.speed_scene import SceneClick, box_through, phantom, tumor_box
 from bench.speed_timing import Times, count_flops, matrix_product, take_turns
 from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
 from SAMLiverTumorLib.inference.disk_cache import DiskCache
-from SAMLiverTumorLib.inference.parts import part_around
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.inference.segment import Settings, segment
@@ -77,14 +76,12 @@ class Bench:
         self.prompts = tumor_box(self.volume)
 
     def encode(self) -> list[Row]:
-        """Rows of the encoder: full and fast quality, the plain way, the limit."""
+        """Rows of the encoder: ours, the plain way, the limit."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         geometry = predictor.embed(self.rgb, self.spacing).geometry
-        part = part_around(self.prompts, geometry)
         multiply, flops = matrix_product(predictor.model.device)
         contenders = {
-            "full": lambda: predictor._encode(self.rgb, geometry, None),
-            "fast": lambda: predictor._encode(self.rgb, geometry, part),
+            "full": lambda: predictor._encode(self.rgb, geometry),
             "plain": lambda: sam.set_image(self.rgb),
             "matrix product": lambda: [multiply() for _ in range(4)],
         }
@@ -99,10 +96,8 @@ class Bench:
         notes = {"GFLOP": work / 1e9, "matrix product GFLOP/s": rate / 1e9}
         notes["Dice with the plain way's mask"] = _dice(mask, masks[0])
         notes["ours GFLOP/s"] = work / times["full"].median / 1e9
-        share = f"{part.size} of 64" if part else "whole"
         return [
             Row("encode one slice, full quality", times["full"], {PLAIN: times["plain"]}, work / rate, notes),
-            Row("encode one slice, fast", times["fast"], {"full quality": times["full"]}, None, {"edge": share}),
         ]
 
     def decode(self) -> list[Row]:
@@ -178,7 +173,7 @@ class Bench:
         def encode_all() -> None:
             geometry = predictor.embed(self.rgb, self.spacing).geometry
             for _ in range(slices):
-                predictor._encode(self.rgb, geometry, None)
+                predictor._encode(self.rgb, geometry)
 
         kept = self._fresh_pool()
         segment(volume, prompts, kept, settings)
