@@ -27,34 +27,27 @@ _PROMPT_EVENTS = (
 
 
 class Selection:
-    """Volume, segmentation, segment and slice that the user has chosen, and the segments prompted so far.
+    """Volume, segmentation, segment and slice that the user has chosen, and the segments prompted so far."""
 
-    :param onPrompts: called with a `PromptedSegment` whose prompts may have changed.
-    :param onVoxels: called when a segment of the chosen segmentation may have changed.
-    :param onSegmentGone: called with a `PromptedSegment` that was deleted.
-    :param onVolumeGone: called when the volume was deleted.
-    :param onSceneClosed: called when the whole scene is being closed; the selection is empty then.
-    """
-
-    def __init__(
-        self,
-        scene: slicer.vtkMRMLScene,
-        onPrompts: Callable[[PromptedSegment], None],
-        onVoxels: Callable[[], None],
-        onSegmentGone: Callable[[PromptedSegment], None],
-        onVolumeGone: Callable[[], None],
-        onSceneClosed: Callable[[], None],
-    ) -> None:
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self.scene = scene
         self.source: VolumeSource | None = None
         self.segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
         self.segmentId = ""
         #: Where the user looks: (name, voxel index) or (4x4 SliceToRAS matrix, None).
         self.look: tuple[str | np.ndarray, int | None] | None = None
+        #: Called with a segment whose prompts may have changed.
+        self.onPrompts: Callable[[PromptedSegment], None] = _ignore
+        #: Called when a segment of the chosen segmentation may have changed.
+        self.onVoxels: Callable[[], None] = _ignore
+        #: Called with a segment that was deleted.
+        self.onSegmentGone: Callable[[PromptedSegment], None] = _ignore
+        #: Called when the volume was deleted.
+        self.onVolumeGone: Callable[[], None] = _ignore
+        #: Called when the whole scene is being closed; the selection is empty then.
+        self.onSceneClosed: Callable[[], None] = _ignore
         #: The view that was asked for last, with the volume and the look that it is for.
         self._seen: tuple[Volume, tuple, View | None] | None = None
-        self._onPrompts, self._onVoxels, self._onSegmentGone = onPrompts, onVoxels, onSegmentGone
-        self._onVolumeGone, self._onSceneClosed = onVolumeGone, onSceneClosed
         self._targets: dict[tuple[str, str], PromptedSegment] = {}
         self._observations = Observations()
         for event, callback in (
@@ -63,6 +56,11 @@ class Selection:
             (scene.EndImportEvent, self._onImported),
         ):
             self._observations.add(scene, scene, event, callback)
+
+    @property
+    def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The volume that is chosen."""
+        return self.source.node if self.source is not None else None
 
     @property
     def current(self) -> PromptedSegment | None:
@@ -132,6 +130,29 @@ class Selection:
             self.observe(self._targets[key])
         self.showPrompts()
 
+    def setPlane(self, plane: str | np.ndarray | None, index: int | None = None) -> None:
+        """Choose the slice: an axis's name and a voxel index, or a 4x4 SliceToRAS matrix; None for none."""
+        if plane is not None and not isinstance(plane, str):
+            plane = np.array(plane, float)
+        self.look = None if plane is None else (plane, index)
+
+    def makePromptNodes(self) -> tuple[slicer.vtkMRMLMarkupsNode, ...] | None:
+        """(includeNode, excludeNode, roiNode) of the chosen segment, made where missing; None without a segment."""
+        current = self.current
+        if current is None:
+            return None
+        if not current.nodes.isComplete:
+            with current.nodes.changing():
+                current.nodes.create()
+            self.observe(current)
+            self.showPrompts()
+        return current.nodes.create()
+
+    def promptsOnSlice(self) -> list[tuple[str, int, tuple[float, float, float]]]:
+        """The chosen segment's points on the slice that the user looks at: (role, control point index, world RAS)."""
+        current, view = self.current, self.view
+        return [] if current is None or view is None else current.pointsOn(view.plane(self.volume()))
+
     def showPrompts(self) -> None:
         """Show the chosen segment's prompts and hide those of all other segments."""
         shown = list(self.current.nodes.byRole.values()) if self.current is not None else []
@@ -159,7 +180,7 @@ class Selection:
 
     def _heard(self, target: PromptedSegment) -> None:
         if not target.nodes.quiet and not target.isDragged and target.exists:
-            self._onPrompts(target)
+            self.onPrompts(target)
 
     def _dragged(self, target: PromptedSegment, isDragged: bool) -> None:
         target.isDragged = isDragged
@@ -174,14 +195,14 @@ class Selection:
 
     def _onModified(self) -> None:
         if self.segmentationNode is not None and self.scene.IsNodePresent(self.segmentationNode):
-            self._onVoxels()
+            self.onVoxels()
 
     def _onNodeRemoved(self) -> None:
         if self.scene.IsClosing():
             return
         if self.source is not None and not self.scene.IsNodePresent(self.source.node):
             self.source = self._seen = None
-            self._onVolumeGone()
+            self.onVolumeGone()
         if self.segmentationNode is not None and not self.scene.IsNodePresent(self.segmentationNode):
             self._observations.remove(self.segmentationNode)
             self.segmentationNode, self.segmentId = None, ""
@@ -201,7 +222,7 @@ class Selection:
                 self._observations.remove(target)
                 if key[1] == self.segmentId:
                     self.segmentId = ""
-                self._onSegmentGone(target)
+                self.onSegmentGone(target)
                 target.nodes.remove()
 
     def _onImported(self) -> None:
@@ -217,4 +238,8 @@ class Selection:
         self._targets.clear()
         self.source = self.segmentationNode = self.look = self._seen = None
         self.segmentId = ""
-        self._onSceneClosed()
+        self.onSceneClosed()
+
+
+def _ignore(*told: object) -> None:
+    """Nobody listens."""

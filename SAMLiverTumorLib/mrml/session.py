@@ -1,25 +1,45 @@
 """`PromptSession`: prompts in the scene in, voxels of the selected segment out, without ever waiting.
 
-Panel and Segment Editor effect both go through it. It listens to the prompt nodes of the segments it was told
-of, hands changed slices to the worker and, when polled, writes what has come back. Everything here runs in the
+Panel and Segment Editor effect both go through it. It is put together of what is chosen (`Selection`), what is on its
+way (`SessionJobs`), what there is to say (`SessionMessages`), the steps (`SessionUndo`), what brings segments to what
+their prompts say (`SegmentUpdater`) and what lets go of deleted nodes (`SceneChanges`). Everything here runs in the
 thread that owns the scene; only the work given to the worker runs elsewhere, and that touches no MRML.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import slicer
+
 from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.pool import LIVER_TUMOR
+from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.mrml.delegated import delegated
+from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.label_sources import LabelSource
+from SAMLiverTumorLib.mrml.nodes import spacingNote
+from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.session_choices import SessionChoices
+from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
+from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
+from SAMLiverTumorLib.mrml.scene_changes import SceneChanges
+from SAMLiverTumorLib.mrml.segment_updater import SegmentUpdater
+from SAMLiverTumorLib.mrml.selection import Selection
+from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
+from SAMLiverTumorLib.mrml.session_messages import SessionMessages
+from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.slice_plan import View
+from SAMLiverTumorLib.mrml.undo import SessionUndo
 
 
-class PromptSession(SessionChoices):
+class PromptSession:
     """Interactive segmentation of a scene.
 
     :param worker: runs the network; may be shared with other sessions, stopped by whoever made it.
@@ -37,33 +57,112 @@ class PromptSession(SessionChoices):
     >>> while session.busy: session.poll()        # a timer does that in the panel
     """
 
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        worker: Worker,
+        pool: object,
+        history: EditorHistory | None = None,
+        rules: EditorRules | None = None,
+    ) -> None:
+        runs = SavedRuns(scene)
+        self._objects = ObjectWriter(scene)
+        self._objects.rules = rules or EditorRules()
+        self._undo = SessionUndo(self._objects, history)
+        #: What is chosen, what is on its way and what there is to say, for others to read.
+        self.selection = Selection(scene)
+        self.jobs = SessionJobs(worker, pool, self._objects, self._undo.record)
+        self.messages = SessionMessages()
+        self._updater = SegmentUpdater(self.selection, self.jobs, self._undo, runs, self.messages)
+        self._changes = SceneChanges(self.selection, self.jobs, self._objects, self._undo, runs, self.messages)
+        self.selection.onPrompts = self._updater.takeUp
+        # before all others, who find the scene as it is to be saved
+        self.onChanged.append(self._updater.keepRuns)
+
+    #: The volume that is segmented, the segmentation that is written to, and its segment that new prompts are for.
+    volumeNode: slicer.vtkMRMLScalarVolumeNode | None = delegated("selection.volumeNode")
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = delegated("selection.segmentationNode")
+    segmentId: str = delegated("selection.segmentId")  # empty if none
+    #: The slice of the volume that the user looks at; None where it does not cut the volume.
+    view: View | None = delegated("selection.view")
+    #: Model, window, channels, further phases, and the orientation of prompts placed in no view.
+    settings: Settings = delegated("jobs.slices.settings")
+    #: Asked, whenever something is segmented, which phases the network sees besides the volume.
+    further: Callable[[], tuple[PendingChannel, ...]] = delegated("jobs.slices.further", isAssignable=True)
+    #: Asked, whenever a tumor is followed or corrected, what it does not leave; None for nowhere but the volume.
+    inside: Callable[[], LabelSource | None] = delegated("jobs.propagations.inside", isAssignable=True)
+    #: Whether a slice that the user waits for is on its way; poll while it is so.
+    busy: bool = delegated("jobs.busy")
+    #: Whether each change of prompts is segmented by itself.
+    live: bool = delegated("_updater.live", isAssignable=True)
+    #: Whether the box counts on every slice it crosses, or on the one it was drawn on.
+    boxThroughSlices: bool = delegated("_updater.boxThroughSlices", isAssignable=True)
+    #: What of the user's Segment Editor settings is kept to.
+    editorRules: EditorRules = delegated("_objects.rules", isAssignable=True)
+    #: The undo of the Segment Editor that edits the segmentation; None where none does.
+    editorHistory: EditorHistory | None = delegated("_undo.editor", isAssignable=True)
+    #: Whether there is a step to take back, and an undone one.
+    canUndo: bool = delegated("_undo.canUndo")
+    canRedo: bool = delegated("_undo.canRedo")
+    #: What the session has to say now, and what it had to say so far.
+    message: str = delegated("messages.message", isAssignable=True)
+    log: deque[str] = delegated("messages.log")
+    #: Called, without arguments, when anything that the panel shows has changed.
+    onChanged: list[Callable[[], None]] = delegated("messages.onChanged")
+    #: Called when others than the session are changing voxels; `followEditor` is to be called soon after.
+    onEdited: list[Callable[[], None]] = delegated("_changes.onEdited")
+
+    def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Work on a volume. What is on its way for another one still reaches its segment."""
+        if volumeNode is not self.volumeNode:
+            self.jobs.slices.dropIdle()
+            self.selection.setVolume(volumeNode)
+            if lost := spacingNote(volumeNode):
+                self.messages.say(lost)
+            self._updater.adopt()
+            self.messages.changed()
+
+    def setSegmentation(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Write to a segmentation; its segment is to be chosen next."""
+        if segmentationNode is not self.segmentationNode:
+            self.selection.setSegmentation(segmentationNode)
+            self._undo.noteVoxels(segmentationNode)
+            self.messages.changed()
+
+    def setSegment(self, segmentId: str | None) -> None:
+        """Prompt for a segment; its prompts are shown and those of all others hidden."""
+        self.selection.setSegment(segmentId or "")
+        self._updater.adopt()
+        self.messages.changed()
+
+    def setSettings(self, settings: Settings) -> None:
+        """Segment with other settings from now on; what is there stays until its prompts change or `segment`."""
+        if self.jobs.slices.choose(settings):
+            self.messages.changed()
+
+    def setPlane(self, plane: str | np.ndarray | None, index: int | None = None) -> None:
+        """Say where the user looks; points and boxes placed from now on count on slices of this view.
+
+        :param plane: "axial", "coronal" or "sagittal" with the slice's voxel `index`, or a slice view's 4x4
+            SliceToRAS matrix, which may be oblique.
+        """
+        self.selection.setPlane(plane, index)
+
+    @property
+    def promptNodes(self) -> tuple[slicer.vtkMRMLMarkupsNode, ...] | None:
+        """(includeNode, excludeNode, roiNode) of the segment, made where missing; None without a segment."""
+        return self.selection.makePromptNodes()
+
+    def promptsOnSlice(self) -> list[tuple[str, int, tuple[float, float, float]]]:
+        """The points on the slice the user looks at: (role, control point index, world RAS in mm)."""
+        return self.selection.promptsOnSlice()
+
     def segment(self) -> bool:
         """Segment the present slice, or all slices of a box through slices, also where nothing has changed.
 
         :return: whether anything is on its way; `message` says why not.
         """
-        current, source, view = self._selection.current, self._selection.source, self.view
-        if current is None or source is None:
-            return self._refuse(_("Choose a volume, a segmentation and a segment first."))
-        try:
-            if view is not None and not self._through and current.addBoxSlice(view, source.volume()):
-                self._promptsChanged(current)
-            plan = self._runner.plan(current, source)
-            if not plan.slices:
-                missing = _("Place an include point or draw a box first.")
-                return self._refuse(next(iter((*plan.notes, *plan.loneNotes())), missing))
-            self._undo.recordUnlessFresh(current)
-            others = self._propagations.follow(current, source, plan, self.settings, True)
-            again = {
-                key
-                for key, planned in plan.slices.items()
-                if view is None or key == view.key or (self._through and planned.seen.box is not None)
-            }
-            self._runner.reconcile(current, source, plan, True, frozenset(again), others)
-        except SAMLiverTumorError as error:
-            return self._refuse(str(error))
-        self._tellBusy()
-        return self.busy
+        return self._start(self._updater.segment)
 
     def propagate(self, direction: str = "both") -> bool:
         """Follow the tumor from the prompted slices of the present view through the volume, as one step.
@@ -74,20 +173,7 @@ class PromptSession(SessionChoices):
         :param direction: "both", or "up" (superior, anterior, right) or "down" only.
         :return: whether anything is on its way; `message` says why not.
         """
-        current, source, view = self._selection.current, self._selection.source, self.view
-        if current is None or source is None:
-            return self._refuse(_("Choose a volume, a segmentation and a segment first."))
-        if view is None:
-            return self._refuse(_("The present slice does not cut the volume."))
-        try:
-            plan = self._runner.plan(current, source)
-            drawn = self._objects.voxelsOn(current, source.key, view.plane(source.volume()))
-            self._propagations.start(current, source, plan, view, self.settings, direction, drawn)
-            self._undo.recordUnlessFresh(current)
-        except SAMLiverTumorError as error:
-            return self._refuse(str(error))
-        self._tellBusy()
-        return self.busy
+        return self._start(lambda current, source: self._updater.propagate(current, source, direction))
 
     def find(self, model: str, liver: LabelSource | None = None, concept: str = LIVER_TUMOR) -> bool:
         """Search the whole volume for tumors by text alone; what is found is added to the segment as one step.
@@ -96,14 +182,21 @@ class PromptSession(SessionChoices):
         :param liver: nothing outside it is looked at or marked.
         :return: whether that is on its way; `message` says why not.
         """
-        current, source = self._selection.current, self._selection.source
+
+        def search(current: PromptedSegment, source: VolumeSource) -> None:
+            self.jobs.searches.start(current, source, replace(self.settings, model=model), concept, liver)
+
+        return self._start(search)
+
+    def _start(self, action: Callable[[PromptedSegment, VolumeSource], None]) -> bool:
+        current, source = self.selection.current, self.selection.source
         if current is None or source is None:
-            return self._refuse(_("Choose a volume, a segmentation and a segment first."))
+            return self.messages.refuse(_("Choose a volume, a segmentation and a segment first."))
         try:
-            self._searches.start(current, source, replace(self.settings, model=model), concept, liver)
+            action(current, source)
         except SAMLiverTumorError as error:
-            return self._refuse(str(error))
-        self._tellBusy()
+            return self.messages.refuse(str(error))
+        self.messages.showProgress(self.jobs.progress)
         return self.busy
 
     def poll(self) -> list[str]:
@@ -113,129 +206,88 @@ class PromptSession(SessionChoices):
 
         :raises Exception: what a job failed with that is no fault of the user's; the others are written first.
         """
-        arrivals, dropped = self._runner.jobs.poll()
-        before = self._propagations.busy, self._propagations.count, self._searches.progress
-        followed, broken = self._propagations.poll()
-        found, failed = self._searches.poll()
-        isSame = before == (self._propagations.busy, self._propagations.count, self._searches.progress)
-        if not any((arrivals, dropped, followed, broken, found, failed)) and isSame:
+        written = self.jobs.poll()
+        if written is None:
             return []
-        lines, failures = self._runner.write(arrivals)
-        lines, failures = [*lines, *followed, *found], [*failures, *broken, *failed]
         self._undo.noteVoxels(self.segmentationNode)
-        if dropped:
-            lines.append(_("The volume was changed meanwhile, so the result was dropped; segment again."))
-        for line in lines:
-            self._say(line)
-        self._tellBusy()
-        if failures:
-            raise failures[0]
-        return lines
+        for line in written.lines:
+            self.messages.say(line)
+        self.messages.showProgress(self.jobs.progress)
+        if written.failures:
+            raise written.failures[0]
+        return written.lines
 
     def cancel(self) -> None:
         """Stop what is on its way. Prompts stay; their slices are segmented when they change or by `segment`.
 
         Of a propagation the slices that are done stay, of a search nothing is kept.
         """
-        stopped, searched = self._propagations.cancel(), self._searches.cancel()
-        if self._runner.cancel() or stopped or searched:
+        if told := self.jobs.cancel():
             self._undo.noteVoxels(self.segmentationNode)
-            self._say(_("Stopped; the slices done until then are kept.") if stopped else _("Cancelled."))
-            self._changed()
+            self.say(told)
 
     def accept(self) -> bool:
         """Make the object a lasting part of the segment and clear its prompts, as one step; whether it did."""
-        current = self._selection.current
         if not self.canAccept:
-            return self._refuse(_("Still segmenting.") if self.busy else _("There is nothing to accept yet."))
-        self._undo.record(current, changesVoxels=False)
-        current.nodes.write(PromptState())
-        current.known = current.nodes.read()
-        current.objects = {}
-        self._keepRuns()
-        self._adopt()
-        self._say(_("Accepted."))
-        self._changed()
+            refusal = _("Still segmenting.") if self.busy else _("There is nothing to accept yet.")
+            return self.messages.refuse(refusal)
+        self._updater.accept(self.selection.current)
+        self.say(_("Accepted."))
         return True
 
     @property
     def canAccept(self) -> bool:
         """Whether the prompts have put something into the segment and nothing of it is on its way."""
-        current = self._selection.current
-        if current is None or not current.hasVoxels or self._runner.jobs.slicesOf(current):
-            return False
-        return not self._propagations.isRunning(current) and not self._searches.isRunning(current)
+        current = self.selection.current
+        return current is not None and current.hasVoxels and not self.jobs.isBusyWith(current)
 
     def clearSlice(self) -> None:
         """Remove the prompts of the slice the user looks at, as one step."""
-        current, view = self._selection.current, self.view
+        current, view = self.selection.current, self.view
         if current is not None and view is not None:
-            current.clearSlice(view, self._selection.volume())
-            self._promptsChanged(current)
+            current.clearSlice(view, self.selection.volume())
+            self._updater.takeUp(current)
 
     def clearAll(self) -> None:
         """Remove all prompts of the segment and what they have added, as one step."""
-        current = self._selection.current
+        current = self.selection.current
         if current is not None:
             current.nodes.write(PromptState())
-            self._promptsChanged(current)
+            self._updater.takeUp(current)
 
     def undo(self) -> bool:
         """Take back the last step, prompts and voxels together; whether there was one."""
         self.followEditor()
-        return self.canUndo and self._goBackOrForth(self._undo.undo)
+        return self.canUndo and self._updater.goBackOrForth(self._undo.undo)
 
     def redo(self) -> bool:
         """Do the last undone step again; whether there was one."""
         self.followEditor()
-        return self.canRedo and self._goBackOrForth(self._undo.redo)
+        return self.canRedo and self._updater.goBackOrForth(self._undo.redo)
 
-    @property
-    def canUndo(self) -> bool:
-        """Whether there is a step to take back."""
-        return self._undo.canUndo
+    def followEditor(self) -> None:
+        """Have prompts go along where the Segment Editor's own Undo or Redo has moved the voxels.
 
-    @property
-    def canRedo(self) -> bool:
-        """Whether there is an undone step."""
-        return self._undo.canRedo
-
-    @property
-    def busy(self) -> bool:
-        """Whether a slice that the user waits for is on its way; poll while it is so."""
-        return self._runner.jobs.busy or self._propagations.busy or self._searches.busy
-
-    def promptsOnSlice(self) -> list[tuple[str, int, tuple[float, float, float]]]:
-        """The points on the slice the user looks at: (role, control point index, world RAS in mm)."""
-        current, view = self._selection.current, self.view
-        if current is None or view is None:
-            return []
-        return current.pointsOn(view.plane(self._selection.volume()))
+        To be called when the Segment Editor is done, see `onEdited`: halfway through, it has segments in a state
+        that never was.
+        """
+        self._updater.followEditor()
 
     def prefetch(self) -> None:
         """Have the slices beside the present one encoded when the worker has nothing else to do."""
-        self._runner.prefetch(self.view, self._selection.volume(), self._selection.current)
+        self.jobs.slices.prefetch(self.view, self.selection.volume(), self.selection.current)
+
+    def say(self, text: str) -> None:
+        """Put a line into message and log, and have it shown."""
+        self.messages.say(text)
+        self.messages.changed()
 
     def close(self) -> None:
         """Take the session's hands off the scene; worker and pool go on, prompt nodes and segments stay."""
-        self._runner.dropIdle()
-        self._dropJobs()
-        self._selection.close()
+        self.jobs.slices.dropIdle()
+        self.jobs.drop()
+        self.selection.close()
         self._objects.close()
         self._undo.history.clear()
         self.onChanged.clear()
         self.onEdited.clear()
-
-    def _goBackOrForth(self, way: Callable[[], PromptedSegment | None]) -> bool:
-        self._propagations.drop()
-        try:
-            target = way()
-        except SAMLiverTumorError as error:
-            return self._refuse(str(error))
-        if target is not None:
-            self._selection.observe(target)
-            self._selection.showPrompts()
-            # what was on its way when the step was recorded or taken back
-            self._reconcile(target)
-        self._tellBusy()
-        return True

@@ -42,6 +42,14 @@ class SliceRunner:
         further = self.further()
         return replace(self.chosen, further=further) if further else self.chosen
 
+    def choose(self, settings: Settings) -> bool:
+        """Segment with other settings from now on; whether they are others."""
+        if settings == self.chosen:
+            return False
+        self.chosen = settings
+        self.dropIdle()
+        return True
+
     def plan(self, target: PromptedSegment, source: VolumeSource) -> Plan:
         """The slices to segment.
 

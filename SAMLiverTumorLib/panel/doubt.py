@@ -34,7 +34,7 @@ class Doubt:
     def update(self) -> None:
         """Show what can be pressed."""
         session, missing = self._shared.session, ""
-        if session.propagation is None:
+        if self._shared.state.propagation is None:
             missing = _("Follow the tumor through the volume first.")
         elif session.busy or self._shared.tasks.busy:
             missing = _("Wait until the present job is done.")
@@ -55,7 +55,7 @@ class Doubt:
         """Go to the next best slice, by the latest uncertainty that was computed or else the network's own."""
         if not self._ui.nextSliceButton.enabled:
             return
-        if self._fusion is not None and self._fusion.first is self._shared.session.propagation:
+        if self._fusion is not None and self._fusion.first is self._shared.state.propagation:
             self._goTo(self._fusion)
         else:
             self._fuse((), self._goTo)
@@ -65,9 +65,9 @@ class Doubt:
         self._fusion = None
 
     def _fuse(self, orientations: tuple[str, ...], done: Callable[[Fusion], None]) -> None:
-        session, pool = self._shared.session, self._shared.pool
-        first: Propagation = session.propagation
-        settings, box = session.settings, session.boxThrough
+        session, state, pool = self._shared.session, self._shared.state, self._shared.pool
+        first: Propagation = state.propagation
+        settings, box = session.settings, state.boxThrough
         try:
             inside, grid = session.inside(), gridFromNode(session.volumeNode)
         except SAMLiverTumorError as error:
@@ -84,7 +84,7 @@ class Doubt:
             limits = Limits(None if inside is None else inside.onGrid(grid)[0], box)
             return fuse(first, pool, settings, ensemble, limits=limits, progress=progress, cancel=cancelled)
 
-        what = (session.volumeNode, session.segmentName)
+        what = (session.volumeNode, state.segmentName)
         self._shared.tasks.start("fuse", _("Looking along all axes"), work, partial(self._keep, what, done))
         self._shared.follow()
 

@@ -91,7 +91,8 @@ class Export:
     def _askPath(self, ending: str) -> Path | None:
         """Where to write; None where the user wants it nowhere."""
         session = self._shared.session
-        name = session.segmentationNode.GetName() if self._ui.exportAllCheckBox.checked else session.segmentName
+        isAll = self._ui.exportAllCheckBox.checked
+        name = session.segmentationNode.GetName() if isAll else self._shared.state.segmentName
         proposed = "".join(c if c.isalnum() or c in " -_" else "_" for c in name).strip() or "segmentation"
         title = _("Write segments to a file")
         start = str(Path(self._folder) / (proposed + ending))

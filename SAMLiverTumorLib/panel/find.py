@@ -42,7 +42,7 @@ class Find:
                 "No model here knows text: choose a weight file trained with text in section Model, or train one in "
                 "section Fine-tune."
             )
-        elif session.searching is not None:
+        elif self._shared.state.searching is not None:
             missing = _("The volume is being searched.")
         toolTip = _(
             "Search the whole volume for tumors, with no prompt, one slice after the other. A liver chosen under Stay "

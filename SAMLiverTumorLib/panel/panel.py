@@ -172,8 +172,8 @@ class Panel:
 
     def _onPause(self) -> None:
         """The user stays on a slice: have the ones beside it encoded, if that needs no question."""
-        session, parameters = self.session, self._shared.parameters
-        if self._isClosed or parameters is None or not parameters.live or not session.promptKinds:
+        parameters, state = self._shared.parameters, self._shared.state
+        if self._isClosed or parameters is None or not parameters.live or not state.promptKinds:
             return
-        if not self.pool.missingPackages() and not self.pool.missingModels(parameters.model, session.promptKinds):
-            session.prefetch()
+        if not self.pool.missingPackages() and not self.pool.missingModels(parameters.model, state.promptKinds):
+            self.session.prefetch()

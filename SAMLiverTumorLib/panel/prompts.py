@@ -73,7 +73,7 @@ class Prompts:
         if interactionNode.GetCurrentInteractionMode() != interactionNode.Place:
             return ""
         active = selectionNode.GetActivePlaceNodeID()
-        nodes = self._shared.session.existingPromptNodes
+        nodes = self._shared.state.existingPromptNodes
         return next((role for role, node in nodes.items() if active and node.GetID() == active), "")
 
     def update(self) -> None:
@@ -107,7 +107,7 @@ class Prompts:
             button.checked = role == placing
 
     def _hasPrompts(self) -> bool:
-        nodes = self._shared.session.existingPromptNodes
+        nodes = self._shared.state.existingPromptNodes
         return bool(self._listed) or any(node.GetNumberOfControlPoints() for node in nodes.values())
 
     def _updateList(self) -> None:
@@ -119,7 +119,7 @@ class Prompts:
             (role, index, f"{names[role]} {index + 1}:  R {r:.1f}  A {a:.1f}  S {s:.1f} mm")
             for role, index, (r, a, s) in session.promptsOnSlice()
         ]
-        size = session.boxSizeOnSlice()
+        size = self._shared.state.boxSizeOnSlice()
         if size is not None:
             listed.append((BOX, -1, _("Box") + ":  " + " \u00d7 ".join(f"{edge:.1f}" for edge in size) + " mm"))
         if listed != self._listed:
@@ -141,7 +141,7 @@ class Prompts:
         if not 0 <= row < len(self._listed):
             return
         role, index, _text = self._listed[row]
-        node = self._shared.session.existingPromptNodes[role]
+        node = self._shared.state.existingPromptNodes[role]
         if role == BOX:
             node.RemoveAllControlPoints()
         else:
@@ -153,7 +153,7 @@ class Prompts:
         parameters = self._shared.parameters
         if parameters is None or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsBatchProcessing():
             return
-        nodes = self._shared.session.existingPromptNodes
+        nodes = self._shared.state.existingPromptNodes
         if len(nodes) == len(_ROLES):
             for name, role in (("include", INCLUDE), ("exclude", EXCLUDE), ("roi", BOX)):
                 if getattr(parameters, name) is not nodes[role]:

@@ -67,7 +67,7 @@ class Segment:
         session = self._shared.session
         if session.volumeNode is None:
             return _("Choose a volume.")
-        if not session.promptKinds:
+        if not self._shared.state.promptKinds:
             return _("Place an include point or draw a box.")
         return ""
 
@@ -77,19 +77,19 @@ class Segment:
 
     def updateProgress(self) -> None:
         """Show how far it is."""
-        session, tasks, bar = self._shared.session, self._shared.tasks, self._ui.progressBar
+        session, state, tasks, bar = self._shared.session, self._shared.state, self._shared.tasks, self._ui.progressBar
         bar.enabled = session.busy or tasks.busy
         if tasks.busy:
             done, total = tasks.progress
             # a bar of 0 to 0 moves without end; in units that fit into 32 bits
             bar.setRange(0, 1000 if total else 0)
             bar.setValue(1000 * done // total if total else 0)
-        elif session.searching is not None:
-            done, total = session.searching
+        elif state.searching is not None:
+            done, total = state.searching
             bar.setRange(0, total)
             bar.setValue(done)
         elif session.busy:
-            waiting = session.waiting
+            waiting = state.waiting
             self._most = max(self._most, waiting)
             bar.setRange(0, self._most if self._most > 1 else 0)
             bar.setValue(self._most - waiting)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from SAMLiverTumorLib.mrml.phases import Phases
+from SAMLiverTumorLib.mrml.session import PromptSession
 from SAMLiverTumorLib.panel.network import PanelPool
-from SAMLiverTumorLib.panel.panel_session import PanelSession
+from SAMLiverTumorLib.panel.session_state import SessionState
 from SAMLiverTumorLib.panel.tasks import Tasks
 
 
@@ -18,6 +19,7 @@ class Shared:
 
     :param ui: the widgets of the .ui file by name.
     :param session: what prompts do.
+    :param state: what else the panel shows of the session.
     :param tasks: downloads and evaluations.
     :param pool: the networks.
     :param phases: what the networks see besides the volume.
@@ -27,7 +29,8 @@ class Shared:
     """
 
     ui: Any
-    session: PanelSession
+    session: PromptSession
+    state: SessionState
     tasks: Tasks
     pool: PanelPool
     phases: Phases

@@ -49,10 +49,10 @@ class Slices:
 
     def apply(self) -> None:
         """Tell the session of the slice again, because volume or orientation are others now."""
-        parameters, session = self._shared.parameters, self._shared.session
+        parameters = self._shared.parameters
         if not self._shared.isActive():
             return
-        volume = session.volume
+        volume = self._shared.state.volume
         if parameters is None or volume is None:
             self._tell(None)
             return

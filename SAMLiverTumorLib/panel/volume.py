@@ -46,7 +46,7 @@ class Volume:
     def follow(self, direction: str) -> None:
         """Follow the tumor of the present view's prompts, or of what is drawn on the slice."""
         # each next slice is prompted by a box around the last mask
-        self._prepare(partial(self._go, direction), self._shared.session.promptKinds | {"box"})
+        self._prepare(partial(self._go, direction), self._shared.state.promptKinds | {"box"})
 
     def update(self) -> None:
         """Show what can be pressed."""

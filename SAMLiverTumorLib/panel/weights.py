@@ -29,7 +29,7 @@ class Weights:
         if not self.havePackages():
             return
         pool, session = self._shared.pool, self._shared.session
-        kinds = session.promptKinds if kinds is None else kinds
+        kinds = self._shared.state.promptKinds if kinds is None else kinds
         missing = pool.missingModels(model or session.settings.model, kinds)
         if missing:
             self.download(missing, go)

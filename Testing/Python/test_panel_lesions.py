@@ -65,7 +65,6 @@ ui.lesionDiametersCheckBox.click()
 assert lines() == [own]
 ui.lesionDiametersCheckBox.click()
 assert len(lines()) == 3
-prompts = session.existingPromptNodes
 assert user.listed(), "the prompts are still there"
 user.click(15, 12, 4)
 user.finish()

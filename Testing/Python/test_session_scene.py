@@ -196,7 +196,7 @@ def test_prompts_of_a_saved_scene_are_taken_up_again(case, tmp_path):
     case.finish()
     array = case.array()
     saveScene(case.scene, tmp_path / "scene.mrb")
-    state = case.session._selection.current.known
+    state = case.session.selection.current.known
 
     case.session.close()
     scene = createScene()
@@ -210,7 +210,7 @@ def test_prompts_of_a_saved_scene_are_taken_up_again(case, tmp_path):
     session.setSegment(case.a)
     assert len(promptNodesInScene(scene)) == 3
     assert sorted(map(id, session.promptNodes)) == sorted(map(id, promptNodesInScene(scene)))
-    loaded = session._selection.current.known
+    loaded = session.selection.current.known
     assert loaded.isSameAs(state) or np.allclose(loaded.include[0][0], state.include[0][0])
     assert [note for _, _, note in (*loaded.include, *loaded.exclude)] == ["coronal", "axial"]
     assert loaded.roi.plane == "axial 4"

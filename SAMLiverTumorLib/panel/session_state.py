@@ -1,4 +1,4 @@
-"""`PanelSession`: a prompt session that also answers what the panel shows."""
+"""`SessionState`: what the panel shows of a prompt session, beyond what every user of one asks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import slicer
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.mrml.nodes import BOX, boxFromNode, isDrawn
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.selection import Selection
+from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
 from SAMLiverTumorLib.prompts import Box, Prompts, on_plane
 from SAMLiverTumorLib.volume import Volume
 
 
-class PanelSession(PromptSession):
-    """A `PromptSession` with a few read-only answers more."""
+class SessionState:
+    """Answers only; it changes nothing.
+
+    :param selection: what the session works on.
+    :param jobs: what it has on its way.
+    """
+
+    def __init__(self, selection: Selection, jobs: SessionJobs) -> None:
+        self._selection, self._jobs = selection, jobs
 
     @property
     def volume(self) -> Volume | None:
@@ -31,7 +39,7 @@ class PanelSession(PromptSession):
         """The box that a followed tumor does not leave: one through slices; None where there is none."""
         current, source = self._selection.current, self._selection.source
         try:
-            plan = self._runner.plan(current, source) if current is not None and source is not None else None
+            plan = self._jobs.slices.plan(current, source) if current is not None and source is not None else None
         except SAMLiverTumorError:
             return None
         return plan.prompts.box if plan is not None and plan.isThrough else None
@@ -39,18 +47,19 @@ class PanelSession(PromptSession):
     @property
     def segmentName(self) -> str:
         """Name of the segment that is prompted; empty if none."""
-        segmentation = self.segmentationNode.GetSegmentation() if self.segmentationNode is not None else None
-        return segmentation.GetSegment(self.segmentId).GetName() if segmentation and self.segmentId else ""
+        segmentationNode, segmentId = self._selection.segmentationNode, self._selection.segmentId
+        segmentation = segmentationNode.GetSegmentation() if segmentationNode is not None else None
+        return segmentation.GetSegment(segmentId).GetName() if segmentation and segmentId else ""
 
     @property
     def waiting(self) -> int:
         """The number of slices on their way."""
-        return len(self._runner.jobs.slicesOf())
+        return self._jobs.waiting
 
     @property
     def searching(self) -> tuple[int, int] | None:
         """How far a search for tumors is, (slices done, of how many; 0 until that is known); None if there is none."""
-        return self._searches.progress
+        return self._jobs.searches.progress
 
     @property
     def existingPromptNodes(self) -> dict[str, slicer.vtkMRMLMarkupsNode]:
@@ -69,7 +78,7 @@ class PanelSession(PromptSession):
 
     def boxSizeOnSlice(self) -> tuple[float, float, float] | None:
         """The box's edges in mm, where it crosses the slice that the user looks at."""
-        roiNode, view, volume = self.existingPromptNodes.get(BOX), self.view, self.volume
+        roiNode, view, volume = self.existingPromptNodes.get(BOX), self._selection.view, self.volume
         if roiNode is None or view is None or volume is None or not isDrawn(roiNode):
             return None
         try:
@@ -81,8 +90,3 @@ class PanelSession(PromptSession):
         size = [0.0, 0.0, 0.0]
         roiNode.GetSizeWorld(size)
         return tuple(size)
-
-    def say(self, text: str) -> None:
-        """Put a line of the panel's own into message and log."""
-        self._say(text)
-        self._changed()
