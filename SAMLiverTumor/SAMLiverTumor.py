@@ -27,7 +27,8 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("SAMLiverTumorLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS
+from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
+from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS
 from SAMLiverTumorLib.inference.segment import QUALITIES
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.panel.network import FILE, chosenModel

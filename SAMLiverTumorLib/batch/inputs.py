@@ -9,7 +9,7 @@ from pathlib import Path
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.pool import choose_model
+from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
 from SAMLiverTumorLib.models.digest import file_sha256

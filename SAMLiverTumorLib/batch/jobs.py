@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from SAMLiverTumorLib.image.window import window_for
-from SAMLiverTumorLib.inference.pool import AUTO
+from SAMLiverTumorLib.inference.model_choice import AUTO
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume

@@ -12,7 +12,8 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.segment import MODES
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS, parse_window
+from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
+from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, parse_window
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _fetch_models(args: argparse.Namespace, settings: BatchSettings) -> None:
     :raises SAMLiverTumorError: a model cannot be had, or knows no such text.
     """
     from SAMLiverTumorLib.cli.progress import download_bar
-    from SAMLiverTumorLib.inference.pool import check_concept
+    from SAMLiverTumorLib.inference.model_choice import check_concept
     from SAMLiverTumorLib.models.registry import load_registry
     from SAMLiverTumorLib.models.store import ModelStore
 

@@ -21,7 +21,8 @@ from SAMLiverTumorLib.cli.fusion_options import add_fusion_options, given_option
 from SAMLiverTumorLib.cli.private import add_paths_option, without_names
 from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS, window_for
+from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
+from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, window_for
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.mask import Mask

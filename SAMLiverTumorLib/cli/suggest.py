@@ -15,7 +15,7 @@ from SAMLiverTumorLib.cli.progress import download_bar
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
-from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR
+from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:

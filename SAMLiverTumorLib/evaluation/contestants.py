@@ -14,8 +14,9 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.trials import box_around, deepest_point, largest_error, shares
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import Window, parse_window, plane_to_rgb
+from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.training.cases import Case

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from SAMLiverTumorLib.image.window import CHANNEL_MODES
+from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.plane import ORIENTATIONS
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.feedback.outline_doubt import OutlineDoubt, narrower, outline_doubt
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import Window, plane_to_rgb
-from SAMLiverTumorLib.inference.pool import check_concept
-from SAMLiverTumorLib.models.background import raise_if_cancelled
+from SAMLiverTumorLib.image.window import Window
+from SAMLiverTumorLib.inference.model_choice import check_concept
 from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 

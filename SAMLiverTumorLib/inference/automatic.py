@@ -9,9 +9,11 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
-from SAMLiverTumorLib.image.window import Window, parse_window, plane_to_rgb
-from SAMLiverTumorLib.inference.pool import PredictorPool, check_concept, choose_model
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.inference.model_choice import check_concept, choose_model
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import model_entry
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.plane import slice_count, slice_plane

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import within
-from SAMLiverTumorLib.image.window import check_window, parse_window, plane_to_rgb
+from SAMLiverTumorLib.image.window import check_window, parse_window
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
+from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model
 from SAMLiverTumorLib.inference.pictures import (
     PixelBox,
     area_mm2,
@@ -25,7 +27,7 @@ from SAMLiverTumorLib.inference.pictures import (
     stability,
     stored,
 )
-from SAMLiverTumorLib.inference.pool import PredictorPool, check_prompts, choose_model
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed
 from SAMLiverTumorLib.inference.segment import Settings, SliceResult, model_entry
 from SAMLiverTumorLib.inference.stack import PlaneStack

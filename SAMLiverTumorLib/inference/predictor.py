@@ -26,8 +26,8 @@ from SAMLiverTumorLib.inference.mirrored import (
     mirrored_picture,
     mirrored_prompts,
 )
+from SAMLiverTumorLib.inference.model_choice import check_concept, check_prompts
 from SAMLiverTumorLib.inference.network_input import network_input
-from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
 from SAMLiverTumorLib.inference.prediction import Embedding, Prediction, prediction_of
 from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.prompts import PlanePrompts

@@ -11,9 +11,11 @@ import numpy as np
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel, check_further
 from SAMLiverTumorLib.image.pending_channel import PendingChannel, prepare_channels
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
-from SAMLiverTumorLib.image.window import Window, check_window, parse_window, plane_to_rgb
-from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool, check_prompts, choose_model
+from SAMLiverTumorLib.image.window import Window, check_window, parse_window
+from SAMLiverTumorLib.inference.model_choice import AUTO, check_prompts, choose_model
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane, slice_plane

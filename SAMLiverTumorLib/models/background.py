@@ -8,16 +8,10 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TypeVar
 
-from SAMLiverTumorLib.errors import Cancelled
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
-
-
-def raise_if_cancelled(cancel: Callable[[], bool] | None) -> None:
-    """:raises Cancelled: `cancel` answers true."""
-    if cancel is not None and cancel():
-        raise Cancelled("Cancelled.")
 
 
 def in_background(

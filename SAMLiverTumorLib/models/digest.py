@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import ModelError, OutputError
-from SAMLiverTumorLib.models.background import raise_if_cancelled
 from SAMLiverTumorLib.models.registry import ModelInfo
 
 BLOCK = 1 << 20

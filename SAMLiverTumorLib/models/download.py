@@ -16,9 +16,10 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import Cancelled, ModelError
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.models.background import POLL_SECONDS, in_background, raise_if_cancelled
+from SAMLiverTumorLib.models.background import POLL_SECONDS, in_background
 from SAMLiverTumorLib.models.digest import disk_errors, file_sha256
 from SAMLiverTumorLib.models.registry import ModelInfo, check_url
 

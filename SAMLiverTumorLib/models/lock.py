@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from SAMLiverTumorLib.models.background import POLL_SECONDS, raise_if_cancelled
+from SAMLiverTumorLib.cancel import raise_if_cancelled
+from SAMLiverTumorLib.models.background import POLL_SECONDS
 
 # Some network drives know no locks. Two fetches at once are rare there and the hash is checked in any case.
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, getattr(errno, "ENOTSUP", errno.ENOSYS))

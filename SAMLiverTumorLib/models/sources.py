@@ -19,8 +19,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import Cancelled, ModelError
-from SAMLiverTumorLib.models.background import in_background, raise_if_cancelled
+from SAMLiverTumorLib.models.background import in_background
 from SAMLiverTumorLib.models.digest import BLOCK, check_file, disk_errors
 from SAMLiverTumorLib.models.download import download
 from SAMLiverTumorLib.models.registry import ModelInfo, PackageSource, UrlSource

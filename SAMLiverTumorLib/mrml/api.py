@@ -10,7 +10,8 @@ import slicer
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.window import Window, window_for
-from SAMLiverTumorLib.inference.pool import AUTO, PredictorPool
+from SAMLiverTumorLib.inference.model_choice import AUTO
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import Result, Settings, segment
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode

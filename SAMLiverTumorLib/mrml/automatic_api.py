@@ -11,7 +11,8 @@ import slicer
 
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool
+from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.nodes import volumeFromNode
 from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, segmentArray, setProvenance

@@ -9,8 +9,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.models.background import raise_if_cancelled
 from SAMLiverTumorLib.mrml.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.nodes import gridFromNode, spacingNote

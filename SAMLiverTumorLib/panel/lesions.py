@@ -9,8 +9,8 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.models.background import raise_if_cancelled
 from SAMLiverTumorLib.mrml.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.lesion_nodes import TABLE_ATTRIBUTE, hideDiameters, showDiameters, tableFromLesions
 from SAMLiverTumorLib.mrml.nodes import gridFromNode, spacingNote

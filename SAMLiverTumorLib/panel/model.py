@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.window import PRESETS, Window
-from SAMLiverTumorLib.inference.pool import AUTO
+from SAMLiverTumorLib.inference.model_choice import AUTO
 from SAMLiverTumorLib.inference.segment import Settings
 from SAMLiverTumorLib.models.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool, choose_model
+from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR, choose_model
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.quiet_import import import_torch_quietly
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry

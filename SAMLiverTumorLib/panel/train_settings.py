@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.image.window import PRESETS
-from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR
+from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.panel.model import CUSTOM
 from SAMLiverTumorLib.panel.network import aboutFile, chosenModel, textModel

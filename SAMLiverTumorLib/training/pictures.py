@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SAMLiverTumorLib.evaluation.trials import SMALLEST_PX, evenly
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import Window, plane_to_rgb
+from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.training.cases import Case
 

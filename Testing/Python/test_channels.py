@@ -7,7 +7,8 @@ import pytest
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel, further_channel, onto_grid_of, overlap
-from SAMLiverTumorLib.image.window import PRESETS, Window, percentile_window, plane_to_rgb
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS, Window, percentile_window
 from SAMLiverTumorLib.inference.cache import picture_key
 from SAMLiverTumorLib.inference.segment import Settings, segment
 from SAMLiverTumorLib.inference.segment_volume import segment_volume

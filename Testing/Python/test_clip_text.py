@@ -13,7 +13,7 @@ from training_case import options, write_cases
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError, ModelError, PromptError
-from SAMLiverTumorLib.inference.pool import check_concept
+from SAMLiverTumorLib.inference.model_choice import check_concept
 from SAMLiverTumorLib.models import clip_source, clip_text
 from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.clip_source import load_clip, parse_clip

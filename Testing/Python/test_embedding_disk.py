@@ -7,7 +7,8 @@ import pytest
 import reference_table
 import torch
 
-from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
 from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool

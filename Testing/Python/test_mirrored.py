@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.inference.mirrored import mirrored_logits, mirrored_prompts
 from SAMLiverTumorLib.inference.pool import PredictorPool

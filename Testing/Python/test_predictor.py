@@ -8,8 +8,9 @@ import reference_table
 import torch
 
 from SAMLiverTumorLib.errors import PromptError
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import PRESETS, Window, plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS, Window
 from SAMLiverTumorLib.inference.prediction import stability_score
 from SAMLiverTumorLib.inference.predictor import Predictor, input_geometry
 from SAMLiverTumorLib.plane import slice_plane

@@ -8,7 +8,8 @@ import pytest
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptError
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.inference.pool import PredictorPool, choose_model
+from SAMLiverTumorLib.inference.model_choice import choose_model
+from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import Settings, segment, segment_slice
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.store import ModelStore

@@ -18,8 +18,9 @@ from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.feedback.outline_doubt import narrower, outline_doubt
 from SAMLiverTumorLib.feedback.scan_doubt import every_mm, marked_liver, of_scan, scan_doubts, worst_apart
 from SAMLiverTumorLib.feedback.suggest import suggest
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import Window, plane_to_rgb
+from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.cases import CaseFiles
 from SAMLiverTumorLib.volume import Volume

@@ -9,7 +9,8 @@ import torch
 from cli_case import files, read_in_slicer, read_segment, refused, run, write_volume
 
 from SAMLiverTumorLib.errors import InputError, ModelError, PromptError
-from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.automatic import find, text_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor

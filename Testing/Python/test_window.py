@@ -7,7 +7,8 @@ import pytest
 from geometry import STORAGE_ORDERS, patient_ras, stored
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.image.window import PRESETS, Window, check_window, parse_window, plane_to_rgb
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS, Window, check_window, parse_window
 from SAMLiverTumorLib.plane import slice_at, slice_plane
 from SAMLiverTumorLib.volume import Volume
 

@@ -16,7 +16,8 @@ import torch
 from bench.speed_plain import sam_predictor
 from bench.speed_scene import SceneClick, box_through, phantom, tumor_box
 from bench.speed_timing import Times, count_flops, matrix_product, take_turns
-from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor

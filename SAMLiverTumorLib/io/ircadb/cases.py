@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.folders import Folder, open_folder
+from SAMLiverTumorLib.io.folder_types import Folder
+from SAMLiverTumorLib.io.folders import open_folder
 from SAMLiverTumorLib.io.ircadb.lits_cases import patient_number
 from SAMLiverTumorLib.io.ircadb.slices import Grid, onto, read_slices, stack
 from SAMLiverTumorLib.io.ircadb.structures import (
