@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.evaluation.metrics import bounding_box
+from SAMLiverTumorLib.image.mask_geometry import PixelBox, deepest, grown_box
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.inference.pictures import PixelBox, deepest, grown_box
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from SAMLiverTumorLib.image.mask_geometry import PixelBox
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.corrections import Click, correct
 from SAMLiverTumorLib.inference.follow import Limits
-from SAMLiverTumorLib.inference.pictures import PixelBox
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
 from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation

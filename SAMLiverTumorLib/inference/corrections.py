@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from SAMLiverTumorLib.image.mask_geometry import area_mm2, around, grown_box, row_column_mm
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.click_answers import click_answer
 from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
 from SAMLiverTumorLib.inference.geodesic import geodesic_distance
 from SAMLiverTumorLib.inference.intensity import smoothed
-from SAMLiverTumorLib.inference.pictures import area_mm2, around, grown_box, row_column_mm
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.inference.propagation import propagate

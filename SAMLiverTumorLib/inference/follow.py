@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import within
-from SAMLiverTumorLib.image.window import check_window, parse_window
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
-from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model
-from SAMLiverTumorLib.inference.pictures import (
+from SAMLiverTumorLib.image.mask_geometry import (
     PixelBox,
     area_mm2,
     around,
@@ -27,6 +21,12 @@ from SAMLiverTumorLib.inference.pictures import (
     stability,
     stored,
 )
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.sampling import within
+from SAMLiverTumorLib.image.window import check_window, parse_window
+from SAMLiverTumorLib.inference.anchors import Anchor
+from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
+from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed
 from SAMLiverTumorLib.inference.segment import Settings, SliceResult, model_entry

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from SAMLiverTumorLib.errors import Cancelled, InputError
+from SAMLiverTumorLib.image.mask_geometry import area_mm2
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
-from SAMLiverTumorLib.inference.pictures import area_mm2
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
 from SAMLiverTumorLib.inference.reconcile import reconciled

@@ -18,12 +18,12 @@ from bench.accuracy_prompts import BOX_MARGIN, box_anchor
 from bench.accuracy_report import interval
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.image.mask_geometry import grown_box
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.anchors import Anchor
 from SAMLiverTumorLib.inference.fusion import Fusion, fuse
 from SAMLiverTumorLib.inference.next_slice import next_best_slice
 from SAMLiverTumorLib.inference.passes import Ensemble
-from SAMLiverTumorLib.inference.pictures import grown_box
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagated import Propagation
 from SAMLiverTumorLib.inference.propagation import propagate
