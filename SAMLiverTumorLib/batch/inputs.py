@@ -12,7 +12,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
-from SAMLiverTumorLib.models.digest import file_sha256
+from SAMLiverTumorLib.models.download.digest import file_sha256
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.training.layouts import by_patient, patient_of
 

@@ -192,8 +192,8 @@ def _fetch_models(args: argparse.Namespace, settings: BatchSettings) -> None:
     """
     from SAMLiverTumorLib.cli.progress import download_bar
     from SAMLiverTumorLib.inference.model_choice import check_concept
+    from SAMLiverTumorLib.models.download.store import ModelStore
     from SAMLiverTumorLib.models.registry import load_registry
-    from SAMLiverTumorLib.models.store import ModelStore
 
     store = ModelStore()
     for name, _ in settings.hashes:

@@ -10,9 +10,9 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.progress import download_bar
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.atomic import check_output
-from SAMLiverTumorLib.models.digest import human_size
+from SAMLiverTumorLib.models.download.digest import human_size
+from SAMLiverTumorLib.models.download.store import ModelStore, StoredModel
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.store import ModelStore, StoredModel
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.prediction import Embedding
     from SAMLiverTumorLib.inference.predictor import Predictor
-    from SAMLiverTumorLib.training.unet import Unet
+    from SAMLiverTumorLib.models.networks.unet import Unet
 
 # ways of prompting
 AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS = "automatic", "text", "1 point", "3 points"
@@ -87,7 +87,7 @@ def contestant(
     :raises ModelError: there is no such model or file, or it cannot be had.
     """
     if name.startswith(UNET_PREFIX):
-        from SAMLiverTumorLib.training.unet import load_unet
+        from SAMLiverTumorLib.models.networks.unet import load_unet
 
         path = Path(name.removeprefix(UNET_PREFIX))
         return UnetContestant(load_unet(path, device), path.name)
@@ -146,7 +146,7 @@ class UnetContestant:
         self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
     ) -> dict[str, Answer]:
         """Segment the slice and share out what was marked among the trials; what belongs to none stays with none."""
-        from SAMLiverTumorLib.training.unet import predict_planes
+        from SAMLiverTumorLib.models.networks.unet import predict_planes
 
         marked = _in_liver(predict_planes(self.unet, case.volume, [plane])[0], case, plane)
         return {AUTOMATIC: Answer(shares(marked, trials), marked)}
@@ -155,7 +155,7 @@ class UnetContestant:
         self, case: Case, progress: Callable[[int, int | None], None] | None, cancel: Callable[[], bool] | None
     ) -> np.ndarray:
         """Tumor in the whole volume, bool (k, j, i)."""
-        from SAMLiverTumorLib.training.unet import predict_volume
+        from SAMLiverTumorLib.models.networks.unet import predict_volume
 
         return predict_volume(self.unet, case.volume, case.liver, progress, cancel)
 

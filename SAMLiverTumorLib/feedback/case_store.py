@@ -28,7 +28,7 @@ from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.feedback.case import TrainingCase, case_id, content_of, plain_voxels
 from SAMLiverTumorLib.feedback.kept_case import IMAGE, LABEL, RECORD, KeptCase, read_kept, record_of
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_folder, atomic_path
-from SAMLiverTumorLib.models.lock import locked
+from SAMLiverTumorLib.models.download.lock import locked
 from SAMLiverTumorLib.volume import Volume
 
 ROOT_VARIABLE = "SAM_LIVER_TUMOR_CASES"

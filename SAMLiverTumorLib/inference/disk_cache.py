@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.models.store import user_cache_folder
+from SAMLiverTumorLib.models.download.store import user_cache_folder
 
 VARIABLE = "SAM_LIVER_TUMOR_CACHE"
 _OFF = ("off", "no", "0")

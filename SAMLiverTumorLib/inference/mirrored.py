@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SAMLiverTumorLib.inference.input_geometry import InputGeometry
+from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.prompts import PlanePrompts
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.cache import EmbeddingCache
 from SAMLiverTumorLib.inference.disk_cache import DiskCache, default_disk_cache
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.models.store import ModelStore
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor

@@ -19,7 +19,6 @@ import torch
 from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
 from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
-from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
 from SAMLiverTumorLib.inference.mirrored import (
     gains_from_mirror,
     mirrored_logits,
@@ -27,9 +26,10 @@ from SAMLiverTumorLib.inference.mirrored import (
     mirrored_prompts,
 )
 from SAMLiverTumorLib.inference.model_choice import check_concept, check_prompts
-from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.inference.prediction import Embedding, Prediction, prediction_of
-from SAMLiverTumorLib.models.bands import workers
+from SAMLiverTumorLib.models.networks.row_bands import workers
+from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry, input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 if TYPE_CHECKING:

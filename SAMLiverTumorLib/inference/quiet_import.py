@@ -41,7 +41,7 @@ def import_torch_quietly() -> None:
         return
     _load_libraries()
     with _without_collection():
-        from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+        from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 
         ensure_torchvision_imports()
         for name in _MODULES:

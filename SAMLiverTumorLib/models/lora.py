@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.models.store import ModelStore
 
 DOWN, UP = ".lora_a", ".lora_b"
 """Ends of the names of A and B; before them stands the name of the adapted layer."""
@@ -48,7 +48,7 @@ class LowRank(nn.Module):
 def add_lora(encoder: nn.Module, rank: int, seed: int = 0) -> None:
     """Freeze an encoder and set an adapter beside every linear layer of its attention.
 
-    >>> from SAMLiverTumorLib.models.tiny_vit import TinyViT
+    >>> from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
     >>> encoder = TinyViT("lite-medsam")
     >>> add_lora(encoder, rank=4)
     >>> encoder.layers[1].blocks[0].attn.qkv.lora_a.shape

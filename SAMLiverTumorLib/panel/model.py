@@ -10,7 +10,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.window import PRESETS, Window
 from SAMLiverTumorLib.inference.model_choice import AUTO
 from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.models.digest import human_size
+from SAMLiverTumorLib.models.download.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.panel.network import FILE, chosenModel, modelsFor
 from SAMLiverTumorLib.panel.shared import Shared, enable

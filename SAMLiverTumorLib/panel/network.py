@@ -13,8 +13,8 @@ from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR, choose_mo
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.quiet_import import import_torch_quietly
 from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
-from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.models.weights import HEADER
 
 #: The choice of a weight file of the user's own, which the parameter `modelFile` names.

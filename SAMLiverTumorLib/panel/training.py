@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.models.lock import is_held
-from SAMLiverTumorLib.models.store import user_cache_folder
+from SAMLiverTumorLib.models.download.lock import is_held
+from SAMLiverTumorLib.models.download.store import user_cache_folder
 from SAMLiverTumorLib.training.record import NEW, TrainingRecord
 
 # As the training names them, whose modules bring PyTorch.

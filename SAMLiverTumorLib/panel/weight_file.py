@@ -12,7 +12,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.models.digest import human_size
+from SAMLiverTumorLib.models.download.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.panel.network import FILE, modelsFor
 from SAMLiverTumorLib.panel.shared import Shared

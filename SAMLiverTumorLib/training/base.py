@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
-from SAMLiverTumorLib.inference.network_input import network_input
-from SAMLiverTumorLib.models.bands import workers
 from SAMLiverTumorLib.models.builders import SamModel, load_model
+from SAMLiverTumorLib.models.download.store import ModelStore
+from SAMLiverTumorLib.models.networks.encoder_split import before_last
+from SAMLiverTumorLib.models.networks.row_bands import workers
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.models.store import ModelStore
-from SAMLiverTumorLib.training.encoder_parts import before_last
 from SAMLiverTumorLib.training.samples import SampleStore
 from SAMLiverTumorLib.training.settings import KEPT
 

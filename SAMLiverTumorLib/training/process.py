@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.errors import Cancelled, OutputError
-from SAMLiverTumorLib.models.lock import is_held, locked
+from SAMLiverTumorLib.models.download.lock import is_held, locked
 from SAMLiverTumorLib.training.progress import NAME as PROGRESS
 from SAMLiverTumorLib.training.progress import events_in
 from SAMLiverTumorLib.training.settings import TrainSettings

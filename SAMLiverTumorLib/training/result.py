@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from SAMLiverTumorLib.models.builders import SamModel
-from SAMLiverTumorLib.models.clip_text import ClipText
+from SAMLiverTumorLib.models.clip.clip_text import ClipText
 from SAMLiverTumorLib.models.lora import DOWN, merged
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.training.trainee import Trainee

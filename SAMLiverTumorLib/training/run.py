@@ -14,10 +14,10 @@ import torch
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.models.builders import SamModel, resolve_device
-from SAMLiverTumorLib.models.clip_source import PREFIX, parse_clip
-from SAMLiverTumorLib.models.clip_text import ClipText, new_clip_text
+from SAMLiverTumorLib.models.clip.clip_source import PREFIX, parse_clip
+from SAMLiverTumorLib.models.clip.clip_text import ClipText, new_clip_text
+from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
 from SAMLiverTumorLib.models.registry import ModelInfo
-from SAMLiverTumorLib.models.text import TextTokens
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.aliases import aliases, without_patients
 from SAMLiverTumorLib.training.base import open_base, sample_store

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
 from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.training.pictures import Picture
 
 FRAME = 512

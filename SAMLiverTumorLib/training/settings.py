@@ -67,7 +67,7 @@ class TrainSettings:
     :param validation_slices: the same for validation after each epoch.
     :param concepts: what text can name; empty to train no text.
     :param text_encoder: "tokens" learned for each of `concepts`, or "clip", "clip:NAME:TAG", "clip:FOLDER" for any
-        phrase, see `models/clip_source.py`.
+        phrase, see `models/clip/clip_source.py`.
     :param point, box, box_and_point, text: how often each kind of prompt is asked, in proportion.
     :param corrections: rounds of corrective clicks after the first prompt, at most.
     :param rank: of the adapters.

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
-from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel
-from SAMLiverTumorLib.models.clip_text import ClipText
-from SAMLiverTumorLib.models.text import TextTokens
-from SAMLiverTumorLib.training.encoder_parts import from_last, last_parts
+from SAMLiverTumorLib.models.clip.clip_text import ClipText
+from SAMLiverTumorLib.models.networks.encoder_split import from_last, last_parts
+from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.training.losses import balanced_cross_entropy, confident_loss, iou_losses, mask_losses, to_frame
 from SAMLiverTumorLib.training.samples import FRAME, Sample
 from SAMLiverTumorLib.training.settings import KEPT, LIVER, LIVER_TUMOR

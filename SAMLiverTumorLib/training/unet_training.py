@@ -12,11 +12,11 @@ import torch
 
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, unet_picture
+from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.training.cases import Case
-from SAMLiverTumorLib.training.unet import Unet, UnetShape, build_network, unet_picture
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from SAMLiverTumorLib.models.bands import workers
+from SAMLiverTumorLib.models.networks.row_bands import workers
 from SAMLiverTumorLib.training.losses import to_frame
 from SAMLiverTumorLib.training.samples import FRAME, Sample
 from SAMLiverTumorLib.training.settings import LIVER_TUMOR

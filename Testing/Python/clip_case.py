@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 
 needs_open_clip = pytest.mark.skipif(
     find_spec("open_clip") is None, reason="open_clip_torch is not installed (requirements/dev.txt)"

@@ -39,8 +39,8 @@ def sample_case() -> Path:
 @pytest.fixture(scope="session")
 def store():
     """The user's model store, filled on demand: tests of real networks use real weights."""
+    from SAMLiverTumorLib.models.download.store import ModelStore
     from SAMLiverTumorLib.models.registry import get_model
-    from SAMLiverTumorLib.models.store import ModelStore
 
     store = ModelStore()
     for model_id in ("lite-medsam", "mobile-sam"):

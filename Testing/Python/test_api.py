@@ -12,8 +12,8 @@ from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptErr
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import segment
 from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.mrml.api import segmentNodes
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode, createPromptNodes, promptsFromNodes, volumeFromNode

@@ -170,7 +170,7 @@ def test_other_settings_are_refused_before_anything_is_done(scans, prompts, tmp_
 
 
 def test_a_second_batch_in_the_same_folder_is_refused(scans, prompts, tmp_path, capsys):
-    from SAMLiverTumorLib.models.lock import locked
+    from SAMLiverTumorLib.models.download.lock import locked
 
     out = tmp_path / "out"
     out.mkdir()

@@ -11,8 +11,8 @@ from random_weights import random_checkpoint, random_state
 
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.builders import build_networks, load_model, resolve_device
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
 
 VITS = {"sam-vit-b": "vit_b", "sam-vit-l": "vit_l", "sam-vit-h": "vit_h"}
 NETWORKS = ("image_encoder", "prompt_encoder", "mask_decoder")
@@ -187,7 +187,7 @@ def test_segment_anything_imports_whatever_the_state_of_torchvision(attempt_befo
     # also after another extension has tried, and perhaps failed, to import torchvision
     attempt = "try: import torchvision\nexcept RuntimeError: pass\n" if attempt_before else ""
     code = """
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 ensure_torchvision_imports()
 ensure_torchvision_imports()
 import segment_anything, torch
@@ -222,7 +222,7 @@ def test_operators_are_declared_only_where_the_compiled_library_does_not_load(lo
     for name, text in FAKE.items():
         (package / name).write_text(textwrap.dedent(text.replace("{loads}", str(loads))))
     code = """
-    from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+    from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
     ensure_torchvision_imports()
     import torch, torchvision
     print(torchvision.__file__)
@@ -236,7 +236,7 @@ def test_a_torchvision_that_is_imported_already_is_left_alone(root):
     code = """
     import sys, types
     torchvision = sys.modules["torchvision"] = types.ModuleType("torchvision")
-    from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+    from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
     ensure_torchvision_imports()
     print(sys.modules["torchvision"] is torchvision, "torch" in sys.modules)
     """

@@ -14,8 +14,8 @@ from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.automatic import find
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import segment
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import REGISTRY_PATH, get_model
-from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.models.weights import read_about
 from SAMLiverTumorLib.prompts import Prompts
 

@@ -15,8 +15,8 @@ from ircadb_case import Patient, boxes
 from propagation_case import DarkPool, ball, phantom_of
 
 from SAMLiverTumorLib.cli.main import main
+from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, save_unet
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.training.unet import Unet, UnetShape, build_network, save_unet
 from SAMLiverTumorLib.volume import Volume
 
 

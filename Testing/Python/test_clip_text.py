@@ -14,11 +14,11 @@ from training_case import options, write_cases
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError, ModelError, PromptError
 from SAMLiverTumorLib.inference.model_choice import check_concept
-from SAMLiverTumorLib.models import clip_source, clip_text
 from SAMLiverTumorLib.models.builders import load_model
-from SAMLiverTumorLib.models.clip_source import load_clip, parse_clip
-from SAMLiverTumorLib.models.clip_text import new_clip_text
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+from SAMLiverTumorLib.models.clip import clip_source, clip_text
+from SAMLiverTumorLib.models.clip.clip_source import load_clip, parse_clip
+from SAMLiverTumorLib.models.clip.clip_text import new_clip_text
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.weights import read_about
 from SAMLiverTumorLib.training.settings import TrainSettings
 

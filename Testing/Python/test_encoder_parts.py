@@ -9,11 +9,11 @@ from torch import nn
 from training_case import disc, picture
 
 from SAMLiverTumorLib.models.builders import load_model
+from SAMLiverTumorLib.models.networks.encoder_split import before_last, from_last, last_parts
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.training import base
 from SAMLiverTumorLib.training.base import sample_store
-from SAMLiverTumorLib.training.encoder_parts import before_last, from_last, last_parts
 from SAMLiverTumorLib.training.trainee import Exercise, Trainee
 
 

@@ -152,7 +152,7 @@ def test_a_training_whose_folder_is_read_only_is_told(tmp_path, monkeypatch):
     def refuse(path, *args, **options):
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr("SAMLiverTumorLib.models.lock._take", refuse)
+    monkeypatch.setattr("SAMLiverTumorLib.models.download.lock._take", refuse)
     with (
         pytest.raises(OutputError, match=r"Read-only file system.*choose another folder"),
         alone(tmp_path, TrainingProcess),
@@ -206,7 +206,7 @@ def test_a_download_that_is_killed_goes_on_and_never_leaves_a_wrong_file(tmp_pat
 import dataclasses, hashlib, sys
 from pathlib import Path
 from SAMLiverTumorLib.models.registry import UrlSource, get_model
-from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.models.download.store import ModelStore
 info = dataclasses.replace(get_model("sam-vit-b"), size=2_000_000,
     sha256={__import__("hashlib").sha256(weights).hexdigest()!r}, sources=(UrlSource({server.url + "/w"!r}),))
 print("ready", flush=True)

@@ -12,10 +12,11 @@ import pytest
 from loopback import LoopbackServer
 
 from SAMLiverTumorLib.errors import Cancelled, ModelError, OutputError
-from SAMLiverTumorLib.models import digest, download
-from SAMLiverTumorLib.models import store as store_module
+from SAMLiverTumorLib.models.download.http import digest
+from SAMLiverTumorLib.models.download.http import http as download
+from SAMLiverTumorLib.models.download.http import store as store_module
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import BundledSource, UrlSource, get_model
-from SAMLiverTumorLib.models.store import ModelStore
 
 WEIGHTS = np.random.default_rng(0).bytes(600_000)
 NAME = "sam_vit_b_01ec64.pth"
@@ -194,7 +195,7 @@ def test_two_processes_fetching_at_once_download_once(models, info, server, root
         "import dataclasses, sys\n"
         "from pathlib import Path\n"
         "from SAMLiverTumorLib.models.registry import UrlSource, get_model\n"
-        "from SAMLiverTumorLib.models.store import ModelStore\n"
+        "from SAMLiverTumorLib.models.download.store import ModelStore\n"
         "info = dataclasses.replace(get_model('sam-vit-b'), size=int(sys.argv[2]), sha256=sys.argv[3],"
         " sources=(UrlSource(sys.argv[4]),))\n"
         "ModelStore(Path(sys.argv[1])).fetch(info, lambda question: print('asked', flush=True) or True)\n"

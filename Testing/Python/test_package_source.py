@@ -13,9 +13,9 @@ import pytest
 from loopback import LoopbackServer
 
 from SAMLiverTumorLib.errors import Cancelled, ModelError, OutputError
-from SAMLiverTumorLib.models import sources
+from SAMLiverTumorLib.models.download.http import sources
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import PackageSource, UrlSource, get_model
-from SAMLiverTumorLib.models.store import ModelStore
 
 WEIGHTS = np.random.default_rng(1).bytes(400_000)
 WHEEL = "toy_weights-1.0-py3-none-any.whl"

@@ -12,7 +12,7 @@ ui, panel, session, parameters = user.ui, user.panel, user.session, widget._para
 EMPTY = """
 import threading
 from SAMLiverTumorLib.errors import Cancelled, ModelError
-from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.models.download.store import ModelStore
 class Store(ModelStore):
     # an empty folder; fetching writes a file of the right size, once the gate is open
     gate, fetched, threads = threading.Event(), [], []

@@ -166,7 +166,7 @@ folder = trainingRoot() / "2026-01-01_00-00-00"
 folder.mkdir(parents=True)
 process = make(folder)
 process.running, process.events = True, [START, DATA, step(1), step(2)]
-from SAMLiverTumorLib.models.lock import locked
+from SAMLiverTumorLib.models.download.lock import locked
 (trainingRoot() / "2026-02-02_00-00-00").mkdir()  # a newer one in which nothing runs
 panel.train._hasLooked = False
 with locked(folder / "running.lock"):

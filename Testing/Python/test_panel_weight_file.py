@@ -9,7 +9,7 @@ from random_weights import random_checkpoint
 START = """
 import os
 import numpy as np
-from SAMLiverTumorLib.models.store import ModelStore
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.mrml.segments import provenance
 store = panel.pool.store = ModelStore(Path("models").absolute())
 panel.pool._pool, panel.pool._isComplete = None, False

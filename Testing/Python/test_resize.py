@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from SAMLiverTumorLib.image.resize import resize_picture
+from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
 
 
 def picture(rows, columns, channels=3):

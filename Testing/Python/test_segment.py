@@ -11,8 +11,8 @@ from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment import Settings, segment, segment_slice
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.plane import oblique_plane
 from SAMLiverTumorLib.prompts import Box, Prompts, on_plane
 from SAMLiverTumorLib.volume import Volume, apply_affine

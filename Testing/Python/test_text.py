@@ -15,7 +15,7 @@ from SAMLiverTumorLib.inference.automatic import find, text_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.models.builders import load_model
-from SAMLiverTumorLib.models.text import TOKENS, TextTokens, split_text
+from SAMLiverTumorLib.models.networks.text_tokens import TOKENS, TextTokens, split_text
 from SAMLiverTumorLib.models.weights import describe, read_about, save_weights
 from SAMLiverTumorLib.mrml.segments import provenance
 from SAMLiverTumorLib.plane import slice_plane

@@ -6,7 +6,7 @@ import torch
 from random_weights import random_state
 from reference_images import formula_image, slice_image
 
-from SAMLiverTumorLib.models.tiny_vit import TinyViT
+from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 
 IMAGES = {"formula": formula_image, "slice": slice_image}
 

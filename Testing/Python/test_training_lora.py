@@ -10,9 +10,9 @@ from torch import nn
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.builders import build_networks, load_model
 from SAMLiverTumorLib.models.lora import LowRank, add_lora, merged, with_base
+from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.tiny_vit import TinyViT
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.base import encoder_hash
 from SAMLiverTumorLib.training.result import file_content, mixture

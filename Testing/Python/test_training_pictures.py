@@ -10,7 +10,7 @@ from training_case import disc, picture, scan
 
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.image.window import parse_window
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.training.augment import augmented, restyled
 from SAMLiverTumorLib.training.cases import Case
 from SAMLiverTumorLib.training.pictures import case_pictures, components, cropped, zoomed

@@ -10,9 +10,7 @@ from propagation_case import phantom_of
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, OutputError
 from SAMLiverTumorLib.evaluation.metrics import overlap
-from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.cases import Case
-from SAMLiverTumorLib.training.unet import (
+from SAMLiverTumorLib.models.networks.unet import (
     Unet,
     UnetShape,
     build_network,
@@ -22,6 +20,8 @@ from SAMLiverTumorLib.training.unet import (
     save_unet,
     unet_picture,
 )
+from SAMLiverTumorLib.plane import slice_plane
+from SAMLiverTumorLib.training.cases import Case
 from SAMLiverTumorLib.training.unet_training import UnetSettings, train_unet
 from SAMLiverTumorLib.volume import Volume
 

@@ -23,9 +23,9 @@ import torch
 
 from bench.speed_plain import PlainTinyViT
 from bench.speed_timing import Times, take_turns
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
-from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel, build_networks
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.losses import mask_losses, to_frame

@@ -159,8 +159,8 @@ def download_job(inputs: Path) -> Iterator[Job]:
     from loopback import LoopbackServer
 
     from SAMLiverTumorLib.errors import SAMLiverTumorError
+    from SAMLiverTumorLib.models.download.store import ModelStore
     from SAMLiverTumorLib.models.registry import UrlSource, get_model
-    from SAMLiverTumorLib.models.store import ModelStore
 
     weights = np.random.default_rng(0).bytes(30_000_000)
     server = LoopbackServer()

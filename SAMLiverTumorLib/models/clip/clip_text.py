@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.models.clip_source import ClipChoice, ClipEncoder, find_clip, header_of, load_clip
-from SAMLiverTumorLib.models.text import TEXT_PREFIX, TOKENS, WIDTH, key_of
+from SAMLiverTumorLib.models.clip.clip_source import ClipChoice, ClipEncoder, find_clip, header_of, load_clip
+from SAMLiverTumorLib.models.networks.text_tokens import TEXT_PREFIX, TOKENS, WIDTH, key_of
 
 PHRASES: Mapping[str, tuple[str, ...]] = {
     "liver tumor": (

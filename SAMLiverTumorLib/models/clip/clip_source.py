@@ -20,8 +20,8 @@ from torch import Tensor
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.checkpoint import BROKEN_STREAM
-from SAMLiverTumorLib.models.store import ModelStore
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
+from SAMLiverTumorLib.models.download.store import ModelStore
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 
 PREFIX = "clip"
 FOLDER_VARIABLE = "SAM_LIVER_TUMOR_CLIP"

@@ -21,9 +21,9 @@ from typing import IO
 
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import Cancelled, ModelError
-from SAMLiverTumorLib.models.background import in_background
-from SAMLiverTumorLib.models.digest import BLOCK, check_file, disk_errors
-from SAMLiverTumorLib.models.download import download
+from SAMLiverTumorLib.models.download.background import in_background
+from SAMLiverTumorLib.models.download.digest import BLOCK, check_file, disk_errors
+from SAMLiverTumorLib.models.download.http import download
 from SAMLiverTumorLib.models.registry import ModelInfo, PackageSource, UrlSource
 
 _DOWNLOADER = Path(__file__).with_name("pip_download.py")

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError
-from SAMLiverTumorLib.image.resize import resize_picture
 from SAMLiverTumorLib.image.sampling import picture_to_voxels, sample_plane, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint, sha256_of
+from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
 from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 

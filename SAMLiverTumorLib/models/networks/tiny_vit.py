@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SAMLiverTumorLib.models.bands import (
+from SAMLiverTumorLib.models.networks.row_bands import (
     bands,
     convolve_band,
     convolved_size,
@@ -25,7 +25,7 @@ from SAMLiverTumorLib.models.bands import (
     workers,
     worth_bands,
 )
-from SAMLiverTumorLib.models.tiny_vit_layers import EXPANSION, Attention, ChannelNorm, ConvNorm, Mlp
+from SAMLiverTumorLib.models.networks.tiny_vit_layers import EXPANSION, Attention, ChannelNorm, ConvNorm, Mlp
 
 _DIMENSIONS = (64, 128, 160, 320)
 _DEPTHS = (2, 2, 6, 2)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SAMLiverTumorLib.models.bands import gelu_in_place, worth_bands
+from SAMLiverTumorLib.models.networks.row_bands import gelu_in_place, worth_bands
 
 EXPANSION = 4
 

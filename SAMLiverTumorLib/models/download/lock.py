@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from SAMLiverTumorLib.cancel import raise_if_cancelled
-from SAMLiverTumorLib.models.background import POLL_SECONDS
+from SAMLiverTumorLib.models.download.background import POLL_SECONDS
 
 # Some network drives know no locks. Two fetches at once are rare there and the hash is checked in any case.
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, getattr(errno, "ENOTSUP", errno.ENOSYS))

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import Cancelled, ModelError
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.models.background import POLL_SECONDS, in_background
-from SAMLiverTumorLib.models.digest import disk_errors, file_sha256
+from SAMLiverTumorLib.models.download.background import POLL_SECONDS, in_background
+from SAMLiverTumorLib.models.download.digest import disk_errors, file_sha256
 from SAMLiverTumorLib.models.registry import ModelInfo, check_url
 
 ATTEMPTS = 4  # in a row that bring less than ENOUGH_NEW

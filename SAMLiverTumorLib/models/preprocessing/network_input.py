@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from SAMLiverTumorLib.image.resize import resize_picture
-from SAMLiverTumorLib.inference.input_geometry import InputGeometry
+from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry
+from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
 from SAMLiverTumorLib.models.registry import ModelInfo
 
 # Mean and deviation of ImageNet's colors on 0..255, with which SAM was trained.
