@@ -29,7 +29,7 @@ if importlib.util.find_spec("SAMLiverTumorLib") is None:
 
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS
-from SAMLiverTumorLib.inference.segment import QUALITIES
+from SAMLiverTumorLib.inference.segment_slices import QUALITIES
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.panel.network import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case

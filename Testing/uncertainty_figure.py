@@ -30,13 +30,13 @@ def main(arguments: list[str]) -> int:
     from bench.accuracy_prompts import box_anchor
 
     from SAMLiverTumorLib.demo import TUMOR_LABEL, largest_components
-    from SAMLiverTumorLib.inference.fusion import fuse
-    from SAMLiverTumorLib.inference.next_slice import next_best_slice
-    from SAMLiverTumorLib.inference.passes import Ensemble
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.inference.propagation import propagate
-    from SAMLiverTumorLib.inference.segment import Settings
-    from SAMLiverTumorLib.inference.stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.propagator import propagate
+    from SAMLiverTumorLib.inference.segment_slices import Settings
+    from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
+    from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
+    from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.grids import onto_grid
     from SAMLiverTumorLib.io.labels.reader import read_labels

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from SAMLiverTumorLib.image.window import window_for
 from SAMLiverTumorLib.inference.model_choice import AUTO
-from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume
 

@@ -84,7 +84,7 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
 
 
 def _by_text(volume: Volume, volumeNode, node, liver: np.ndarray | None, settings, pool, cancel: Cancel) -> _Marked:
-    from SAMLiverTumorLib.inference.automatic import find
+    from SAMLiverTumorLib.inference.text_search import find
 
     network = settings.network(volume)
     found = find(
@@ -98,9 +98,9 @@ def _by_text(volume: Volume, volumeNode, node, liver: np.ndarray | None, setting
 def _followed(
     volume: Volume, volumeNode, node, name: str, prompts: Prompts, liver, settings, pool, cancel: Cancel
 ) -> _Marked:
-    from SAMLiverTumorLib.inference.fusion import fuse
-    from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
-    from SAMLiverTumorLib.inference.stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.segment_volume import limits_of, segment_volume
+    from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
 
     stack, network = PlaneStack(volume, settings.plane), settings.network(volume)
     result = segment_volume(stack, prompts, pool, network, direction=settings.direction, liver=liver, cancel=cancel)

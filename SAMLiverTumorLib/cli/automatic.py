@@ -23,8 +23,8 @@ def run_automatic(args: argparse.Namespace) -> int:
     :return: 0; 130 where Ctrl+C cut it short, with what was found until then in the outputs.
     :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
     """
-    from SAMLiverTumorLib.inference.automatic import find
     from SAMLiverTumorLib.inference.pool import PredictorPool
+    from SAMLiverTumorLib.inference.text_search import find
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode

@@ -10,9 +10,9 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.fusion import Fusion
-    from SAMLiverTumorLib.inference.next_slice import NextSlice
-    from SAMLiverTumorLib.inference.passes import Ensemble
+    from SAMLiverTumorLib.inference.uncertainty.fusion import Fusion
+    from SAMLiverTumorLib.inference.uncertainty.next_best_slice import NextSlice
+    from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
     from SAMLiverTumorLib.voxel_map import VoxelMap
 
 
@@ -53,7 +53,7 @@ def ensemble_of(args: argparse.Namespace) -> Ensemble:
 
     :raises InputError: an unknown plane.
     """
-    from SAMLiverTumorLib.inference.passes import Ensemble
+    from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
 
     names = [name.strip() for name in args.fuse.split(",") if name.strip()] if args.fuse else []
     for name in names:

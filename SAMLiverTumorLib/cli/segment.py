@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.inference.segment import Settings
+    from SAMLiverTumorLib.inference.segment_slices import Settings
     from SAMLiverTumorLib.mrml.api import segmentPrompts
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode

@@ -25,11 +25,11 @@ def run_volume(args: argparse.Namespace) -> int:
     :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
     """
     from SAMLiverTumorLib.inference import pool as pools
-    from SAMLiverTumorLib.inference.fusion import fuse
-    from SAMLiverTumorLib.inference.next_slice import next_best_slice
-    from SAMLiverTumorLib.inference.segment import Settings
-    from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
-    from SAMLiverTumorLib.inference.stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.segment_volume import limits_of, segment_volume
+    from SAMLiverTumorLib.inference.segment_slices import Settings
+    from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
+    from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mask import Mask
     from SAMLiverTumorLib.mrml.bootstrap import createScene

@@ -83,7 +83,7 @@ def contestant(
     """A contestant by what a user writes: a model id, a weight file, or `unet:FILE`.
 
     :param window: what promptable models are shown; None for `shown_window`.
-    :param quality: of promptable models, "full" or "best", see `inference/mirrored.py`.
+    :param quality: of promptable models, "full" or "best", see `inference/mirror_averaging.py`.
     :raises ModelError: there is no such model or file, or it cannot be had.
     """
     if name.startswith(UNET_PREFIX):

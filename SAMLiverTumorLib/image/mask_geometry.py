@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from SAMLiverTumorLib.inference.propagated import INSIDE
+from SAMLiverTumorLib.inference.propagation.result import INSIDE
 from SAMLiverTumorLib.plane import Plane
 
 PixelBox = tuple[float, float, float, float]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.cache import EmbeddingCache
-from SAMLiverTumorLib.inference.disk_cache import DiskCache, default_disk_cache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache, default_disk_cache
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import load_registry
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
-from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
-from SAMLiverTumorLib.inference.mirrored import (
+from SAMLiverTumorLib.inference.embeddings.cancellable_encoder import cancelled_by, make_cancellable
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, picture_key
+from SAMLiverTumorLib.inference.mirror_averaging import (
     gains_from_mirror,
     mirrored_logits,
     mirrored_picture,

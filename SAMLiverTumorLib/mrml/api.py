@@ -12,7 +12,7 @@ from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.window import Window, window_for
 from SAMLiverTumorLib.inference.model_choice import AUTO
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Result, Settings, segment
+from SAMLiverTumorLib.inference.segment_slices import Result, Settings, segment
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
 from SAMLiverTumorLib.mrml.segments import (
@@ -69,7 +69,7 @@ def segmentNodes(
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
     :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
-    :param quality: "full" or "best"; see `inference.segment.Settings`.
+    :param quality: "full" or "best"; see `inference.segment_slices.Settings`.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> segmentNodes(volumeNode, roiNode=roiNode, confirm=lambda question: True)   # doctest: +SKIP

@@ -19,7 +19,7 @@ from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, segme
 from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.automatic import Found
+    from SAMLiverTumorLib.inference.text_search import Found
     from SAMLiverTumorLib.training.process import TrainingProcess
 
 Segment = tuple[slicer.vtkMRMLSegmentationNode, str]
@@ -50,7 +50,7 @@ def findTumors(
 
     >>> segmentId, found = findTumors(volumeNode, segmentationNode, (organsNode, "liver"))   # doctest: +SKIP
     """
-    from SAMLiverTumorLib.inference.automatic import find
+    from SAMLiverTumorLib.inference.text_search import find
 
     liver = segmentArray(*liverSegment, volumeNode) if liverSegment is not None else None
     pool = pool or PredictorPool(confirm, cancel=cancel)

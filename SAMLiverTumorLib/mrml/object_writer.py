@@ -9,7 +9,7 @@ from dataclasses import replace
 import slicer
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.segment import Settings, further_entry
+from SAMLiverTumorLib.inference.segment_slices import Settings, further_entry
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from SAMLiverTumorLib.inference.propagated import Propagation
+from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.nodes import Grid
 from SAMLiverTumorLib.mrml.writer import SegmentWriter

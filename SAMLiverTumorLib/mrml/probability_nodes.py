@@ -41,7 +41,7 @@ def showProbability(
 def showUncertainty(
     scene: slicer.vtkMRMLScene, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentName: str, values: VoxelMap
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Put the uncertainty of a segment into its node, made if there is none; see `inference.uncertainty`.
+    """Put the uncertainty of a segment into its node, made if there is none; see `inference.uncertainty.entropy`.
 
     :param volumeNode: the CT that the map was made on.
     :param segmentName: the segment's name, for the node's.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import prepare_channels
-from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.worker import Job
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.prompted_slice import Followed, PromptedSlice
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.segment_slices import Settings
+from SAMLiverTumorLib.inference.threads.network_worker import Job
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.label_sources import LabelSource
@@ -182,8 +182,8 @@ class PropagationJobs:
 
         def work(cancelled: Callable[[], bool]) -> Propagation:
             # scipy comes with these: not in the thread that draws the screen
-            from SAMLiverTumorLib.inference.continued import Continuation
-            from SAMLiverTumorLib.inference.follow import Limits
+            from SAMLiverTumorLib.inference.propagation.continuation import Continuation
+            from SAMLiverTumorLib.inference.propagation.slice_step import Limits
 
             prepare_channels(settings.further, cancelled)
             limits = Limits(None if inside is None else inside.onGrid(grid)[0], roi)

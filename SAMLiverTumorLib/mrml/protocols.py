@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from SAMLiverTumorLib.inference.worker import Job, Outcome
+from SAMLiverTumorLib.inference.threads.network_worker import Job, Outcome
 
 Work = Callable[[Callable[[], bool]], Any]
 
 
 class Worker(Protocol):
-    """Runs jobs away from the caller; `inference.worker.NetworkWorker` is one. It outlives sessions."""
+    """Runs jobs away from the caller; `inference.threads.network_worker.NetworkWorker` is one. It outlives sessions."""
 
     def submit(self, key: Hashable, work: Work, owner: Hashable = None) -> Job:
         """Queue a job; others of the same key are cancelled."""

@@ -17,7 +17,7 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
-from SAMLiverTumorLib.inference.propagation_bytes import packed, unpacked
+from SAMLiverTumorLib.inference.propagation.serialization import packed, unpacked
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode

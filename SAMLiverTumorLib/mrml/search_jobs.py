@@ -10,8 +10,8 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import prepare_channels
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.worker import Job
+from SAMLiverTumorLib.inference.segment_slices import Settings
+from SAMLiverTumorLib.inference.threads.network_worker import Job
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.label_sources import LabelSource
 from SAMLiverTumorLib.mrml.nodes import gridFromNode
@@ -23,7 +23,7 @@ from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
 from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.automatic import Found
+    from SAMLiverTumorLib.inference.text_search import Found
 
 
 @dataclass(eq=False)
@@ -93,7 +93,7 @@ class SearchJobs:
 
         def work(cancelled: Callable[[], bool]) -> Found:
             # torch and scipy come with it: not in the thread that draws the screen
-            from SAMLiverTumorLib.inference.automatic import find
+            from SAMLiverTumorLib.inference.text_search import find
 
             prepare_channels(settings.further, cancelled)
             within: np.ndarray | None = liver.onGrid(grid)[0] if liver is not None else None

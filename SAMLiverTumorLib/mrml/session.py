@@ -18,7 +18,7 @@ import slicer
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.model_choice import LIVER_TUMOR
-from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.mrml.delegated import delegated
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.i18n import tr as _

@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.inference.worker import Job
+from SAMLiverTumorLib.inference.threads.network_worker import Job
 from SAMLiverTumorLib.mrml.nodes import gridFromNode, volumeFromNode
 from SAMLiverTumorLib.mrml.open_object import VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment

@@ -2,7 +2,7 @@
 
 A point counts on the slice, in the view it was placed in, that passes through it; a box counts on the slices
 the user chose for it, or on all it crosses. What a slice then sees is decided by position alone, as in
-`inference.segment`: every point within half a step of it, and the box's section.
+`inference.segment_slices`: every point within half a step of it, and the box's section.
 
 The view is noted as a word: "axial", "coronal", "sagittal", or "oblique" and the plane's 12 numbers. A box's
 note lists slices, "axial 12; axial 13", or says "through axial".

@@ -8,7 +8,7 @@ from functools import partial
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
-from SAMLiverTumorLib.inference.segment import Settings, SliceMask, embed_slice, segment_slice
+from SAMLiverTumorLib.inference.segment_slices import Settings, SliceMask, embed_slice, segment_slice
 from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare

@@ -16,8 +16,8 @@ from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.fusion import Fusion
-    from SAMLiverTumorLib.inference.propagated import Propagation
+    from SAMLiverTumorLib.inference.propagation.result import Propagation
+    from SAMLiverTumorLib.inference.uncertainty.fusion import Fusion
 
 _OPACITY = 0.6
 
@@ -76,9 +76,9 @@ class Doubt:
 
         def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> Fusion:
             # scipy comes with these: not in the thread that draws the screen
-            from SAMLiverTumorLib.inference.follow import Limits
-            from SAMLiverTumorLib.inference.fusion import fuse
-            from SAMLiverTumorLib.inference.passes import Ensemble
+            from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+            from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
+            from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
 
             ensemble = Ensemble(orientations)
             limits = Limits(None if inside is None else inside.onGrid(grid)[0], box)
@@ -107,7 +107,7 @@ class Doubt:
         self._shared.session.say(text.format(name=node.GetName()))
 
     def _goTo(self, fusion: Fusion) -> None:
-        from SAMLiverTumorLib.inference.next_slice import next_best_slice
+        from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
 
         best = next_best_slice(fusion)
         if best is None:

@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.inference.worker import NetworkWorker
+from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
 from SAMLiverTumorLib.mrml.phases import Phases
 from SAMLiverTumorLib.mrml.session import PromptSession
 from SAMLiverTumorLib.panel.network import PanelPool

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.window import PRESETS, Window
 from SAMLiverTumorLib.inference.model_choice import AUTO
-from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.models.download.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.panel.network import FILE, chosenModel, modelsFor

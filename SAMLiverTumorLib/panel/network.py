@@ -11,7 +11,7 @@ from typing import Any
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR, choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.quiet_import import import_torch_quietly
+from SAMLiverTumorLib.inference.threads.torch_import import import_torch_quietly
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry

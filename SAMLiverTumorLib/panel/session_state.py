@@ -5,7 +5,7 @@ from __future__ import annotations
 import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.inference.propagated import Propagation
+from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.mrml.nodes import BOX, boxFromNode, isDrawn
 from SAMLiverTumorLib.mrml.selection import Selection
 from SAMLiverTumorLib.mrml.session_jobs import SessionJobs

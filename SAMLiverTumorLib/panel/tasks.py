@@ -9,7 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.inference.worker import Job, NetworkWorker
+from SAMLiverTumorLib.inference.threads.network_worker import Job, NetworkWorker
 
 Progress = Callable[[int, "int | None"], None]
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.volume import Volume, apply_affine

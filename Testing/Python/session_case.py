@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from SAMLiverTumorLib.errors import Cancelled
-from SAMLiverTumorLib.inference.worker import Job, Outcome
+from SAMLiverTumorLib.inference.threads.network_worker import Job, Outcome
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode, promptsFromNodes

@@ -10,7 +10,7 @@ import vtk
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptError
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import segment
+from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
@@ -247,7 +247,7 @@ def test_a_declined_download_leaves_the_scene_as_it_was(case, tmp_path):
 
 
 def test_a_network_that_marks_nothing_leaves_the_scene_as_it_was(case, pool, monkeypatch):
-    import SAMLiverTumorLib.inference.segment as module
+    import SAMLiverTumorLib.inference.segment_slices as module
 
     monkeypatch.setattr(module, "within", lambda box, shape: np.zeros(shape, bool))
     before = case.state()

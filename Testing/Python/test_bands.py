@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.errors import Cancelled
-from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
+from SAMLiverTumorLib.inference.embeddings.cancellable_encoder import cancelled_by, make_cancellable
 from SAMLiverTumorLib.models.networks import row_bands as module
 from SAMLiverTumorLib.models.networks.row_bands import bands, convolve_band, convolved_size, in_parallel, workers
 

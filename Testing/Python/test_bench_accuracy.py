@@ -14,7 +14,7 @@ from cli_case import write_volume
 from propagation_case import DarkPool, ball, phantom_of
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 BALL = ball()

@@ -8,7 +8,7 @@ from bench.accuracy_data import Case, Lesion
 from bench.fusion import auroc, main, measure, summary
 from propagation_case import SETTINGS, DarkPool, ball, phantom_of
 
-from SAMLiverTumorLib.inference.passes import Ensemble
+from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.voxel_map import VoxelMap

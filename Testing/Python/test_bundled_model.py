@@ -11,9 +11,9 @@ from cli_case import CENTER
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.automatic import find
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import segment
+from SAMLiverTumorLib.inference.segment_slices import segment
+from SAMLiverTumorLib.inference.text_search import find
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import REGISTRY_PATH, get_model
 from SAMLiverTumorLib.models.weights import read_about

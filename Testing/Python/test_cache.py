@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, picture_key
 
 
 class Maker:

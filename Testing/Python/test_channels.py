@@ -9,10 +9,10 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel, further_channel, onto_grid_of, overlap
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import PRESETS, Window, percentile_window
-from SAMLiverTumorLib.inference.cache import picture_key
-from SAMLiverTumorLib.inference.segment import Settings, segment
-from SAMLiverTumorLib.inference.segment_volume import segment_volume
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.embeddings.memory_cache import picture_key
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume, apply_affine

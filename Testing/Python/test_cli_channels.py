@@ -8,7 +8,7 @@ from cli_case import ONE_SLICE, read_segment, refused, run, write_volume
 
 from SAMLiverTumorLib.image.channels import further_channel
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.api import segmentNodes
 from SAMLiverTumorLib.mrml.bootstrap import createScene

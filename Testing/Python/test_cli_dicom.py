@@ -16,7 +16,7 @@ from SAMLiverTumorLib.batch.inputs import find_jobs
 from SAMLiverTumorLib.batch.jobs import TumorPrompts
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
 from SAMLiverTumorLib.cli.main import main
-from SAMLiverTumorLib.inference.segment import segment
+from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
 from SAMLiverTumorLib.io.dicom.source import read_source
 from SAMLiverTumorLib.io.images import read_volume

@@ -12,9 +12,9 @@ from cli_case import ONE_SLICE, files, read_in_slicer, read_segment, refused, ru
 from propagation_case import DarkPool, dice
 
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.segment_volume import segment_volume
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.segments import provenance
 from SAMLiverTumorLib.prompts import Box, Prompts

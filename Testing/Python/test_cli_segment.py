@@ -20,7 +20,7 @@ from cli_case import (
     write_volume,
 )
 
-from SAMLiverTumorLib.inference.segment import segment
+from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.api import segmentNodes
 from SAMLiverTumorLib.mrml.bootstrap import createScene

@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_the_old_files_and_no_others(ct, out, warm, tmp_path,
 
 
 def test_a_network_that_marks_nothing_writes_nothing(ct, out, warm, tmp_path, monkeypatch, capsys):
-    import SAMLiverTumorLib.inference.segment as module
+    import SAMLiverTumorLib.inference.segment_slices as module
 
     monkeypatch.setattr(module, "within", lambda box, shape: np.zeros(shape, bool))
     assert "marked no voxel" in refused(capsys, ct, "-o", out, ONE_SLICE)

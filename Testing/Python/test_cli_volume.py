@@ -11,8 +11,8 @@ from propagation_case import dice
 
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.evaluation.lesions import bounding_box
-from SAMLiverTumorLib.inference.segment_volume import segment_volume
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.segments import provenance
 from SAMLiverTumorLib.prompts import Box, Prompts

@@ -8,12 +8,12 @@ import pytest
 from propagation_case import SETTINGS, DarkPool, ball, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.click_answers import NOT_ASKED, mask_prompt
-from SAMLiverTumorLib.inference.corrections import Click, correct
-from SAMLiverTumorLib.inference.follow import Limits
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.click_corrections import Click, correct
+from SAMLiverTumorLib.inference.propagation.network_corrections import NOT_ASKED, mask_prompt
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.volume import Volume
@@ -148,7 +148,7 @@ def test_networks_that_correct_no_better_than_grey_values_are_not_asked(model):
 
 
 def test_auto_loads_no_network_for_clicks_that_is_not_asked(monkeypatch):
-    from SAMLiverTumorLib.inference import click_answers
+    from SAMLiverTumorLib.inference.propagation.propagator import network_corrections as click_answers
 
     monkeypatch.setattr(click_answers, "NOT_ASKED", frozenset({"liver-tumor"}))
     pool = ClickPool(get_model("lite-medsam"))

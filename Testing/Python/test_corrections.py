@@ -5,11 +5,11 @@ import pytest
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.corrections import Click, correct
-from SAMLiverTumorLib.inference.geodesic import geodesic_distance
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.click_corrections import Click, correct
+from SAMLiverTumorLib.inference.propagation.geodesic_distance import geodesic_distance
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
 
 BALL = ball()
 

@@ -13,7 +13,7 @@ from dicom_case import affine, write_series
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.inference.segment import segment
+from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SAMLiverTumorLib.inference.disk_cache import DiskCache, default_disk_cache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache, default_disk_cache
 
 ARRAY = np.arange(600, dtype=np.float16).reshape(1, 6, 10, 10)
 
@@ -30,7 +30,7 @@ def python(cache, program: str, **options) -> subprocess.Popen:
 import sys, time
 import numpy as np
 from pathlib import Path
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 cache = DiskCache(Path({str(cache.root)!r}), {cache.capacity_bytes})
 """
     root = str(Path(__file__).resolve().parents[2])
@@ -105,7 +105,7 @@ def test_it_takes_no_more_than_its_share_of_the_free_disk(cache, monkeypatch):
 
 def test_killed_in_the_middle_of_writing_leaves_no_entry(cache):
     program = """
-import SAMLiverTumorLib.inference.disk_cache as module
+import SAMLiverTumorLib.inference.embeddings.disk_cache as module
 whole = module._pack
 def endless(key, array):
     magic, header, payload = whole(key, array)

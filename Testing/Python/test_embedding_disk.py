@@ -9,8 +9,8 @@ import torch
 
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import PRESETS
-from SAMLiverTumorLib.inference.cache import EmbeddingCache
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.prediction import Embedding
 from SAMLiverTumorLib.inference.predictor import Predictor

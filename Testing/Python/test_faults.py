@@ -15,7 +15,7 @@ import pytest
 from loopback import LoopbackServer
 
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_path
 from SAMLiverTumorLib.training.process import TrainingProcess, alone, asked_to_end
 
@@ -35,7 +35,7 @@ _CACHE = """
 import sys
 import numpy as np
 from pathlib import Path
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 cache = DiskCache(Path(sys.argv[1]) / "embeddings")
 print("ready", flush=True)
 for number in range(10**6):

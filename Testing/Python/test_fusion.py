@@ -10,12 +10,12 @@ from geometry import rotation
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import InputError, PromptError
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.fusion import fuse
-from SAMLiverTumorLib.inference.passes import Ensemble, further_passes, section_of
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
+from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
+from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble, further_passes, section_of
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS, oblique_plane, slice_plane
 from SAMLiverTumorLib.volume import Volume
@@ -173,7 +173,7 @@ def test_planes_of_another_orientation_may_lie_apart():
 
 
 def test_limits_hold_for_every_pass():
-    from SAMLiverTumorLib.inference.follow import Limits
+    from SAMLiverTumorLib.inference.propagation.slice_step import Limits
 
     liver = np.ones(BALL.shape, bool)
     liver[:, :, 26:] = False

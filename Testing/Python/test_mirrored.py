@@ -10,10 +10,10 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import PRESETS
-from SAMLiverTumorLib.inference.mirrored import mirrored_logits, mirrored_prompts
+from SAMLiverTumorLib.inference.mirror_averaging import mirrored_logits, mirrored_prompts
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
-from SAMLiverTumorLib.inference.segment import Settings, embed_slice, segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, embed_slice, segment
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import Box, PlanePrompts, Prompts

@@ -7,11 +7,11 @@ import pytest
 from propagation_case import SETTINGS, DarkPool, ball, box_around, phantom_of
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.follow import Limits
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
 from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()

@@ -11,14 +11,14 @@ from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, ladder,
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.inference.anchors import Anchor, anchors_of_mask
-from SAMLiverTumorLib.inference.follow import Limits
-from SAMLiverTumorLib.inference.propagated import SlicePropagation
-from SAMLiverTumorLib.inference.propagation import Propagator, propagate
-from SAMLiverTumorLib.inference.reconcile import reconciled
-from SAMLiverTumorLib.inference.segment import SliceResult, segment_slice
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor, anchors_of_mask
+from SAMLiverTumorLib.inference.propagation.merge_directions import reconciled
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import Propagator, propagate
+from SAMLiverTumorLib.inference.propagation.result import SlicePropagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
+from SAMLiverTumorLib.inference.segment_slices import SliceResult, segment_slice
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import oblique_plane
 from SAMLiverTumorLib.volume import Volume

@@ -10,10 +10,10 @@ import pytest
 from propagation_case import SETTINGS, DarkPool, ball, box_around, phantom_of
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.propagation_bytes import packed, unpacked
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.serialization import packed, unpacked
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 BALL = ball()

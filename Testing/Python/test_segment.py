@@ -10,7 +10,7 @@ from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptErr
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Settings, segment, segment_slice
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment, segment_slice
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.plane import oblique_plane

@@ -5,8 +5,8 @@ import pytest
 from propagation_case import SETTINGS, DarkPool, ball, dice, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.inference.segment_volume import segment_volume
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.prompts import Box, Prompts
 

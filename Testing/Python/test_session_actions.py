@@ -7,8 +7,8 @@ import pytest
 from session_case import Case
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.inference.segment import Settings, segment
-from SAMLiverTumorLib.inference.worker import NetworkWorker
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
+from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
 from SAMLiverTumorLib.mrml.nodes import BOX, isOurs, promptsFromNodes
 from SAMLiverTumorLib.mrml.segments import provenance
 

@@ -11,9 +11,9 @@ from cli_case import files, read_in_slicer, read_segment, refused, run, write_vo
 from SAMLiverTumorLib.errors import InputError, ModelError, PromptError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import PRESETS
-from SAMLiverTumorLib.inference.automatic import find, text_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
+from SAMLiverTumorLib.inference.text_search import find, text_model
 from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.networks.text_tokens import TOKENS, TextTokens, split_text
 from SAMLiverTumorLib.models.weights import describe, read_about, save_weights

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from propagation_case import SETTINGS, DarkPool, ball, box_around, phantom_of, ras_of
 
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.fusion import fuse
-from SAMLiverTumorLib.inference.next_slice import next_best_slice, rank_slices
-from SAMLiverTumorLib.inference.passes import filled
-from SAMLiverTumorLib.inference.propagated import SlicePropagation
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.segment import SliceResult
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop
-from SAMLiverTumorLib.inference.uncertainty import uncertainty
-from SAMLiverTumorLib.inference.votes import Vote, fused, vote
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.result import SlicePropagation
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules, Stop
+from SAMLiverTumorLib.inference.segment_slices import SliceResult
+from SAMLiverTumorLib.inference.uncertainty.entropy import uncertainty
+from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
+from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice, rank_slices
+from SAMLiverTumorLib.inference.uncertainty.orientation_passes import filled
+from SAMLiverTumorLib.inference.uncertainty.pass_weights import Vote, fused, vote
 from SAMLiverTumorLib.voxel_map import VoxelMap
 
 BALL = ball()

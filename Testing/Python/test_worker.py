@@ -8,10 +8,10 @@ import torch
 from session_case import FakePool, small_volume
 
 from SAMLiverTumorLib.errors import Cancelled, PromptError
-from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
+from SAMLiverTumorLib.inference.embeddings.cancellable_encoder import cancelled_by, make_cancellable
 from SAMLiverTumorLib.inference.predictor import Predictor
-from SAMLiverTumorLib.inference.segment import Settings, embed_slice, segment, segment_slice
-from SAMLiverTumorLib.inference.worker import NetworkWorker
+from SAMLiverTumorLib.inference.segment_slices import Settings, embed_slice, segment, segment_slice
+from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import Box, Prompts, on_plane
 

@@ -28,8 +28,8 @@ from SAMLiverTumorLib.batch.run import run_batch
 from SAMLiverTumorLib.batch.worker import prepared_pool
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import parse_window
-from SAMLiverTumorLib.inference.automatic import text_model
 from SAMLiverTumorLib.inference.model_choice import LIVER_TUMOR
+from SAMLiverTumorLib.inference.text_search import text_model
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.plane import slice_plane
 

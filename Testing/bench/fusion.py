@@ -20,15 +20,15 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.evaluation.lesions import bounding_box
 from SAMLiverTumorLib.image.mask_geometry import grown_box
 from SAMLiverTumorLib.image.window import parse_window
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.fusion import Fusion, fuse
-from SAMLiverTumorLib.inference.next_slice import next_best_slice
-from SAMLiverTumorLib.inference.passes import Ensemble
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.segment_slices import Settings
+from SAMLiverTumorLib.inference.uncertainty.fusion import Fusion, fuse
+from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
+from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.prompts import PlanePrompts
 

@@ -67,7 +67,7 @@ def _pool():
     """The product's pool with its bound on embeddings in memory, which the warm-up fills; the rest is on the disk."""
     import torch
 
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
     from SAMLiverTumorLib.inference.pool import PredictorPool
 
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def _opened(volume, pool):
     """A scene with the volume and a session over the real network."""
     from session_case import Case, SteppedWorker
 
-    from SAMLiverTumorLib.inference.segment import Settings
+    from SAMLiverTumorLib.inference.segment_slices import Settings
 
     case = Case(worker=SteppedWorker(), volume=volume)
     case.session.close()

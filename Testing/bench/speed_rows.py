@@ -18,10 +18,10 @@ from bench.speed_scene import SceneClick, box_through, phantom, tumor_box
 from bench.speed_timing import Times, count_flops, matrix_product, take_turns
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import PRESETS
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
-from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.plane import slice_plane
 
 PLAIN = "segment-anything's SamPredictor"

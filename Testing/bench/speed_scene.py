@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Settings, segment_slice
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment_slice
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import Box, PlanePrompts, Prompts
 from SAMLiverTumorLib.volume import Volume, apply_affine

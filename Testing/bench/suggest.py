@@ -24,9 +24,9 @@ from SAMLiverTumorLib.feedback.scan_doubt import SliceDoubt, scan_doubts
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import parse_window
-from SAMLiverTumorLib.inference.automatic import text_model
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.text_search import text_model
 from SAMLiverTumorLib.plane import slice_plane
 
 BAD_DICE = 0.7

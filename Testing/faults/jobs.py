@@ -130,7 +130,7 @@ def batch_job(inputs: Path) -> Job:
 
 def cache_job(inputs: Path) -> Job:
     """Embeddings of MobileSAM's size written to the disk cache."""
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
     def array(number: int) -> np.ndarray:
         return np.full((1, 256, 64, 64), number, np.float16)

@@ -58,7 +58,7 @@ def _load_unet(folder: Path, path: Path, out: Path) -> None:
 
 
 def _read_embedding(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
     (out / path.name).write_bytes(path.read_bytes())  # a damaged entry is removed
     array = DiskCache(out).get("key")
@@ -74,7 +74,7 @@ def _embedding():
 def _embedding_files() -> dict[str, Files]:
     import tempfile
 
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
     with tempfile.TemporaryDirectory() as folder:
         DiskCache(Path(folder)).put("key", _embedding())

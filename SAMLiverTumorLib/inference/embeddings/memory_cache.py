@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.prompts import PlanePrompts
 

@@ -24,14 +24,14 @@ from SAMLiverTumorLib.image.mask_geometry import (
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import within
 from SAMLiverTumorLib.image.window import check_window, parse_window
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.intensity import Contrast, measure_contrast, smoothed
 from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import SlicePropagation, boxed
-from SAMLiverTumorLib.inference.segment import Settings, SliceResult, model_entry
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import Measured, PropagationRules
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.contrast import Contrast, measure_contrast, smoothed
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.result import SlicePropagation, boxed
+from SAMLiverTumorLib.inference.propagation.stopping_rules import Measured, PropagationRules
+from SAMLiverTumorLib.inference.segment_slices import Settings, SliceResult, model_entry
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import Box, PlanePrompts
 from SAMLiverTumorLib.volume import apply_affine

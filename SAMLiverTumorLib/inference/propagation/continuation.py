@@ -9,15 +9,15 @@ import numpy as np
 
 from SAMLiverTumorLib.image.mask_geometry import PixelBox
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.corrections import Click, correct
-from SAMLiverTumorLib.inference.follow import Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.prompted_slice import Followed, PromptedSlice
-from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.propagation import Propagator
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.click_corrections import Click, correct
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.prompted_slice import Followed, PromptedSlice
+from SAMLiverTumorLib.inference.propagation.propagator import Propagator
+from SAMLiverTumorLib.inference.propagation.result import Propagation, SlicePropagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 

@@ -9,16 +9,16 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.image.mask_geometry import area_mm2, around, grown_box, row_column_mm
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.click_answers import click_answer
-from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
-from SAMLiverTumorLib.inference.geodesic import geodesic_distance
-from SAMLiverTumorLib.inference.intensity import smoothed
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.contrast import smoothed
+from SAMLiverTumorLib.inference.propagation.geodesic_distance import geodesic_distance
+from SAMLiverTumorLib.inference.propagation.network_corrections import click_answer
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Follower, Limits, Trail
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 

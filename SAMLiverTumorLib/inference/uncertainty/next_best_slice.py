@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMLiverTumorLib.inference.fusion import Fusion
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import Stop
-from SAMLiverTumorLib.inference.votes import indices
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.stopping_rules import Stop
+from SAMLiverTumorLib.inference.uncertainty.fusion import Fusion
+from SAMLiverTumorLib.inference.uncertainty.pass_weights import indices
 from SAMLiverTumorLib.volume import apply_affine
 
 # A slice this far (mm) from the nearest prompted one counts half; farther ones more, since a prompt reaches both ways.

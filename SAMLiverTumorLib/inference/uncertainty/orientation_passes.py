@@ -11,13 +11,13 @@ import numpy as np
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.mask_geometry import area_mm2
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.inference.follow import Follower, Limits, Trail
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.reconcile import reconciled
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.inference.propagation.merge_directions import reconciled
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.result import Propagation, SlicePropagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Follower, Limits, Trail
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import ORIENTATIONS, Plane
 

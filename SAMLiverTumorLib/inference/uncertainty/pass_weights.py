@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.image.sampling import picture_to_voxels
-from SAMLiverTumorLib.inference.propagated import Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.uncertainty import uncertainty
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.result import Propagation, SlicePropagation
+from SAMLiverTumorLib.inference.uncertainty.entropy import uncertainty
 from SAMLiverTumorLib.voxel_map import VoxelBox
 
 # Slices (k) that are fused at once: what is held as float stays a few megabytes.

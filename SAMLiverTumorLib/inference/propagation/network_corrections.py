@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from SAMLiverTumorLib.errors import ModelError, PromptError
 from SAMLiverTumorLib.image.mask_geometry import connected, grown_box
-from SAMLiverTumorLib.inference.follow import Follower
 from SAMLiverTumorLib.inference.model_choice import choose_model
+from SAMLiverTumorLib.inference.propagation.slice_step import Follower
 from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry, input_geometry
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.plane import Plane

@@ -14,7 +14,7 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.inference.model_choice import check_concept, choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import model_entry
+from SAMLiverTumorLib.inference.segment_slices import model_entry
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
@@ -66,7 +66,7 @@ def find(
 
     :param liver: bool (k, j, i); slices without it are passed over, and nothing outside it is marked.
     :param smallest_ml: pieces of less are left out.
-    :param further: see `inference.segment.Settings`.
+    :param further: see `inference.segment_slices.Settings`.
     :param progress: told of (slices done, of how many).
     :raises PromptError: the model knows no such text.
     :raises InputError: the liver is empty or of another shape.

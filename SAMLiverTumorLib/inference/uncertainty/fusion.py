@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import Cancelled, PromptError
-from SAMLiverTumorLib.inference.follow import Limits
-from SAMLiverTumorLib.inference.passes import Ensemble, further_passes, pass_entry
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules
-from SAMLiverTumorLib.inference.uncertainty import uncertainty
-from SAMLiverTumorLib.inference.votes import box_of, fused, indices, spread, vote
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
+from SAMLiverTumorLib.inference.segment_slices import Settings
+from SAMLiverTumorLib.inference.uncertainty.entropy import uncertainty
+from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble, further_passes, pass_entry
+from SAMLiverTumorLib.inference.uncertainty.pass_weights import box_of, fused, indices, spread, vote
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.voxel_map import VoxelBox, VoxelMap
 
@@ -34,7 +34,7 @@ class Fusion:
     :param first: the pass that the user prompted.
     :param passes: one entry for each pass, the first included: what it was, slices reached; JSON-ready.
     :param probability: of tumor. The slices that the user prompted are exactly those of the first pass.
-    :param uncertainty: see `inference.uncertainty`.
+    :param uncertainty: see `inference.uncertainty.entropy`.
     :param cancelled: whether Cancel came before all passes were done; those done are in.
     :param notes: for the user to read.
     :param provenance: the first pass's, and what was fused with it: JSON-ready.

@@ -10,11 +10,11 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.propagated import Pass, Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.segment import SliceResult
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import Stop
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.result import Pass, Propagation, SlicePropagation
+from SAMLiverTumorLib.inference.propagation.stopping_rules import Stop
+from SAMLiverTumorLib.inference.segment_slices import SliceResult
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
-from SAMLiverTumorLib.inference.segment import SliceResult
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import Stop
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.stopping_rules import Stop
+from SAMLiverTumorLib.inference.segment_slices import SliceResult
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.voxel_map import INSIDE
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from SAMLiverTumorLib.inference.propagated import INSIDE, SlicePropagation, boxed
+from SAMLiverTumorLib.inference.propagation.result import INSIDE, SlicePropagation, boxed
 
 
 def reconciled(

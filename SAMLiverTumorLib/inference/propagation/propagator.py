@@ -10,14 +10,14 @@ from dataclasses import asdict
 from functools import cached_property
 
 from SAMLiverTumorLib.errors import Cancelled, ModelError, PromptError
-from SAMLiverTumorLib.inference.anchors import Anchor, check_anchors
-from SAMLiverTumorLib.inference.follow import Follower, Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Pass, Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.reconcile import reconciled
-from SAMLiverTumorLib.inference.segment import Settings, further_entry
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules, Stop, judge
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor, check_anchors
+from SAMLiverTumorLib.inference.propagation.merge_directions import reconciled
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.result import Pass, Propagation, SlicePropagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Follower, Limits
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules, Stop, judge
+from SAMLiverTumorLib.inference.segment_slices import Settings, further_entry
 from SAMLiverTumorLib.versions import versions
 
 UP, DOWN = "up", "down"

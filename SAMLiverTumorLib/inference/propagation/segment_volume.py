@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from SAMLiverTumorLib.errors import Cancelled, PromptError
-from SAMLiverTumorLib.inference.anchors import Anchor, anchors_of_mask
-from SAMLiverTumorLib.inference.corrections import Click, correct
-from SAMLiverTumorLib.inference.follow import Limits
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
-from SAMLiverTumorLib.inference.stopping import PropagationRules
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor, anchors_of_mask
+from SAMLiverTumorLib.inference.propagation.click_corrections import Click, correct
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.prompts import Box, Prompts, fit_to_volume, on_plane
 
