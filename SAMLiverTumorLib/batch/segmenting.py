@@ -52,11 +52,11 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     :raises SAMLiverTumorError: the scan, the liver or prompts cannot be used, or nothing was marked; `Cancelled` where
         `cancel` says so: a part of a scan is no result.
     """
+    from SAMLiverTumorLib.datasets.cases import read_scan
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mrml.bootstrap import createScene
     from SAMLiverTumorLib.mrml.nodes import addVolumeNode
     from SAMLiverTumorLib.mrml.segments import createSegmentation
-    from SAMLiverTumorLib.training.cases import read_scan
 
     if not job.tumors and settings.text is None:
         raise PromptError(f"No row of the prompts names '{job.name}'.")

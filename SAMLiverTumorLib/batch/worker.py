@@ -92,8 +92,8 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
 
 
 def _compare(job: Job, settings: BatchSettings) -> dict:
+    from SAMLiverTumorLib.datasets.cases import read_case_labels
     from SAMLiverTumorLib.evaluation.label_files import compare_labels
-    from SAMLiverTumorLib.training.cases import read_case_labels
 
     compared = compare_labels(
         read_case_labels(job.segmentation),

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
+from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from SAMLiverTumorLib.feedback.kept_case import KeptCase
+    from SAMLiverTumorLib.datasets.store.case_record import KeptCase
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _DESCRIPTION = """\
@@ -82,12 +82,12 @@ def run_add(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: the user can mend it; nothing is kept then.
     """
-    from SAMLiverTumorLib.feedback.case import LIVER, TUMOR, TrainingCase
+    from SAMLiverTumorLib.datasets.cases import patient_of, read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR, TrainingCase
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.grids import onto_grid
     from SAMLiverTumorLib.io.labels.reader import read_labels
     from SAMLiverTumorLib.io.labels.region import labels_on
-    from SAMLiverTumorLib.training.cases import patient_of, read_hold_out, refuse_held_out
 
     if args.hold_out:
         # the stored name says nothing, so this is the last moment to know
@@ -146,7 +146,7 @@ def run_export(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: the user can mend it; cases named before it have been copied.
     """
-    from SAMLiverTumorLib.feedback.export import export_case
+    from SAMLiverTumorLib.datasets.store.nifti_export import export_case
 
     store = CaseStore(args.store)
     kept = [store.find(name) for name in args.cases] if args.cases else store.list()

@@ -14,8 +14,8 @@ from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
+    from SAMLiverTumorLib.datasets.cases import Case, CaseFiles
     from SAMLiverTumorLib.evaluation.comparison import Comparison
-    from SAMLiverTumorLib.training.cases import Case, CaseFiles
 
 _DESCRIPTION = """\
 Compare models on labeled cases. Promptable models are given what the labels imply: a box, one point, corrective
@@ -145,7 +145,7 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
 
     :raises InputError: a case that was named is not there, or is held out.
     """
-    from SAMLiverTumorLib.training.cases import find_cases, read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.cases import find_cases, read_hold_out, refuse_held_out
 
     found = find_cases(args.images, args.labels or args.images)
     if args.cases:
@@ -164,7 +164,7 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
 
 def read_cases(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
     """The cases one by one."""
-    from SAMLiverTumorLib.training.cases import load_case
+    from SAMLiverTumorLib.datasets.cases import load_case
 
     return (load_case(each, names) for each in files)
 
@@ -174,7 +174,7 @@ def _label_names(given: list[str]) -> dict[str, str]:
 
     :raises InputError: something else than VALUE=WHAT.
     """
-    from SAMLiverTumorLib.training.cases import IGNORE, LITS_VALUES, LIVER, TUMOR
+    from SAMLiverTumorLib.datasets.cases import IGNORE, LITS_VALUES, LIVER, TUMOR
 
     names = dict(LITS_VALUES)
     for text in given:

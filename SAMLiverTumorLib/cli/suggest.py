@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import download_bar
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
@@ -21,9 +21,9 @@ from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 if TYPE_CHECKING:
     import numpy as np
 
+    from SAMLiverTumorLib.datasets.cases import CaseFiles
     from SAMLiverTumorLib.feedback.scan_doubt import SliceDoubt
     from SAMLiverTumorLib.feedback.suggest import ScanDoubt, Suggestions
-    from SAMLiverTumorLib.training.cases import CaseFiles
     from SAMLiverTumorLib.volume import Volume
 
 _DESCRIPTION = """\
@@ -169,8 +169,8 @@ def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
 
     :raises InputError: there is no scan.
     """
-    from SAMLiverTumorLib.training.cases import find_cases, read_hold_out, refuse_held_out
-    from SAMLiverTumorLib.training.layouts import by_patient
+    from SAMLiverTumorLib.datasets.cases import find_cases, read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.layouts import by_patient
 
     held = read_hold_out(args.hold_out) if args.hold_out else frozenset()
     labeled = set(by_patient(args.labels, {False, True}, labels=True)) if args.labels else set()
@@ -199,8 +199,8 @@ def _livers(folder: Path) -> Callable[[str, Volume], np.ndarray | None]:
 
     :raises InputError: there are no label files.
     """
+    from SAMLiverTumorLib.datasets.layouts import by_patient
     from SAMLiverTumorLib.io.labels.region import labels_on
-    from SAMLiverTumorLib.training.layouts import by_patient
 
     files = by_patient(folder, {False, True}, labels=True)
     return lambda name, volume: labels_on(files[name], volume) if name in files else None

@@ -10,8 +10,8 @@ from typing import Any
 
 from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
-from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.training.process import CANCEL, asked_to_end
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from SAMLiverTumorLib.datasets.cases import Case
+from SAMLiverTumorLib.datasets.reference_prompts import evenly, slice_trials
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.evaluation.contestants import AUTOMATIC, Answer, Contestant, UnetContestant, shown_window
 from SAMLiverTumorLib.evaluation.detection import Detection
 from SAMLiverTumorLib.evaluation.metrics import Overlap, bounding_box, overlap
 from SAMLiverTumorLib.evaluation.report import evaluate
 from SAMLiverTumorLib.evaluation.surface import SurfaceDistances, surface_distances
-from SAMLiverTumorLib.evaluation.trials import evenly, slice_trials
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.cases import Case
 
 # Surroundings of a lesion in its picture (pixels), and pictures of a case.
 _AROUND_PX, _PICTURES = 24, 2

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
+from SAMLiverTumorLib.datasets.reference_prompts import PROMPT_RULE, TRIAL_RULE
 from SAMLiverTumorLib.evaluation.comparison import Comparison, Score
 from SAMLiverTumorLib.evaluation.contestants import AUTOMATIC, TEXT
 from SAMLiverTumorLib.evaluation.lesions import CONNECTIVITY_RULE, OBJECT_RULE
@@ -24,7 +25,6 @@ from SAMLiverTumorLib.evaluation.statistics import (
 )
 from SAMLiverTumorLib.evaluation.strata import STRATA_RULE, by_stratum, mean_or_none
 from SAMLiverTumorLib.evaluation.surface import SURFACE_RULE
-from SAMLiverTumorLib.evaluation.trials import PROMPT_RULE, TRIAL_RULE
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
 AVERAGING_RULE = (

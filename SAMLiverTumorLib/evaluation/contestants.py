@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from SAMLiverTumorLib.datasets.cases import Case
+from SAMLiverTumorLib.datasets.reference_prompts import box_around, deepest_point, largest_error, shares
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.trials import box_around, deepest_point, largest_error, shares
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
-from SAMLiverTumorLib.training.cases import Case
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMLiverTumorLib.cancel import raise_if_cancelled
+from SAMLiverTumorLib.datasets.cases import CaseFiles, read_scan
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import Cancelled, InputError, SAMLiverTumorError
-from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.feedback.scan_doubt import LIVER, SliceDoubt, every_mm, of_scan, scan_doubts, worst_apart
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR, check_concept
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment_slices import model_entry
 from SAMLiverTumorLib.inference.text_search import text_model
-from SAMLiverTumorLib.training.cases import CaseFiles, read_scan
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import slicer
 
-from SAMLiverTumorLib.feedback.case import TrainingCase
-from SAMLiverTumorLib.feedback.case_store import Added, CaseStore
+from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
+from SAMLiverTumorLib.datasets.store.case_store import Added, CaseStore
 from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource
 from SAMLiverTumorLib.mrml.segments import provenance
 from SAMLiverTumorLib.mrml.training_case import SceneCase, sceneCase

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import slicer
 
+from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.feedback.case import LIVER, TUMOR
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.write_image import write_image
 from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import slicer.util
 from slicer.i18n import tr as _
 
+from SAMLiverTumorLib.datasets.store.case_store import REPLACED, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.feedback.case_store import REPLACED, UNCHANGED, CaseStore
 from SAMLiverTumorLib.panel.shared import Shared, enable
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.feedback.case_store import Added
+    from SAMLiverTumorLib.datasets.store.case_store import Added
 
 FOLDERS = "folders"
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from SAMLiverTumorLib.datasets.cases import Case, load_case
+from SAMLiverTumorLib.datasets.split import split_patients
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.builders import resolve_device
 from SAMLiverTumorLib.models.networks.unet import save_unet
-from SAMLiverTumorLib.training.cases import Case, load_case
 from SAMLiverTumorLib.training.prepare import labeled_cases
 from SAMLiverTumorLib.training.progress import Reporter, memory_mb
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.split import split_patients
 from SAMLiverTumorLib.training.unet_training import UnetSettings, train_unet
 
 NAME = "unet.safetensors"

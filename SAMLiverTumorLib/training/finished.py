@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from SAMLiverTumorLib.datasets.patient_aliases import aliases, without_patients
 from SAMLiverTumorLib.models.weights import read_about
-from SAMLiverTumorLib.training.aliases import aliases, without_patients
 from SAMLiverTumorLib.training.process import RESULTS
 from SAMLiverTumorLib.training.state import NAME, load_state
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.trials import SMALLEST_PX, evenly
+from SAMLiverTumorLib.datasets.cases import Case
+from SAMLiverTumorLib.datasets.reference_prompts import SMALLEST_PX, evenly
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_count, slice_plane
-from SAMLiverTumorLib.training.cases import Case
 
 # How close a zoom goes: the lesion's own extent times this, and never fewer pixels than the second.
 _CLOSEST, _FEWEST_PX = 1.25, 48

@@ -10,12 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
-from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.augment import AUGMENTATION, augmented, restyled
-from SAMLiverTumorLib.training.cases import (
+from SAMLiverTumorLib.datasets.cases import (
     Case,
     CaseFiles,
     find_cases,
@@ -25,10 +20,15 @@ from SAMLiverTumorLib.training.cases import (
     refuse_doubles,
     refuse_held_out,
 )
+from SAMLiverTumorLib.datasets.split import PatientSplit, split_patients, split_slices
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
+from SAMLiverTumorLib.plane import slice_plane
+from SAMLiverTumorLib.training.augment import AUGMENTATION, augmented, restyled
 from SAMLiverTumorLib.training.pictures import Picture, case_pictures
 from SAMLiverTumorLib.training.samples import Sample, SampleStore
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.split import PatientSplit, split_patients, split_slices
 from SAMLiverTumorLib.training.teacher import Twins
 
 

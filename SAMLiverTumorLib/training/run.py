@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from SAMLiverTumorLib import __version__
+from SAMLiverTumorLib.datasets.patient_aliases import aliases, without_patients
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.models.builders import SamModel, resolve_device
 from SAMLiverTumorLib.models.clip.clip_source import PREFIX, parse_clip
@@ -19,7 +20,6 @@ from SAMLiverTumorLib.models.clip.clip_text import ClipText, new_clip_text
 from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.models.weights import describe, save_weights
-from SAMLiverTumorLib.training.aliases import aliases, without_patients
 from SAMLiverTumorLib.training.base import open_base, sample_store
 from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device

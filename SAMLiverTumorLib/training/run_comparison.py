@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from SAMLiverTumorLib.datasets.cases import CaseFiles
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.training.cases import CaseFiles
 from SAMLiverTumorLib.training.finished import finished_run
 from SAMLiverTumorLib.training.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import from_mapping

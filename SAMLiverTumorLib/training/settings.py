@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.training.cases import LITS_VALUES
 
 TRAINABLE = ("decoder", "lora", "last", "all")
 """What can learn: the mask decoder and the prompt tokens; these and adapters in the encoder; these and the encoder's

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from SAMLiverTumorLib.evaluation import trials
+from SAMLiverTumorLib.datasets import reference_prompts as trials
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
-from SAMLiverTumorLib.training.cases import Case
 from SAMLiverTumorLib.training.synthetic import paint, plan_tumors
 from SAMLiverTumorLib.volume import Volume
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from SAMLiverTumorLib import __version__
+from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, unet_picture
 from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
 from SAMLiverTumorLib.plane import slice_count, slice_plane
-from SAMLiverTumorLib.training.cases import Case
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import pytest
 import SimpleITK as sitk
 from training_case import scan
 
+from SAMLiverTumorLib.datasets.cases import find_cases, load_case
+from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase, case_id, content_of, plain_voxels
+from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, UNCHANGED, CaseStore, default_root, is_store
+from SAMLiverTumorLib.datasets.store.nifti_export import export_case
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.feedback.case import TrainingCase, case_id, content_of, plain_voxels
-from SAMLiverTumorLib.feedback.case_store import NEW, REPLACED, UNCHANGED, CaseStore, default_root, is_store
-from SAMLiverTumorLib.feedback.export import export_case
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.training.cases import find_cases, load_case
 from SAMLiverTumorLib.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,8 +202,8 @@ def test_a_writer_killed_at_any_moment_leaves_whole_cases_alone(store):
     program = """
 import os, signal, sys, time
 import numpy as np
-from SAMLiverTumorLib.feedback.case import TrainingCase
-from SAMLiverTumorLib.feedback.case_store import CaseStore
+from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.io import images, write_image
 from SAMLiverTumorLib.volume import Volume
 for line in sys.stdin:

@@ -10,13 +10,13 @@ from training_case import scan, write_cases
 
 from SAMLiverTumorLib.cli.main import build_parser, main
 from SAMLiverTumorLib.cli.train import settings_of
-from SAMLiverTumorLib.feedback.case_store import CaseStore
+from SAMLiverTumorLib.datasets.cases import load_case
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode
 from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
 from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, setProvenance
-from SAMLiverTumorLib.training.cases import load_case
 from SAMLiverTumorLib.training.prepare import labeled_cases
 
 ENTRY = {

@@ -112,7 +112,7 @@ def test_unusable_options_are_refused_before_a_network_is_loaded(data, dark, tmp
 def test_cases_that_are_held_out_are_not_looked_at(data, dark, tmp_path, capsys, monkeypatch):
     held = tmp_path / "held.txt"
     held.write_text("# judged on\nliver_11\n")
-    monkeypatch.setattr("SAMLiverTumorLib.training.cases.read_volume", None)
+    monkeypatch.setattr("SAMLiverTumorLib.datasets.cases.read_volume", None)
     for words in ([], ["--cases", "11"]):
         assert call(data, tmp_path / "out", "--hold-out", held, *words) == 2
         assert "liver_11 is held out" in capsys.readouterr().err

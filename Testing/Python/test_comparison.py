@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from propagation_case import DarkPredictor, ball, phantom_of
 
+from SAMLiverTumorLib.datasets.cases import Case
+from SAMLiverTumorLib.datasets.reference_prompts import slice_trials
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.evaluation.comparison import compare
 from SAMLiverTumorLib.evaluation.comparison_report import as_html
 from SAMLiverTumorLib.evaluation.comparison_tables import as_csv, as_markdown, pairs_of, tables
 from SAMLiverTumorLib.evaluation.contestants import Answer, SamContestant, UnetContestant
-from SAMLiverTumorLib.evaluation.trials import slice_trials
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.cases import Case
 
 VERSIONS = {"sam-liver-tumor": "1.2.3", "torch": "9.8"}
 

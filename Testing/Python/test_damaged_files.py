@@ -223,7 +223,7 @@ def test_a_state_of_a_training_with_a_broken_pickle_is_refused(tmp_path):
 
 
 def test_a_hold_out_list_that_is_no_text_is_refused(tmp_path):
-    from SAMLiverTumorLib.training.cases import read_hold_out
+    from SAMLiverTumorLib.datasets.cases import read_hold_out
 
     (tmp_path / "held.txt").write_bytes(b"liver_4\n\xcb\xff")
     with pytest.raises(InputError, match=r"held\.txt' is not a text in UTF-8"):

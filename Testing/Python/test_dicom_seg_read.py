@@ -15,10 +15,10 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from SAMLiverTumorLib.cli.main import main
+from SAMLiverTumorLib.datasets.cases import find_cases, load_case
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels
-from SAMLiverTumorLib.training.cases import find_cases, load_case
 
 SHAPE = (5, 12, 10)
 LIVER = np.zeros(SHAPE, bool)

@@ -5,8 +5,8 @@ import pytest
 from session_case import Case
 from test_session_find import SQUARE
 
+from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, CaseStore
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.case_store import NEW, REPLACED, CaseStore
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.feedback_api import storeCase
 from SAMLiverTumorLib.mrml.segments import setProvenance

@@ -6,8 +6,8 @@ import slicer
 import slicer.util
 import vtk
 
+from SAMLiverTumorLib.datasets.store.outline_origin import plain_origin
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.origin import plain_origin
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.editor_rules import EditorRules

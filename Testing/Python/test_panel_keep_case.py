@@ -4,7 +4,7 @@ import pytest
 
 _OUTLINE = """
 import numpy as np
-from SAMLiverTumorLib.feedback.case_store import CaseStore
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
 store = CaseStore()

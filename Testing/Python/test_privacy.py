@@ -12,7 +12,7 @@ import safetensors
 from dicom_case import write_series
 from training_case import command, options, scan, write_case
 
-from SAMLiverTumorLib.training.aliases import aliases, without_patients
+from SAMLiverTumorLib.datasets.patient_aliases import aliases, without_patients
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME, NUMBER, FOLDER = "Canary^Yellow", "ZEBRA-4711", "canary_jane"

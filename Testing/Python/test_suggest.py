@@ -12,9 +12,10 @@ from session_case import FakePredictor
 from training_case import scan
 
 from SAMLiverTumorLib.cli.main import main
+from SAMLiverTumorLib.datasets.cases import CaseFiles
+from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.case import TrainingCase
-from SAMLiverTumorLib.feedback.case_store import CaseStore
 from SAMLiverTumorLib.feedback.outline_doubt import narrower, outline_doubt
 from SAMLiverTumorLib.feedback.scan_doubt import every_mm, marked_liver, of_scan, scan_doubts, worst_apart
 from SAMLiverTumorLib.feedback.suggest import suggest
@@ -22,7 +23,6 @@ from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.cases import CaseFiles
 from SAMLiverTumorLib.volume import Volume
 
 SURE = 20.0

@@ -5,12 +5,12 @@ import pytest
 from cli_case import write_volume
 from training_case import SIZE, scan, write_case
 
+from SAMLiverTumorLib.datasets.cases import CaseFiles, find_cases, load_case, patient_of, read_hold_out
+from SAMLiverTumorLib.datasets.split import split_patients, split_slices
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training.cases import CaseFiles, find_cases, load_case, patient_of, read_hold_out
 from SAMLiverTumorLib.training.prepare import labeled_cases, prepare
 from SAMLiverTumorLib.training.samples import SampleStore
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.split import split_patients, split_slices
 from SAMLiverTumorLib.volume import Volume
 
 

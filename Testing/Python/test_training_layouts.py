@@ -6,11 +6,11 @@ from cli_case import write_volume
 from ircadb_case import SHAPE, Patient, boxes, hounsfield, usual_masks
 from training_case import write_case
 
+from SAMLiverTumorLib.datasets.cases import CaseFiles, find_cases, load_case
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.label_files import compare_labels
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
-from SAMLiverTumorLib.training.cases import CaseFiles, find_cases, load_case
 from SAMLiverTumorLib.training.prepare import labeled_cases, prepare
 from SAMLiverTumorLib.training.samples import SampleStore
 from SAMLiverTumorLib.training.settings import TrainSettings

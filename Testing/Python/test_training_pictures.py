@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from training_case import disc, picture, scan
 
+from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.training.augment import augmented, restyled
-from SAMLiverTumorLib.training.cases import Case
 from SAMLiverTumorLib.training.pictures import case_pictures, components, cropped, zoomed
 from SAMLiverTumorLib.training.samples import FRAME, SampleStore, in_frame
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.trials import (
+from SAMLiverTumorLib.datasets.reference_prompts import (
     box_around,
     deepest_point,
     evenly,

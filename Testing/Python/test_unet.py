@@ -8,6 +8,7 @@ import pytest
 import torch
 from propagation_case import phantom_of
 
+from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, OutputError
 from SAMLiverTumorLib.evaluation.metrics import overlap
 from SAMLiverTumorLib.models.networks.unet import (
@@ -21,7 +22,6 @@ from SAMLiverTumorLib.models.networks.unet import (
     unet_picture,
 )
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.cases import Case
 from SAMLiverTumorLib.training.unet_training import UnetSettings, train_unet
 from SAMLiverTumorLib.volume import Volume
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.trials import BOX_MARGIN, box_around, deepest_point, largest_error
+from SAMLiverTumorLib.datasets.reference_prompts import BOX_MARGIN, box_around, deepest_point, largest_error
 from SAMLiverTumorLib.inference.propagation.anchors import Anchor
 from SAMLiverTumorLib.inference.propagation.click_corrections import Click
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from SAMLiverTumorLib.datasets.cases import CaseFiles, load_case
+from SAMLiverTumorLib.datasets.split import split_patients
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training.cases import CaseFiles, load_case
 from SAMLiverTumorLib.training.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.split import split_patients
 
 ALL, UNLABELED = "all", "unlabeled"
 

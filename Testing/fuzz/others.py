@@ -46,7 +46,7 @@ def _setting_files() -> dict[str, Files]:
 
 
 def _read_hold_out(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.cases import read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.cases import read_hold_out, refuse_held_out
 
     refuse_held_out(["liver_7", "4711"], read_hold_out(path))
 

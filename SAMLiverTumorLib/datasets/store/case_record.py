@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from SAMLiverTumorLib.feedback.case import LIVER, TUMOR, TrainingCase
+from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR, TrainingCase
 from SAMLiverTumorLib.io.json_text import parse_json
 
 # Exact in geometry, as NIfTI's single precision is not.

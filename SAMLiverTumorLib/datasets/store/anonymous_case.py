@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from SAMLiverTumorLib.datasets.store.outline_origin import plain_origin, window_of
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.origin import plain_origin, window_of
 from SAMLiverTumorLib.volume import Volume
 
 LIVER, TUMOR = 1, 2

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from SAMLiverTumorLib.datasets.layouts import by_patient, holds_series, patient_of
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore, is_store
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.case_store import CaseStore, is_store
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
@@ -17,7 +18,6 @@ from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
-from SAMLiverTumorLib.training.layouts import by_patient, holds_series, patient_of
 from SAMLiverTumorLib.volume import Volume
 
 TUMOR, LIVER, IGNORE = "tumor", "liver", "ignore"

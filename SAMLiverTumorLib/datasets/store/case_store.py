@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
+from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase, case_id, content_of, plain_voxels
+from SAMLiverTumorLib.datasets.store.case_record import IMAGE, LABEL, RECORD, KeptCase, read_kept, record_of
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.feedback.case import TrainingCase, case_id, content_of, plain_voxels
-from SAMLiverTumorLib.feedback.kept_case import IMAGE, LABEL, RECORD, KeptCase, read_kept, record_of
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_folder, atomic_path
 from SAMLiverTumorLib.models.download.lock import locked
 from SAMLiverTumorLib.volume import Volume

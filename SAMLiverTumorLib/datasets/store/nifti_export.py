@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from SAMLiverTumorLib.datasets.store.case_record import KeptCase
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.feedback.kept_case import KeptCase
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.write_image import write_image
