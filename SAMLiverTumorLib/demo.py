@@ -16,7 +16,7 @@ import slicer
 
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.evaluation.report import Evaluation, evaluate
+from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation, evaluate
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.labels.grids import onto_grid

@@ -93,7 +93,7 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
 
 def _compare(job: Job, settings: BatchSettings) -> dict:
     from SAMLiverTumorLib.datasets.cases import read_case_labels
-    from SAMLiverTumorLib.evaluation.label_files import compare_labels
+    from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
 
     compared = compare_labels(
         read_case_labels(job.segmentation),

@@ -15,7 +15,7 @@ from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.datasets.cases import Case, CaseFiles
-    from SAMLiverTumorLib.evaluation.comparison import Comparison
+    from SAMLiverTumorLib.evaluation.comparison.compare import Comparison
 
 _DESCRIPTION = """\
 Compare models on labeled cases. Promptable models are given what the labels imply: a box, one point, corrective
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
     files = _chosen(args)
 
     from SAMLiverTumorLib.cli.progress import bar, download_bar
-    from SAMLiverTumorLib.evaluation.comparison import compare
-    from SAMLiverTumorLib.evaluation.contestants import contestant
+    from SAMLiverTumorLib.evaluation.comparison.compare import compare
+    from SAMLiverTumorLib.evaluation.comparison.contestants import contestant
     from SAMLiverTumorLib.inference import pool as pools
     from SAMLiverTumorLib.models.builders import resolve_device
 
@@ -121,8 +121,8 @@ def check_outputs(args: argparse.Namespace) -> list[Path]:
 
 def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list[Path]) -> None:
     """Write the three files whole or not at all; print the first table and where they are."""
-    from SAMLiverTumorLib.evaluation.comparison_report import as_html
-    from SAMLiverTumorLib.evaluation.comparison_tables import as_csv, as_markdown, tables
+    from SAMLiverTumorLib.evaluation.comparison.html_report import as_html
+    from SAMLiverTumorLib.evaluation.comparison.tables import as_csv, as_markdown, tables
 
     versions, command = _versions(), _command(args)
     texts = (

@@ -16,8 +16,8 @@ from SAMLiverTumorLib.training.process import ComparisonProcess, alone, asked_to
 from SAMLiverTumorLib.training.progress import Reporter
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.comparison import Comparison
-    from SAMLiverTumorLib.evaluation.contestants import Contestant
+    from SAMLiverTumorLib.evaluation.comparison.compare import Comparison
+    from SAMLiverTumorLib.evaluation.comparison.contestants import Contestant
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.training.run_comparison import RunComparison
 
@@ -58,7 +58,7 @@ def compare_run(args: argparse.Namespace) -> int:
 
 
 def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], bool]) -> Comparison:
-    from SAMLiverTumorLib.evaluation.comparison import compare
+    from SAMLiverTumorLib.evaluation.comparison.compare import compare
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.training.run_comparison import comparison_of_run
 
@@ -81,7 +81,7 @@ def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], b
 
 def _contestants(plan: RunComparison, args: argparse.Namespace, pool: PredictorPool) -> list[Contestant]:
     """U-Net, base and fine-tuned model of the run, and those that the user names as well."""
-    from SAMLiverTumorLib.evaluation.contestants import SamContestant, contestant
+    from SAMLiverTumorLib.evaluation.comparison.contestants import SamContestant, contestant
     from SAMLiverTumorLib.models.builders import resolve_device
 
     device = str(resolve_device(args.device))

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from SAMLiverTumorLib.evaluation.label_files import compare_labels
+    from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
     from SAMLiverTumorLib.io.atomic import atomic_path, check_output
     from SAMLiverTumorLib.io.labels.reader import read_labels
 

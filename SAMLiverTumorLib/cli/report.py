@@ -12,7 +12,7 @@ import numpy as np
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
+    from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
     from SAMLiverTumorLib.volume import Volume
 
@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     :raises OutputError: the folder cannot be written to.
     """
     from SAMLiverTumorLib.cli.progress import bar
-    from SAMLiverTumorLib.evaluation.label_files import chosen_label
-    from SAMLiverTumorLib.evaluation.lesion_files import check_folder, write_report
-    from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
+    from SAMLiverTumorLib.evaluation.lesion_report.files import check_folder, write_report
+    from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
+    from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.reader import read_labels
 
@@ -134,7 +134,7 @@ def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
 
     :raises InputError: it cannot be told which label is the liver, or it has no voxel.
     """
-    from SAMLiverTumorLib.evaluation.label_files import chosen_label
+    from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
 
     entries = labels.entries
     if wanted is None and len(entries) > 1:

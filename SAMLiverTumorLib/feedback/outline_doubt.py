@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.metrics import Overlap
+from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap
 from SAMLiverTumorLib.image.window import Window
 
 # Disagreement of outlines that agree: slices where both views are empty though hesitating keep an order.

@@ -10,8 +10,8 @@ from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.table_nodes import filledTable
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.metrics import Overlap
-    from SAMLiverTumorLib.evaluation.report import Evaluation
+    from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation
+    from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap
 
 TABLE_ATTRIBUTE = "SAMLiverTumor.Evaluation"
 _COLUMNS = (

@@ -13,7 +13,7 @@ from SAMLiverTumorLib.mrml.i18n import tr as _
 from SAMLiverTumorLib.mrml.table_nodes import filledTable
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
+    from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
 
 TABLE_ATTRIBUTE = "SAMLiverTumor.LesionReport"
 

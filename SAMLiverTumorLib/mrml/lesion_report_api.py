@@ -15,7 +15,7 @@ from SAMLiverTumorLib.mrml.nodes import volumeFromNode
 from SAMLiverTumorLib.mrml.segments import provenance, segmentArray
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
+    from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
 
 
 class Reported(NamedTuple):
@@ -50,8 +50,8 @@ def lesionReport(
 
     >>> table, lines, report = lesionReport(volumeNode, segmentationNode, segmentId)   # doctest: +SKIP
     """
-    from SAMLiverTumorLib.evaluation.lesion_files import check_folder, write_report
-    from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
+    from SAMLiverTumorLib.evaluation.lesion_report.files import check_folder, write_report
+    from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
 
     if outFolder is not None:
         check_folder(outFolder)

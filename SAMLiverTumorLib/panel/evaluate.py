@@ -18,7 +18,7 @@ from SAMLiverTumorLib.panel.reference import Reference
 from SAMLiverTumorLib.panel.shared import Shared, enable
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.report import Evaluation
+    from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation
 
 
 class Evaluate:
@@ -63,7 +63,7 @@ class Evaluate:
         voxel = 0.001 * abs(float(np.linalg.det(grid.ijk_to_ras[:3, :3])))
 
         def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> _Compared:
-            from SAMLiverTumorLib.evaluation.report import evaluate  # brings scipy
+            from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate  # brings scipy
 
             def step(done: int, total: int | None) -> None:
                 raise_if_cancelled(cancelled)
@@ -93,7 +93,7 @@ class Evaluate:
         self.reference.close()
 
     def _show(self, compared: _Compared) -> None:
-        from SAMLiverTumorLib.evaluation.report import AVERAGING_RULE, EMPTY_RULE
+        from SAMLiverTumorLib.evaluation.metrics.evaluate import AVERAGING_RULE, EMPTY_RULE
 
         parameters, evaluation = self._shared.parameters, compared.evaluation
         if parameters is None:

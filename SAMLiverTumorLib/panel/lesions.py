@@ -19,7 +19,7 @@ from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
+    from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
 
 
 class Lesions:
@@ -63,7 +63,7 @@ class Lesions:
             return
 
         def work(cancelled: Callable[[], bool], progress: Callable[[int, int | None], None]) -> _Measured:
-            from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions  # brings scipy
+            from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions  # brings scipy
 
             def step(done: int, total: int | None) -> None:
                 raise_if_cancelled(cancelled)

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
-from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.training.healthy_liver import GRAIN_MM, HealthyLiver, find_large_vessels, find_vessels, measure
 from SAMLiverTumorLib.training.smooth_noise import smooth_noise
 from SAMLiverTumorLib.training.tumor_plan import SIZES, TumorPlan, check_liver, plan_tumors

@@ -32,7 +32,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.training.healthy_liver import find_large_vessels, find_vessels, measure
 from SAMLiverTumorLib.volume import Volume
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from SAMLiverTumorLib.cli import evaluate as command
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.evaluation.report import evaluate
+from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
 
 
 def call(*arguments):

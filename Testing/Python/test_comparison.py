@@ -13,10 +13,10 @@ from propagation_case import DarkPredictor, ball, phantom_of
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import slice_trials
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.evaluation.comparison import compare
-from SAMLiverTumorLib.evaluation.comparison_report import as_html
-from SAMLiverTumorLib.evaluation.comparison_tables import as_csv, as_markdown, pairs_of, tables
-from SAMLiverTumorLib.evaluation.contestants import Answer, SamContestant, UnetContestant
+from SAMLiverTumorLib.evaluation.comparison.compare import compare
+from SAMLiverTumorLib.evaluation.comparison.contestants import Answer, SamContestant, UnetContestant
+from SAMLiverTumorLib.evaluation.comparison.html_report import as_html
+from SAMLiverTumorLib.evaluation.comparison.tables import as_csv, as_markdown, pairs_of, tables
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
 

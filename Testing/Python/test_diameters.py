@@ -6,7 +6,7 @@ from geometry import STORAGE_ORDERS, rotation
 from scipy import ndimage
 from scipy.spatial.distance import pdist
 
-from SAMLiverTumorLib.evaluation.diameters import axial_diameters, axial_tilt, longest_diameter
+from SAMLiverTumorLib.evaluation.lesion_report.diameters import axial_diameters, axial_tilt, longest_diameter
 
 CENTER = np.array([-31.3, 45.1, 1207.7])
 THIN, THICK, CUBIC = (0.7, 0.7, 1.0), (0.8, 0.8, 5.0), (1.2, 1.2, 1.2)

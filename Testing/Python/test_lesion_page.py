@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.evaluation.lesion_files import FILES, write_report
-from SAMLiverTumorLib.evaluation.lesion_page import as_html, write_pdf
-from SAMLiverTumorLib.evaluation.lesion_picture import draw_lesion, new_figure
-from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
+from SAMLiverTumorLib.evaluation.lesion_report.files import FILES, write_report
+from SAMLiverTumorLib.evaluation.lesion_report.html_page import as_html, write_pdf
+from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import draw_lesion, new_figure
+from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
 from SAMLiverTumorLib.volume import Volume
 
 pytest.importorskip("matplotlib")
@@ -148,7 +148,7 @@ def test_files_are_written_all_or_none(lesions, tmp_path, monkeypatch):
     def broken(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("SAMLiverTumorLib.evaluation.lesion_page.write_pdf", broken)
+    monkeypatch.setattr("SAMLiverTumorLib.evaluation.lesion_report.html_page.write_pdf", broken)
     with pytest.raises(OutputError, match="free some space"):
         write_report(folder, report, phantom, mask, overwrite=True)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before

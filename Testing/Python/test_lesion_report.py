@@ -9,9 +9,9 @@ import pytest
 from geometry import rotation
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.least_distance import Points, least_distance
-from SAMLiverTumorLib.evaluation.lesion_report import measure_lesions
-from SAMLiverTumorLib.evaluation.lesion_table import CSV_COLUMNS
+from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
+from SAMLiverTumorLib.evaluation.lesion_report.table import CSV_COLUMNS
+from SAMLiverTumorLib.evaluation.metrics.nearest_points import Points, least_distance
 from SAMLiverTumorLib.volume import Volume
 
 SHAPE = (20, 40, 50)

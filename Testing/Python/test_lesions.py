@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.metrics import ACCURACY_RULE, EMPTY_RULE
-from SAMLiverTumorLib.evaluation.report import evaluate
-from SAMLiverTumorLib.evaluation.surface import surface_distances
+from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
+from SAMLiverTumorLib.evaluation.metrics.overlap import ACCURACY_RULE, EMPTY_RULE
+from SAMLiverTumorLib.evaluation.metrics.surface_distance import surface_distances
 
 SHAPE = (6, 20, 30)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.metrics import Overlap, overlap
+from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, overlap
 
 
 def test_every_figure_of_twelve_voxels_worked_out_by_hand():

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.statistics import bootstrap_interval, holm, paired_test
+from SAMLiverTumorLib.evaluation.metrics.statistics import bootstrap_interval, holm, paired_test
 
 
 def test_interval_of_many_normal_values_is_that_of_the_central_limit_theorem():

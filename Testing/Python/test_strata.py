@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from SAMLiverTumorLib.evaluation.detection import Detection
-from SAMLiverTumorLib.evaluation.report import evaluate
-from SAMLiverTumorLib.evaluation.strata import STRATA, by_stratum, stratum_of
+from SAMLiverTumorLib.evaluation.metrics.detection import Detection
+from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
+from SAMLiverTumorLib.evaluation.metrics.size_strata import STRATA, by_stratum, stratum_of
 
 
 def test_each_limit_belongs_to_the_larger_stratum():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.surface import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
 
 
 def ball(shape, center, radius, spacing):

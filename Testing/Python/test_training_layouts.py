@@ -8,7 +8,7 @@ from training_case import write_case
 
 from SAMLiverTumorLib.datasets.cases import CaseFiles, find_cases, load_case
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.label_files import compare_labels
+from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.training.prepare import labeled_cases, prepare

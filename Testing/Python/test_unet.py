@@ -10,7 +10,7 @@ from propagation_case import phantom_of
 
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, OutputError
-from SAMLiverTumorLib.evaluation.metrics import overlap
+from SAMLiverTumorLib.evaluation.metrics.overlap import overlap
 from SAMLiverTumorLib.models.networks.unet import (
     Unet,
     UnetShape,

@@ -11,7 +11,7 @@ from scipy import ndimage
 from bench.accuracy_data import Case, Lesion
 from bench.accuracy_prompts import box_anchor, next_click, point_anchor
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagation.click_corrections import correct
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack

@@ -17,7 +17,7 @@ from bench.accuracy_data import HELD_OUT, Case, Lesion, find_pairs, read_case
 from bench.accuracy_prompts import BOX_MARGIN, box_anchor
 from bench.accuracy_report import interval
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.image.mask_geometry import grown_box
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.pool import PredictorPool

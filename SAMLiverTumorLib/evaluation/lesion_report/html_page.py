@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.lesion_picture import PICTURE_RULE, draw_lesion, lesion_png, new_figure
-from SAMLiverTumorLib.evaluation.lesion_table import NOT_A_DEVICE, LesionReport, LesionRow
+from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import PICTURE_RULE, draw_lesion, lesion_png, new_figure
+from SAMLiverTumorLib.evaluation.lesion_report.table import NOT_A_DEVICE, LesionReport, LesionRow
 from SAMLiverTumorLib.volume import Volume
 
 PICTURES = 6

@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from SAMLiverTumorLib.evaluation.diameters import AxialDiameters, Diameter
+from SAMLiverTumorLib.evaluation.lesion_report.diameters import AxialDiameters, Diameter
 
 # RECIST 1.1: at least 10 mm on slices of at most 5 mm, else twice the slice's thickness.
 _MEASURABLE_MM = 10.0

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.lesions import Lesion
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import Lesion
 
 Item = TypeVar("Item")
 

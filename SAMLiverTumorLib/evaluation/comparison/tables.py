@@ -11,11 +11,12 @@ from itertools import combinations
 import numpy as np
 
 from SAMLiverTumorLib.datasets.reference_prompts import PROMPT_RULE, TRIAL_RULE
-from SAMLiverTumorLib.evaluation.comparison import Comparison, Score
-from SAMLiverTumorLib.evaluation.contestants import AUTOMATIC, TEXT
-from SAMLiverTumorLib.evaluation.lesions import CONNECTIVITY_RULE, OBJECT_RULE
-from SAMLiverTumorLib.evaluation.metrics import EMPTY_RULE
-from SAMLiverTumorLib.evaluation.statistics import (
+from SAMLiverTumorLib.evaluation.comparison.compare import Comparison, Score
+from SAMLiverTumorLib.evaluation.comparison.contestants import AUTOMATIC, TEXT
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import CONNECTIVITY_RULE, OBJECT_RULE
+from SAMLiverTumorLib.evaluation.metrics.overlap import EMPTY_RULE
+from SAMLiverTumorLib.evaluation.metrics.size_strata import STRATA_RULE, by_stratum, mean_or_none
+from SAMLiverTumorLib.evaluation.metrics.statistics import (
     INTERVAL_RULE,
     TEST_RULE,
     Interval,
@@ -23,8 +24,7 @@ from SAMLiverTumorLib.evaluation.statistics import (
     holm,
     paired_test,
 )
-from SAMLiverTumorLib.evaluation.strata import STRATA_RULE, by_stratum, mean_or_none
-from SAMLiverTumorLib.evaluation.surface import SURFACE_RULE
+from SAMLiverTumorLib.evaluation.metrics.surface_distance import SURFACE_RULE
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
 AVERAGING_RULE = (

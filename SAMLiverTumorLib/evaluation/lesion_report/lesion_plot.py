@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.lesion_table import LesionRow
+from SAMLiverTumorLib.evaluation.lesion_report.table import LesionRow
 from SAMLiverTumorLib.image.sampling import sample_plane
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.detection import DETECTION_RULE, Detection
-from SAMLiverTumorLib.evaluation.lesions import (
+from SAMLiverTumorLib.evaluation.metrics.detection import DETECTION_RULE, Detection
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import (
     CONNECTIVITY_RULE,
     MATCHING_RULE,
     OBJECT_RULE,
@@ -18,9 +18,9 @@ from SAMLiverTumorLib.evaluation.lesions import (
     Lesion,
     match_lesions,
 )
-from SAMLiverTumorLib.evaluation.metrics import ACCURACY_RULE, EMPTY_RULE, Overlap, overlap
-from SAMLiverTumorLib.evaluation.strata import STRATA_RULE, StratumRow, mean_or_none, strata_rows
-from SAMLiverTumorLib.evaluation.surface import SURFACE_RULE, SurfaceDistances, surface_distances
+from SAMLiverTumorLib.evaluation.metrics.overlap import ACCURACY_RULE, EMPTY_RULE, Overlap, overlap
+from SAMLiverTumorLib.evaluation.metrics.size_strata import STRATA_RULE, StratumRow, mean_or_none, strata_rows
+from SAMLiverTumorLib.evaluation.metrics.surface_distance import SURFACE_RULE, SurfaceDistances, surface_distances
 
 AVERAGING_RULE = (
     "Overall compares the union of the evaluated segments with the whole reference label, voxel by voxel. Means are "

@@ -11,11 +11,17 @@ from scipy import ndimage
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import evenly, slice_trials
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.evaluation.contestants import AUTOMATIC, Answer, Contestant, UnetContestant, shown_window
-from SAMLiverTumorLib.evaluation.detection import Detection
-from SAMLiverTumorLib.evaluation.metrics import Overlap, bounding_box, overlap
-from SAMLiverTumorLib.evaluation.report import evaluate
-from SAMLiverTumorLib.evaluation.surface import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.evaluation.comparison.contestants import (
+    AUTOMATIC,
+    Answer,
+    Contestant,
+    UnetContestant,
+    shown_window,
+)
+from SAMLiverTumorLib.evaluation.metrics.detection import Detection
+from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
+from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, bounding_box, overlap
+from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
 from SAMLiverTumorLib.plane import slice_plane

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.report import Evaluation, evaluate
+from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation, evaluate
 from SAMLiverTumorLib.io.labels.grids import common_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing

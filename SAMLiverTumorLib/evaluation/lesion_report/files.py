@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.evaluation.lesion_table import LesionReport
+from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.volume import Volume
 
@@ -54,7 +54,7 @@ def write_report(
     :param pictures: of so many of the largest lesions; None for the usual number.
     :raises OutputError: the folder or a file cannot be written.
     """
-    from SAMLiverTumorLib.evaluation.lesion_page import PICTURES, TITLE, as_html, write_pdf
+    from SAMLiverTumorLib.evaluation.lesion_report.html_page import PICTURES, TITLE, as_html, write_pdf
 
     folder = check_folder(folder, overwrite)
     title, pictures = title or TITLE, PICTURES if pictures is None else pictures

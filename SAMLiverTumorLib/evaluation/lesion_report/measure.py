@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.diameters import (
+from SAMLiverTumorLib.evaluation.lesion_report.diameters import (
     AXIAL_RULE,
     DIAMETER_RULE,
     axial_axis,
@@ -17,15 +17,14 @@ from SAMLiverTumorLib.evaluation.diameters import (
     axial_tilt,
     longest_diameter,
 )
-from SAMLiverTumorLib.evaluation.least_distance import Points, least_distance
-from SAMLiverTumorLib.evaluation.lesion_surfaces import (
+from SAMLiverTumorLib.evaluation.lesion_report.surface_gaps import (
     LIVER_RULE,
     SURFACE_RULE,
     liver_border,
     nearest_lesions,
     surface_corners,
 )
-from SAMLiverTumorLib.evaluation.lesion_table import (
+from SAMLiverTumorLib.evaluation.lesion_report.table import (
     INTENSITY_RULE,
     MEASURABLE_RULE,
     Intensity,
@@ -33,8 +32,9 @@ from SAMLiverTumorLib.evaluation.lesion_table import (
     LesionRow,
     LiverRelation,
 )
-from SAMLiverTumorLib.evaluation.lesions import connected_components
-from SAMLiverTumorLib.evaluation.metrics import Box
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import connected_components
+from SAMLiverTumorLib.evaluation.metrics.nearest_points import Points, least_distance
+from SAMLiverTumorLib.evaluation.metrics.overlap import Box
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
