@@ -12,14 +12,14 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.progress import bar, download_bar
 from SAMLiverTumorLib.errors import Cancelled, InputError, SAMLiverTumorError
-from SAMLiverTumorLib.training.process import ComparisonProcess, alone, asked_to_end
-from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs.process import ComparisonProcess, alone, asked_to_end
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.comparison.compare import Comparison
     from SAMLiverTumorLib.evaluation.comparison.contestants import Contestant
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.training.run_comparison import RunComparison
+    from SAMLiverTumorLib.training.runs.run_comparison import RunComparison
 
 _INTERRUPTED = 130
 
@@ -60,7 +60,7 @@ def compare_run(args: argparse.Namespace) -> int:
 def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], bool]) -> Comparison:
     from SAMLiverTumorLib.evaluation.comparison.compare import compare
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.training.run_comparison import comparison_of_run
+    from SAMLiverTumorLib.training.runs.run_comparison import comparison_of_run
 
     names = tuple(name.strip() for name in (args.cases or "").split(",") if name.strip())
     plan = comparison_of_run(args.run_folder, args.images, args.labels, names)

@@ -12,7 +12,7 @@ from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
-from SAMLiverTumorLib.training.process import CANCEL, asked_to_end
+from SAMLiverTumorLib.training.runs.process import CANCEL, asked_to_end
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
 
 # name -> (number, help); each is an option of the same name and a setting of a TOML file
@@ -110,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     # PyTorch and MONAI take seconds to load; wrong settings are told before
     from SAMLiverTumorLib.cli.train_text import ProgressText
-    from SAMLiverTumorLib.training.parallel import join
-    from SAMLiverTumorLib.training.progress import Reporter
-    from SAMLiverTumorLib.training.run import run_training
+    from SAMLiverTumorLib.training.optimization.distributed import join
+    from SAMLiverTumorLib.training.progress_events import Reporter
+    from SAMLiverTumorLib.training.runs.run_training import run_training
 
     first = join().first
     report = Reporter(Path(settings.out) if settings.out and first else None, _stream(args, first, ProgressText))
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_baseline(args: argparse.Namespace, settings: TrainSettings, report, cancel) -> int:
-    from SAMLiverTumorLib.training.baseline import train_baseline
+    from SAMLiverTumorLib.training.baseline.train_baseline import train_baseline
 
     if args.resume or args.train or not settings.out or not args.baseline > 0:
         raise InputError("--baseline MINUTES needs --out RUN, and neither --resume nor --train.")

@@ -20,7 +20,7 @@ from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.text_search import Found
-    from SAMLiverTumorLib.training.process import TrainingProcess
+    from SAMLiverTumorLib.training.runs.process import TrainingProcess
 
 Segment = tuple[slicer.vtkMRMLSegmentationNode, str]
 """A segmentation node and the ID of one of its segments."""
@@ -94,7 +94,7 @@ def fineTune(
     >>> training = fineTune(volumeNode, segmentationNode, segmentId, "my-run", epochs=10)   # doctest: +SKIP
     """
     from SAMLiverTumorLib.mrml.training_case import sceneCase
-    from SAMLiverTumorLib.training.process import TrainingProcess, slicer_python
+    from SAMLiverTumorLib.training.runs.process import TrainingProcess, slicer_python
     from SAMLiverTumorLib.training.settings import LIVER_TUMOR, TrainSettings, from_mapping
 
     folder = Path(outFolder).absolute()

@@ -11,7 +11,7 @@ import vtk
 from SAMLiverTumorLib.mrml.i18n import tr as _
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.training.record import TrainingRecord
+    from SAMLiverTumorLib.training.runs.progress_record import TrainingRecord
 
 TRAINING_ATTRIBUTE = "SAMLiverTumor.Training"
 _DICE_REFERENCE, _CHART_REFERENCE = "SAMLiverTumor.TrainingDice", "SAMLiverTumor.TrainingPlot"

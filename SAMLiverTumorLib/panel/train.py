@@ -22,7 +22,7 @@ from SAMLiverTumorLib.panel.train_settings import SCENE, baseModel, settingsOf
 from SAMLiverTumorLib.panel.train_text import noteText, resultHtml, stateText, verdict
 from SAMLiverTumorLib.panel.training import Training, datedFolder, isUsed, runningFolder, trainingRoot
 from SAMLiverTumorLib.panel.weights import Weights
-from SAMLiverTumorLib.training.record import DONE
+from SAMLiverTumorLib.training.runs.progress_record import DONE
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.training_case import SceneCase

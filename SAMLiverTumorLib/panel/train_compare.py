@@ -17,7 +17,7 @@ _POLL_MS = 1000
 
 
 class Process(Protocol):
-    """A comparison in one folder; `training.process.ComparisonProcess` is one."""
+    """A comparison in one folder; `training.runs.process.ComparisonProcess` is one."""
 
     @property
     def running(self) -> bool:
@@ -142,7 +142,7 @@ class TrainCompare:
 
 
 def _process(folder: Path) -> Process:
-    from SAMLiverTumorLib.training.process import ComparisonProcess, slicer_python
+    from SAMLiverTumorLib.training.runs.process import ComparisonProcess, slicer_python
 
     return ComparisonProcess(folder, slicer_python())
 

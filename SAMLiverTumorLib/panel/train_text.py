@@ -6,7 +6,7 @@ from html import escape
 
 from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.training.record import CANCELLED, DONE, FAILED, NEW, PREPARING, TrainingRecord
+from SAMLiverTumorLib.training.runs.progress_record import CANCELLED, DONE, FAILED, NEW, PREPARING, TrainingRecord
 
 
 def stateText(record: TrainingRecord, isWatched: bool, isCancelled: bool) -> str:

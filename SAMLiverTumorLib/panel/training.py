@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.models.download.lock import is_held
 from SAMLiverTumorLib.models.download.store import user_cache_folder
-from SAMLiverTumorLib.training.record import NEW, TrainingRecord
+from SAMLiverTumorLib.training.runs.progress_record import NEW, TrainingRecord
 
 # As the training names them, whose modules bring PyTorch.
 STATE, SETTINGS, LOCK = "last.pt", "settings.json", "running.lock"
@@ -19,7 +19,7 @@ RESULTS = ("model.safetensors", "not-adopted.safetensors")
 
 
 class Process(Protocol):
-    """A training of one folder; `training.process.TrainingProcess` is one."""
+    """A training of one folder; `training.runs.process.TrainingProcess` is one."""
 
     folder: Path
 
@@ -165,6 +165,6 @@ def _results(folder: Path) -> list[Path]:
 
 
 def _process(folder: Path) -> Process:
-    from SAMLiverTumorLib.training.process import TrainingProcess, slicer_python
+    from SAMLiverTumorLib.training.runs.process import TrainingProcess, slicer_python
 
     return TrainingProcess(folder, slicer_python())

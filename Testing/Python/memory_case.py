@@ -12,10 +12,10 @@ from test_training_loop import SETTINGS, Reports, Toy
 from training_case import disc, sample
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training import loop
-from SAMLiverTumorLib.training.parallel import join, leave
-from SAMLiverTumorLib.training.schedule import Schedule
-from SAMLiverTumorLib.training.state import TrainingState
+from SAMLiverTumorLib.training.optimization import loop
+from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState
+from SAMLiverTumorLib.training.optimization.distributed import join, leave
+from SAMLiverTumorLib.training.optimization.schedule import Schedule
 
 
 def train(folder, most, processes):

@@ -17,7 +17,7 @@ from SAMLiverTumorLib.mrml.bootstrap import createScene
 from SAMLiverTumorLib.mrml.nodes import addVolumeNode
 from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
 from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, setProvenance
-from SAMLiverTumorLib.training.prepare import labeled_cases
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 
 ENTRY = {
     "models": [{"id": "liver-tumor", "sha256": "0f" * 32, "window": [-160.0, 240.0]}],

@@ -12,7 +12,7 @@ from training_case import options, write_cases
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, save_unet
 from SAMLiverTumorLib.models.weights import read_about
-from SAMLiverTumorLib.training.process import ComparisonProcess
+from SAMLiverTumorLib.training.runs.process import ComparisonProcess
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -162,7 +162,7 @@ def test_json_that_is_nested_too_deeply_is_an_error_of_its_text():
 
 def test_settings_registry_markups_and_states_survive_deep_nesting(tmp_path):
     from SAMLiverTumorLib.models.registry import load_registry
-    from SAMLiverTumorLib.training.progress import events_in
+    from SAMLiverTumorLib.training.progress_events import events_in
     from SAMLiverTumorLib.training.settings import read_settings
 
     for name, read, kind in (
@@ -178,7 +178,7 @@ def test_settings_registry_markups_and_states_survive_deep_nesting(tmp_path):
 
 
 def test_a_progress_file_that_was_edited_shows_what_is_whole():
-    from SAMLiverTumorLib.training.record import TrainingRecord
+    from SAMLiverTumorLib.training.runs.progress_record import TrainingRecord
 
     step = {"event": "step", "step": 1, "epoch": 1, "loss": 0.5, "eta_s": 3.0, "memory_mb": 400}
     damaged = [
@@ -213,7 +213,7 @@ def test_a_weight_file_that_says_of_itself_what_cannot_be_is_refused(tmp_path, n
 
 
 def test_a_state_of_a_training_with_a_broken_pickle_is_refused(tmp_path):
-    from SAMLiverTumorLib.training.state import load_state
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import load_state
 
     with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
         archive.writestr("last/data.pkl", b"\x80\x02.")  # nothing on the stack: IndexError

@@ -12,9 +12,9 @@ from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.networks.encoder_split import before_last, from_last, last_parts
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.training import base
-from SAMLiverTumorLib.training.base import sample_store
-from SAMLiverTumorLib.training.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.runs import base_model as base
+from SAMLiverTumorLib.training.runs.base_model import sample_store
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from loopback import LoopbackServer
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_path
-from SAMLiverTumorLib.training.process import TrainingProcess, alone, asked_to_end
+from SAMLiverTumorLib.training.runs.process import TrainingProcess, alone, asked_to_end
 
 ROOT = Path(__file__).resolve().parents[2]
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and limits")

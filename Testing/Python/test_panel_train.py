@@ -219,7 +219,10 @@ assert (Path({str(tmp_path / "run")!r}) / record.weights).is_file()
 
 def test_names_that_the_panel_knows_of_a_run_are_those_of_the_training(root):
     from SAMLiverTumorLib.panel import training
-    from SAMLiverTumorLib.training import process, run, settings, state
+    from SAMLiverTumorLib.training import settings
+    from SAMLiverTumorLib.training.optimization import checkpoint_state as state
+    from SAMLiverTumorLib.training.runs import process
+    from SAMLiverTumorLib.training.runs import run_training as run
 
     assert (training.STATE, training.SETTINGS, training.LOCK) == (state.NAME, process.SETTINGS, process.LOCK)
     assert training.RESULTS == (run.ADOPTED, run.KEPT_ASIDE)

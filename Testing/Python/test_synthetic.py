@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.training.smooth_noise import smooth_noise
-from SAMLiverTumorLib.training.synthetic import SIZES, TumorPlan, paint, plan_tumors
+from SAMLiverTumorLib.training.synthetic.paint_tumors import SIZES, TumorPlan, paint, plan_tumors
+from SAMLiverTumorLib.training.synthetic.smooth_noise import smooth_noise
 from SAMLiverTumorLib.volume import Volume
 
 LIVER_HU, AROUND_HU, VESSEL_HU = 110.0, -90.0, 190.0

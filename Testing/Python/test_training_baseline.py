@@ -8,11 +8,11 @@ from training_case import write_case, write_cases
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.models.networks.unet import UnetShape, load_unet
-from SAMLiverTumorLib.training.baseline import NAME, train_baseline
-from SAMLiverTumorLib.training.process import TrainingProcess
-from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.baseline.train_baseline import NAME, train_baseline
+from SAMLiverTumorLib.training.baseline.unet_training import UnetSettings
+from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs.process import TrainingProcess
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.unet_training import UnetSettings
 
 SMALL = UnetSettings(steps=4, batch=2, crop=32, validate_every=2, shape=UnetShape(64, (8, 16)))
 

@@ -8,8 +8,8 @@ from training_case import SIZE, scan, write_case
 from SAMLiverTumorLib.datasets.cases import CaseFiles, find_cases, load_case, patient_of, read_hold_out
 from SAMLiverTumorLib.datasets.split import split_patients, split_slices
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training.prepare import labeled_cases, prepare
-from SAMLiverTumorLib.training.samples import SampleStore
+from SAMLiverTumorLib.training.samples.embedded_samples import SampleStore
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases, prepare
 from SAMLiverTumorLib.training.settings import TrainSettings
 from SAMLiverTumorLib.volume import Volume
 

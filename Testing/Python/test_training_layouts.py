@@ -11,8 +11,8 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
-from SAMLiverTumorLib.training.prepare import labeled_cases, prepare
-from SAMLiverTumorLib.training.samples import SampleStore
+from SAMLiverTumorLib.training.samples.embedded_samples import SampleStore
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases, prepare
 from SAMLiverTumorLib.training.settings import TrainSettings
 from SAMLiverTumorLib.volume import Volume
 

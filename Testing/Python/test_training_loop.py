@@ -11,14 +11,14 @@ from training_case import disc, sample
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.training import loop
-from SAMLiverTumorLib.training.average import Average
-from SAMLiverTumorLib.training.loop import Diverged, score_of, train
-from SAMLiverTumorLib.training.schedule import Schedule
+from SAMLiverTumorLib.training.optimization import loop
+from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState, load_state
+from SAMLiverTumorLib.training.optimization.loop import Diverged, score_of, train
+from SAMLiverTumorLib.training.optimization.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.validation import validate
+from SAMLiverTumorLib.training.optimization.weight_average import Average
 from SAMLiverTumorLib.training.settings import CONCEPTS, TrainSettings
-from SAMLiverTumorLib.training.state import TrainingState, load_state
-from SAMLiverTumorLib.training.trainee import Exercise, Trainee
-from SAMLiverTumorLib.training.validation import validate
 
 SETTINGS = TrainSettings(epochs=2, steps=2, batch=2, average=0.5, patience=0, copies=0, learning_rate=1e-3, warm_up=0)
 

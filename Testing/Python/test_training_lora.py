@@ -14,9 +14,9 @@ from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.weights import describe, save_weights
-from SAMLiverTumorLib.training.base import encoder_hash
-from SAMLiverTumorLib.training.result import file_content, mixture
-from SAMLiverTumorLib.training.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.runs.base_model import encoder_hash
+from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
 
 # TinyViT's third stage alone has six of its ten attentions; four stages, the first without any
 TINY_LAYERS = 2 * (2 + 6 + 2)

@@ -12,9 +12,9 @@ from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
-from SAMLiverTumorLib.training.augment import augmented, restyled
-from SAMLiverTumorLib.training.pictures import case_pictures, components, cropped, zoomed
-from SAMLiverTumorLib.training.samples import FRAME, SampleStore, in_frame
+from SAMLiverTumorLib.training.samples.augment import augmented, restyled
+from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, SampleStore, in_frame
+from SAMLiverTumorLib.training.samples.slice_images import case_pictures, components, cropped, zoomed
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from memory_case import train
 from training_case import command, events, losses, options, write_cases
 
-from SAMLiverTumorLib.training.parallel import Processes
-from SAMLiverTumorLib.training.state import load_state
+from SAMLiverTumorLib.training.optimization.checkpoint_state import load_state
+from SAMLiverTumorLib.training.optimization.distributed import Processes
 
 HERE = Path(__file__).parent
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -7,9 +7,16 @@ import pytest
 import torch
 from training_case import disc
 
-from SAMLiverTumorLib.training.losses import iou_losses, mask_losses, to_frame
-from SAMLiverTumorLib.training.simulate import BOX, BOX_AND_POINT, POINT, box_around, corrections, first_prompts
-from SAMLiverTumorLib.training.simulate import interior_point as interior
+from SAMLiverTumorLib.training.optimization.losses import iou_losses, mask_losses, to_frame
+from SAMLiverTumorLib.training.samples.simulated_prompts import (
+    BOX,
+    BOX_AND_POINT,
+    POINT,
+    box_around,
+    corrections,
+    first_prompts,
+)
+from SAMLiverTumorLib.training.samples.simulated_prompts import interior_point as interior
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from training_case import losses, options, write_cases
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training import run
-from SAMLiverTumorLib.training.resume import check_resumable, differing
+from SAMLiverTumorLib.training.runs import run_training as run
+from SAMLiverTumorLib.training.runs.resume_checks import check_resumable, differing
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 

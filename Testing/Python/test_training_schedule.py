@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from SAMLiverTumorLib.training.samples import Sample
-from SAMLiverTumorLib.training.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.schedule import Schedule
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 NOWHERE = Path("none")

@@ -12,10 +12,10 @@ import torch
 from SAMLiverTumorLib.cli.train import add_parser, settings_of
 from SAMLiverTumorLib.cli.train_text import ProgressText, progress_text
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.training.process import TrainingProcess
-from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, TrainingState, load_state
+from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs.process import TrainingProcess
 from SAMLiverTumorLib.training.settings import TrainSettings, from_mapping, read_settings
-from SAMLiverTumorLib.training.state import NAME, TrainingState, load_state
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from training_case import options, write_cases
 
 from SAMLiverTumorLib.cli.main import build_parser
 from SAMLiverTumorLib.cli.train import settings_of
-from SAMLiverTumorLib.training.average import Average
-from SAMLiverTumorLib.training.losses import balanced_cross_entropy, confident_loss
-from SAMLiverTumorLib.training.run import run_training
-from SAMLiverTumorLib.training.simulate import TEXT
-from SAMLiverTumorLib.training.teacher import MeanTeacher, Twins
+from SAMLiverTumorLib.training.optimization.losses import balanced_cross_entropy, confident_loss
+from SAMLiverTumorLib.training.optimization.mean_teacher import MeanTeacher, Twins
+from SAMLiverTumorLib.training.optimization.weight_average import Average
+from SAMLiverTumorLib.training.runs.run_training import run_training
+from SAMLiverTumorLib.training.samples.simulated_prompts import TEXT
 
 
 class Toy(nn.Module):

@@ -22,7 +22,7 @@ from SAMLiverTumorLib.models.networks.unet import (
     unet_picture,
 )
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.unet_training import UnetSettings, train_unet
+from SAMLiverTumorLib.training.baseline.unet_training import UnetSettings, train_unet
 from SAMLiverTumorLib.volume import Volume
 
 SHAPE = UnetShape(64, (8, 16))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from cli_case import write_volume
 
-from SAMLiverTumorLib.training.pictures import Picture
-from SAMLiverTumorLib.training.samples import FRAME, Sample
+from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
+from SAMLiverTumorLib.training.samples.slice_images import Picture
 from SAMLiverTumorLib.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[2]

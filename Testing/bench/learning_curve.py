@@ -22,8 +22,8 @@ from SAMLiverTumorLib.cli.train import settings_of
 from SAMLiverTumorLib.cli.train_text import ProgressText
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.training.parallel import join
-from SAMLiverTumorLib.training.progress import Reporter
+from SAMLiverTumorLib.training.optimization.distributed import join
+from SAMLiverTumorLib.training.progress_events import Reporter
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 NAME = "learning-curve"

@@ -9,7 +9,7 @@ from pathlib import Path
 from SAMLiverTumorLib.datasets.cases import CaseFiles, load_case
 from SAMLiverTumorLib.datasets.split import split_patients
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training.prepare import labeled_cases
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 ALL, UNLABELED = "all", "unlabeled"

@@ -12,7 +12,7 @@ from bench.learning_curve_plan import CurvePlan
 from bench.learning_curve_run import PointResult
 from SAMLiverTumorLib.evaluation.comparison.contestants import LITS_NOTE
 from SAMLiverTumorLib.evaluation.comparison.png_figures import COLORS, new_figure, png_of
-from SAMLiverTumorLib.training.validation import KINDS
+from SAMLiverTumorLib.training.optimization.validation import KINDS
 
 MEASURE_RULE = (
     "Dice with a point, three corrections after it, and a box: mean over all lesions (8-connected, at least 50 pixels) "

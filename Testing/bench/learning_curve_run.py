@@ -8,11 +8,11 @@ from pathlib import Path
 
 from bench.learning_curve_plan import CurvePlan, CurvePoint
 from SAMLiverTumorLib.errors import OutputError
-from SAMLiverTumorLib.training.finished import finished_run
-from SAMLiverTumorLib.training.progress import Reporter
-from SAMLiverTumorLib.training.resume import differing
-from SAMLiverTumorLib.training.run import run_training
-from SAMLiverTumorLib.training.state import NAME as STATE
+from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME as STATE
+from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs.finished_run import finished_run
+from SAMLiverTumorLib.training.runs.resume_checks import differing
+from SAMLiverTumorLib.training.runs.run_training import run_training
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def train_job(inputs: Path) -> Job:
     from SAMLiverTumorLib.cli.main import main
     from SAMLiverTumorLib.models.checkpoint import read_checkpoint
     from SAMLiverTumorLib.models.weights import read_about
-    from SAMLiverTumorLib.training.progress import events_in
-    from SAMLiverTumorLib.training.state import NAME, load_state
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, load_state
+    from SAMLiverTumorLib.training.progress_events import events_in
 
     write_cases(inputs / "cases")
     finished = ("model.safetensors", "not-adopted.safetensors")

@@ -52,8 +52,8 @@ def _read_hold_out(folder: Path, path: Path, out: Path) -> None:
 
 
 def _read_progress(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.process import TrainingProcess
-    from SAMLiverTumorLib.training.record import TrainingRecord
+    from SAMLiverTumorLib.training.runs.process import TrainingProcess
+    from SAMLiverTumorLib.training.runs.progress_record import TrainingRecord
 
     record = TrainingRecord().after(TrainingProcess(folder).new_events())
     assert record.curve() is not None

@@ -203,7 +203,7 @@ def state_bytes() -> bytes:
     """A training's state."""
     import torch
 
-    from SAMLiverTumorLib.training.state import NAME, TrainingState
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, TrainingState
 
     weights = {"mask_tokens": torch.zeros(4, 8)}
     state = TrainingState(3, weights, {"state": {}, "param_groups": [{"lr": 0.1}]}, weights, 0.5, 1)

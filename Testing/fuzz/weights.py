@@ -46,7 +46,7 @@ def _apply_adapter(folder: Path, path: Path, out: Path) -> None:
 
 
 def _load_state(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.state import load_state
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import load_state
 
     load_state(folder)
 

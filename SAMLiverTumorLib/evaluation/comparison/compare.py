@@ -146,7 +146,7 @@ def compare(
     :raises InputError: two models of one name, no model, or no trial in any case.
     :raises Cancelled: when `cancel` says so.
     """
-    from SAMLiverTumorLib.training.prepare import case_hash
+    from SAMLiverTumorLib.training.samples.prepare import case_hash
 
     names = [each.name for each in contestants]
     if not names or len(set(names)) < len(names):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from SAMLiverTumorLib.models.networks.row_bands import workers
-from SAMLiverTumorLib.training.losses import to_frame
-from SAMLiverTumorLib.training.samples import FRAME, Sample
-from SAMLiverTumorLib.training.settings import LIVER_TUMOR
-from SAMLiverTumorLib.training.simulate import (
+from SAMLiverTumorLib.training.optimization.losses import to_frame
+from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
+from SAMLiverTumorLib.training.samples.simulated_prompts import (
     BOX,
     POINT,
     TEXT,
@@ -20,7 +20,7 @@ from SAMLiverTumorLib.training.simulate import (
     corrections,
     first_prompts,
 )
-from SAMLiverTumorLib.training.trainee import Trainee
+from SAMLiverTumorLib.training.settings import LIVER_TUMOR
 
 POINT_CORRECTED = "point + 3"
 KINDS = (POINT, POINT_CORRECTED, BOX, TEXT)

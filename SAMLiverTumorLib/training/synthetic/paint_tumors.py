@@ -25,9 +25,15 @@ from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
-from SAMLiverTumorLib.training.healthy_liver import GRAIN_MM, HealthyLiver, find_large_vessels, find_vessels, measure
-from SAMLiverTumorLib.training.smooth_noise import smooth_noise
-from SAMLiverTumorLib.training.tumor_plan import SIZES, TumorPlan, check_liver, plan_tumors
+from SAMLiverTumorLib.training.synthetic.healthy_liver import (
+    GRAIN_MM,
+    HealthyLiver,
+    find_large_vessels,
+    find_vessels,
+    measure,
+)
+from SAMLiverTumorLib.training.synthetic.smooth_noise import smooth_noise
+from SAMLiverTumorLib.training.synthetic.tumor_plan import SIZES, TumorPlan, check_liver, plan_tumors
 from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["SIZES", "TumorPlan", "paint", "plan_tumors"]

@@ -12,7 +12,7 @@ from SAMLiverTumorLib.models.builders import SamModel
 from SAMLiverTumorLib.models.clip.clip_text import ClipText
 from SAMLiverTumorLib.models.lora import DOWN, merged
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.training.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.trainee import Trainee
 
 
 def file_content(model: SamModel, trainee: Trainee, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,10 +13,10 @@ from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.builders import resolve_device
 from SAMLiverTumorLib.models.networks.unet import save_unet
-from SAMLiverTumorLib.training.prepare import labeled_cases
-from SAMLiverTumorLib.training.progress import Reporter, memory_mb
+from SAMLiverTumorLib.training.baseline.unet_training import UnetSettings, train_unet
+from SAMLiverTumorLib.training.progress_events import Reporter, memory_mb
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.unet_training import UnetSettings, train_unet
 
 NAME = "unet.safetensors"
 

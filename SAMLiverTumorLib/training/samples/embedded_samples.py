@@ -16,7 +16,7 @@ import numpy as np
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
-from SAMLiverTumorLib.training.pictures import Picture
+from SAMLiverTumorLib.training.samples.slice_images import Picture
 
 FRAME = 512
 """Edge of the square grid on which masks are compared while training; it covers the network's whole input.

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SAMLiverTumorLib.training.average import Average
-from SAMLiverTumorLib.training.samples import Sample
+from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.weight_average import Average
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample
+from SAMLiverTumorLib.training.samples.simulated_prompts import TEXT
 from SAMLiverTumorLib.training.settings import LIVER_TUMOR
-from SAMLiverTumorLib.training.simulate import TEXT
-from SAMLiverTumorLib.training.trainee import Exercise, Trainee
 
 # The share of the old average that stays in each step.
 _DECAY = 0.99

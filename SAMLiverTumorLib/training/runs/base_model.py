@@ -17,7 +17,7 @@ from SAMLiverTumorLib.models.networks.row_bands import workers
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.training.samples import SampleStore
+from SAMLiverTumorLib.training.samples.embedded_samples import SampleStore
 from SAMLiverTumorLib.training.settings import KEPT
 
 

@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.training.average import Average
-from SAMLiverTumorLib.training.parallel import Processes
-from SAMLiverTumorLib.training.progress import Reporter, memory_mb
-from SAMLiverTumorLib.training.samples import Sample
-from SAMLiverTumorLib.training.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState
+from SAMLiverTumorLib.training.optimization.distributed import Processes
+from SAMLiverTumorLib.training.optimization.mean_teacher import MeanTeacher, Twins
+from SAMLiverTumorLib.training.optimization.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.validation import overall, validate
+from SAMLiverTumorLib.training.optimization.weight_average import Average
+from SAMLiverTumorLib.training.progress_events import Reporter, memory_mb
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample
+from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, POINT, TEXT
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.simulate import BOX, POINT, TEXT
-from SAMLiverTumorLib.training.state import TrainingState
-from SAMLiverTumorLib.training.teacher import MeanTeacher, Twins
-from SAMLiverTumorLib.training.trainee import Exercise, Trainee
-from SAMLiverTumorLib.training.validation import overall, validate
 
 # SAM's clipping of gradients is by value; by norm 1 no single hard picture throws a batch of two off.
 _MOST_GRADIENT = 1.0

@@ -25,11 +25,11 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.augment import AUGMENTATION, augmented, restyled
-from SAMLiverTumorLib.training.pictures import Picture, case_pictures
-from SAMLiverTumorLib.training.samples import Sample, SampleStore
+from SAMLiverTumorLib.training.optimization.mean_teacher import Twins
+from SAMLiverTumorLib.training.samples.augment import AUGMENTATION, augmented, restyled
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample, SampleStore
+from SAMLiverTumorLib.training.samples.slice_images import Picture, case_pictures
 from SAMLiverTumorLib.training.settings import TrainSettings
-from SAMLiverTumorLib.training.teacher import Twins
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSett
     # in a volume of which a block is validated on, that block's liver would be learned from
     if not share or case.liver is None or split.same_volume:
         return
-    from SAMLiverTumorLib.training.synthetic_cases import painted_cases
+    from SAMLiverTumorLib.training.synthetic.painted_cases import painted_cases
 
     for painted in painted_cases(case, share, (settings.seed, sum(case.name.encode())), window):
         yield from case_pictures(painted, parse_window(window), limit=12)

@@ -19,8 +19,8 @@ from typing import Any
 
 from SAMLiverTumorLib.errors import Cancelled, OutputError
 from SAMLiverTumorLib.models.download.lock import is_held, locked
-from SAMLiverTumorLib.training.progress import NAME as PROGRESS
-from SAMLiverTumorLib.training.progress import events_in
+from SAMLiverTumorLib.training.progress_events import NAME as PROGRESS
+from SAMLiverTumorLib.training.progress_events import events_in
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 SETTINGS, OUTPUT, LOCK, CANCEL = "settings.json", "output.txt", "running.lock", "cancel"

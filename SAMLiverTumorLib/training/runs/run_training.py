@@ -20,21 +20,21 @@ from SAMLiverTumorLib.models.clip.clip_text import ClipText, new_clip_text
 from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.models.weights import describe, save_weights
-from SAMLiverTumorLib.training.base import open_base, sample_store
-from SAMLiverTumorLib.training.loop import Diverged, epoch_kinds, score_of, train
-from SAMLiverTumorLib.training.parallel import Processes, join, leave, local_device
-from SAMLiverTumorLib.training.prepare import TrainingSet, prepare, prepare_unlabeled
-from SAMLiverTumorLib.training.process import RESULTS, TrainingProcess, alone
-from SAMLiverTumorLib.training.progress import Reporter
-from SAMLiverTumorLib.training.result import file_content, mixture
-from SAMLiverTumorLib.training.resume import check_resumable, check_same_data
-from SAMLiverTumorLib.training.samples import Sample
-from SAMLiverTumorLib.training.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState, load_state
+from SAMLiverTumorLib.training.optimization.distributed import Processes, join, leave, local_device
+from SAMLiverTumorLib.training.optimization.loop import Diverged, epoch_kinds, score_of, train
+from SAMLiverTumorLib.training.optimization.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.validation import KINDS, overall, validate
+from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
+from SAMLiverTumorLib.training.runs.process import RESULTS, TrainingProcess, alone
+from SAMLiverTumorLib.training.runs.resume_checks import check_resumable, check_same_data
+from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample
+from SAMLiverTumorLib.training.samples.prepare import TrainingSet, prepare, prepare_unlabeled
+from SAMLiverTumorLib.training.samples.simulated_prompts import TEXT
 from SAMLiverTumorLib.training.settings import TOKENS, TrainSettings
-from SAMLiverTumorLib.training.simulate import TEXT
-from SAMLiverTumorLib.training.state import TrainingState, load_state
-from SAMLiverTumorLib.training.trainee import Trainee
-from SAMLiverTumorLib.training.validation import KINDS, overall, validate
 
 ADOPTED, KEPT_ASIDE = RESULTS
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from SAMLiverTumorLib.training.samples import Sample
+from SAMLiverTumorLib.training.optimization.trainee import Exercise
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample
+from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, BOX_AND_POINT, POINT, TEXT
 from SAMLiverTumorLib.training.settings import LIVER, LIVER_TUMOR, TrainSettings
-from SAMLiverTumorLib.training.simulate import BOX, BOX_AND_POINT, POINT, TEXT
-from SAMLiverTumorLib.training.trainee import Exercise
 
 # The liver is learned from few pictures, its tumors from many.
 _LIVER_SHARE = 0.25

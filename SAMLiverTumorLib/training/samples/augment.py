@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from SAMLiverTumorLib.training.pictures import Picture, zoomed
+from SAMLiverTumorLib.training.samples.slice_images import Picture, zoomed
 
 AUGMENTATION = 1
 """To be raised whenever the same picture and seed give another variation."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from SAMLiverTumorLib.training.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.trainee import Trainee
 
 
 class Average:

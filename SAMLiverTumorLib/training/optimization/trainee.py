@@ -16,10 +16,22 @@ from SAMLiverTumorLib.models.networks.encoder_split import from_last, last_parts
 from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.models.preprocessing.network_input import network_input
-from SAMLiverTumorLib.training.losses import balanced_cross_entropy, confident_loss, iou_losses, mask_losses, to_frame
-from SAMLiverTumorLib.training.samples import FRAME, Sample
+from SAMLiverTumorLib.training.optimization.losses import (
+    balanced_cross_entropy,
+    confident_loss,
+    iou_losses,
+    mask_losses,
+    to_frame,
+)
+from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
+from SAMLiverTumorLib.training.samples.simulated_prompts import (
+    POINT,
+    TEXT,
+    SimulatedPrompts,
+    corrections,
+    first_prompts,
+)
 from SAMLiverTumorLib.training.settings import KEPT, LIVER, LIVER_TUMOR
-from SAMLiverTumorLib.training.simulate import POINT, TEXT, SimulatedPrompts, corrections, first_prompts
 
 _MOST_LESIONS = 4
 _TEXT_BALANCED = 0.3

@@ -8,8 +8,8 @@ from typing import Any
 
 from SAMLiverTumorLib.datasets.patient_aliases import aliases, without_patients
 from SAMLiverTumorLib.models.weights import read_about
-from SAMLiverTumorLib.training.process import RESULTS
-from SAMLiverTumorLib.training.state import NAME, load_state
+from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, load_state
+from SAMLiverTumorLib.training.runs.process import RESULTS
 
 
 @dataclass(frozen=True)

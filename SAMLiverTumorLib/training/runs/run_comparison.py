@@ -9,8 +9,8 @@ from typing import Any
 from SAMLiverTumorLib.datasets.cases import CaseFiles
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.training.finished import finished_run
-from SAMLiverTumorLib.training.prepare import labeled_cases
+from SAMLiverTumorLib.training.runs.finished_run import finished_run
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import from_mapping
 
 UNET = "unet.safetensors"

@@ -33,7 +33,7 @@ from scipy.spatial.transform import Rotation
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
-from SAMLiverTumorLib.training.healthy_liver import find_large_vessels, find_vessels, measure
+from SAMLiverTumorLib.training.synthetic.healthy_liver import find_large_vessels, find_vessels, measure
 from SAMLiverTumorLib.volume import Volume
 
 SMALLEST_RADIUS_MM = 3.0

@@ -10,7 +10,7 @@ from scipy import ndimage
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
-from SAMLiverTumorLib.training.synthetic import paint, plan_tumors
+from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
 from SAMLiverTumorLib.volume import Volume
 
 # Real tumors and what borders on them are no healthy liver.
