@@ -21,9 +21,9 @@ from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 if TYPE_CHECKING:
     import numpy as np
 
+    from SAMLiverTumorLib.active_learning.rank_scans import ScanDoubt, Suggestions
+    from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt
     from SAMLiverTumorLib.datasets.cases import CaseFiles
-    from SAMLiverTumorLib.feedback.scan_doubt import SliceDoubt
-    from SAMLiverTumorLib.feedback.suggest import ScanDoubt, Suggestions
     from SAMLiverTumorLib.volume import Volume
 
 _DESCRIPTION = """\
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.json, args.overwrite)
     window = None if args.window == AUTO else parse_window(args.window)
 
-    from SAMLiverTumorLib.feedback.suggest import suggest
+    from SAMLiverTumorLib.active_learning.rank_scans import suggest
     from SAMLiverTumorLib.inference.pool import PredictorPool
 
     files, passed = _scans(args)

@@ -11,14 +11,14 @@ from scipy.stats import spearmanr
 from session_case import FakePredictor
 from training_case import scan
 
+from SAMLiverTumorLib.active_learning.outline_uncertainty import narrower, outline_doubt
+from SAMLiverTumorLib.active_learning.rank_scans import suggest
+from SAMLiverTumorLib.active_learning.scan_uncertainty import every_mm, marked_liver, of_scan, scan_doubts, worst_apart
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.datasets.cases import CaseFiles
 from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.feedback.outline_doubt import narrower, outline_doubt
-from SAMLiverTumorLib.feedback.scan_doubt import every_mm, marked_liver, of_scan, scan_doubts, worst_apart
-from SAMLiverTumorLib.feedback.suggest import suggest
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window

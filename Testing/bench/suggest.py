@@ -19,8 +19,8 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from bench.accuracy_data import find_pairs, read_case
+from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt, scan_doubts
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.feedback.scan_doubt import SliceDoubt, scan_doubts
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import parse_window

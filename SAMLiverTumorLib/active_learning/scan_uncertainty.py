@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.active_learning.outline_uncertainty import OutlineDoubt, narrower, outline_doubt
 from SAMLiverTumorLib.cancel import raise_if_cancelled
-from SAMLiverTumorLib.feedback.outline_doubt import OutlineDoubt, narrower, outline_doubt
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window

@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.active_learning.scan_uncertainty import (
+    LIVER,
+    SliceDoubt,
+    every_mm,
+    of_scan,
+    scan_doubts,
+    worst_apart,
+)
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.datasets.cases import CaseFiles, read_scan
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import Cancelled, InputError, SAMLiverTumorError
-from SAMLiverTumorLib.feedback.scan_doubt import LIVER, SliceDoubt, every_mm, of_scan, scan_doubts, worst_apart
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR, check_concept
 from SAMLiverTumorLib.inference.pool import PredictorPool
