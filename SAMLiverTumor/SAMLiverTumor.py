@@ -280,7 +280,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         :raises SAMLiverTumorError: for what the user can mend.
         """
         from SAMLiverTumorLib.mrml.api import segmentNodes
-        from SAMLiverTumorLib.mrml.channel_nodes import furtherChannels
+        from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
         from SAMLiverTumorLib.mrml.phases import chosenPhases
 
         nodes, windows = zip(*chosenPhases(parameters), strict=True) if chosenPhases(parameters) else ((), ())

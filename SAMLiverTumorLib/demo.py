@@ -22,11 +22,11 @@ from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.mrml.api import Segmented, segmentNodes
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import createPromptNodes, definedPointsRas, volumeFromNode
-from SAMLiverTumorLib.mrml.render import PICTURES, renderScene
-from SAMLiverTumorLib.mrml.scene_io import loadVolume, saveScene, saveSegmentation
-from SAMLiverTumorLib.mrml.segments import createSegmentation, segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import createPromptNodes, definedPointsRas, volumeFromNode
+from SAMLiverTumorLib.mrml.rendering.render import PICTURES, renderScene
+from SAMLiverTumorLib.mrml.scene_files import loadVolume, saveScene, saveSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import createSegmentation, segmentArray
 from SAMLiverTumorLib.resources import sample_case
 from SAMLiverTumorLib.volume import Volume, apply_affine
 

@@ -29,7 +29,7 @@ def main() -> int:
     widget = desktop.openModule(ROOT / "SAMLiverTumor" / "SAMLiverTumor.py")
     import slicer
 
-    from SAMLiverTumorLib.mrml.render import renderScene
+    from SAMLiverTumorLib.mrml.rendering.render import renderScene
 
     ui, session = widget.ui, widget.panel.session
     OUT.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -
     import numpy as np
     import slicer
 
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
     from SAMLiverTumorLib.volume import Volume
 
     volume, ui = volumeFromNode(volumeNode), widget.ui

@@ -63,11 +63,11 @@ def render(volume, fusion, best, anchor, out: Path) -> None:
     from vtk.util.numpy_support import vtk_to_numpy
 
     from SAMLiverTumorLib.io.atomic import atomic_path
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.probability_nodes import showUncertainty
-    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation
-    from SAMLiverTumorLib.mrml.views import SliceView
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.nodes.probability_nodes import showUncertainty
+    from SAMLiverTumorLib.mrml.rendering.offscreen_views import SliceView
+    from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation
     from SAMLiverTumorLib.volume import apply_affine
 
     scene = createScene()

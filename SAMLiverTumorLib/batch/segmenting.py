@@ -54,9 +54,9 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     """
     from SAMLiverTumorLib.datasets.cases import read_scan
     from SAMLiverTumorLib.io.labels.region import labels_on
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.segments import createSegmentation
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.segments.segments import createSegmentation
 
     if not job.tumors and settings.text is None:
         raise PromptError(f"No row of the prompts names '{job.name}'.")
@@ -131,7 +131,7 @@ def _refuse_part(cancelled: bool) -> None:
 
 
 def _add(volumeNode, node, name: str, mask, provenance: dict) -> None:
-    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, setProvenance
+    from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, setProvenance
 
     segmentId = addTumorSegment(node, name)
     if mask.count:

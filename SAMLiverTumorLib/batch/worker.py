@@ -72,7 +72,7 @@ def _run(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | None, o
 
 def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | None) -> dict:
     from SAMLiverTumorLib.batch.segmenting import segment_scan
-    from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     start, work = time.perf_counter(), time.process_time()
     pool = prepared_pool(settings)

@@ -26,9 +26,14 @@ def run_automatic(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.text_search import find
     from SAMLiverTumorLib.io.labels.region import labels_on
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.segments.segments import (
+        SegmentWriter,
+        addTumorSegment,
+        createSegmentation,
+        setProvenance,
+    )
 
     _refuse_others(args)
     volume = read_ct(args)

@@ -162,7 +162,7 @@ def _prompts(args: argparse.Namespace) -> list[dict[str, Any]]:
     """What the options say of how the outlines came about, as an entry of provenance; none where they say nothing."""
     if not (args.roi or args.include or args.exclude or args.point or args.exclude_point or args.box):
         return [{"prompts": {"text": args.text}}] if args.text else []
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
     return [{"prompts": read_prompts(args, createScene()).as_dict() | ({"text": args.text} if args.text else {})}]
 

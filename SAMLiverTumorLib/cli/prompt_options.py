@@ -33,8 +33,8 @@ def read_prompts(args: argparse.Namespace, scene) -> Prompts:
     :raises PromptError: coordinates that are not numbers, or a box given twice.
     :raises InputError: a markups file that is none, or holds another kind than asked for.
     """
-    from SAMLiverTumorLib.mrml.nodes import boxFromNode, definedPointsRas
-    from SAMLiverTumorLib.mrml.scene_io import loadMarkups
+    from SAMLiverTumorLib.mrml.nodes.conversions import boxFromNode, definedPointsRas
+    from SAMLiverTumorLib.mrml.scene_files import loadMarkups
 
     points = {}
     for option, file, given in (("include", args.include, args.point), ("exclude", args.exclude, args.exclude_point)):

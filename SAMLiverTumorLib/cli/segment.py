@@ -140,8 +140,8 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.segment_slices import Settings
     from SAMLiverTumorLib.mrml.api import segmentPrompts
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 
     scene = createScene()
     prompts = read_prompts(args, scene)
@@ -192,7 +192,7 @@ def write_files(
 
     :raises OutputError: folder or disk refuses.
     """
-    from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     if not args.paths:
         report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}

@@ -32,9 +32,14 @@ def run_volume(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mask import Mask
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.segments.segments import (
+        SegmentWriter,
+        addTumorSegment,
+        createSegmentation,
+        setProvenance,
+    )
 
     check_fusion_options(args)
     check_window_option(args.window)

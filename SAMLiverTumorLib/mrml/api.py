@@ -13,9 +13,9 @@ from SAMLiverTumorLib.image.window import Window, window_for
 from SAMLiverTumorLib.inference.model_choice import AUTO
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment_slices import Result, Settings, segment
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.nodes import promptsFromNodes, volumeFromNode
-from SAMLiverTumorLib.mrml.segments import (
+from SAMLiverTumorLib.mrml.nodes.conversions import promptsFromNodes, volumeFromNode
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
+from SAMLiverTumorLib.mrml.segments.segments import (
     SegmentWriter,
     addTumorSegment,
     createSegmentation,
@@ -68,7 +68,7 @@ def segmentNodes(
     :param progress: told of (slices done, slices in all).
     :param segmentEditorNode: the user's Segment Editor settings, whose masking and overwrite mode are then
         kept to. Without it editing is allowed everywhere and no other segment is changed.
-    :param further: other phases or modalities for the network to see; see `mrml.channel_nodes.furtherChannels`.
+    :param further: other phases or modalities for the network to see; see `mrml.nodes.channel_nodes.furtherChannels`.
     :param quality: "full" or "best"; see `inference.segment_slices.Settings`.
     :raises SAMLiverTumorError: with a text for the user.
 

@@ -13,9 +13,9 @@ from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.mrml.label_sources import segmentSource
-from SAMLiverTumorLib.mrml.nodes import volumeFromNode
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, segmentArray, setProvenance
+from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, segmentArray, setProvenance
 from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:

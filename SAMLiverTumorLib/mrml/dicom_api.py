@@ -11,8 +11,8 @@ import slicer.util
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.series import DicomSeries, read_dicom
-from SAMLiverTumorLib.mrml.bootstrap import inSlicerApplication
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
+from SAMLiverTumorLib.mrml.application.headless_scene import inSlicerApplication
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 # Where Slicer keeps which DICOM instances a volume was made of, in the order of its slices.

@@ -14,9 +14,9 @@ import vtk
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
 from SAMLiverTumorLib.io.dicom.source import read_source
-from SAMLiverTumorLib.mrml.bootstrap import inSlicerApplication
-from SAMLiverTumorLib.mrml.label_nodes import labelsOnGrid
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.application.headless_scene import inSlicerApplication
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.label_nodes import labelsOnGrid
 
 # Where Slicer keeps which DICOM instances a volume was made of.
 _INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"

@@ -97,7 +97,7 @@ def _dicomSeg(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[
 
 
 def _segNrrd(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
-    from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     labels, notes = _onSource(labels, settings)
     saveSegmentation(_segmentation(labels), path, settings.overwrite)
@@ -160,8 +160,8 @@ def _onSource(labels: LabelFile, settings: ExportSettings) -> tuple[LabelFile, t
 
 
 def _segmentation(labels: LabelFile):
-    from SAMLiverTumorLib.mrml.bootstrap import createScene, inSlicerApplication
-    from SAMLiverTumorLib.mrml.label_nodes import addSegmentation
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene, inSlicerApplication
+    from SAMLiverTumorLib.mrml.nodes.label_nodes import addSegmentation
 
     if not inSlicerApplication():
         return addSegmentation(createScene(), labels)

@@ -10,8 +10,8 @@ import slicer
 
 from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
 from SAMLiverTumorLib.datasets.store.case_store import Added, CaseStore
-from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource, segmentSource
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.mrml.training_case import SceneCase, sceneCase
 
 if TYPE_CHECKING:

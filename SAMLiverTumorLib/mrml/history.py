@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.open_object import OpenObject, VolumeKey
-from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import slicer
 
 from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase, Outlined, read_ircadb
-from SAMLiverTumorLib.mrml.labelmaps import boxImage, volumeLattice
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import boxImage, volumeLattice
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, setProvenance
 
 FOLDER_TAG = "SAMLiverTumor.IrcadbFolder"
 """Tag of a segment: its folder in MASKS_DICOM, as its authors spelled it."""

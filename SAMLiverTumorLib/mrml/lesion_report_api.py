@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import slicer
 
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.automatic_api import Segment
-from SAMLiverTumorLib.mrml.i18n import tr as _
-from SAMLiverTumorLib.mrml.lesion_nodes import showDiameters, tableFromLesions
-from SAMLiverTumorLib.mrml.nodes import volumeFromNode
-from SAMLiverTumorLib.mrml.segments import provenance, segmentArray
+from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.lesion_nodes import showDiameters, tableFromLesions
+from SAMLiverTumorLib.mrml.segments.segments import provenance, segmentArray
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport

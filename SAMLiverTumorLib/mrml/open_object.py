@@ -14,8 +14,8 @@ import numpy as np
 
 from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.nodes import Grid
-from SAMLiverTumorLib.mrml.writer import SegmentWriter
+from SAMLiverTumorLib.mrml.nodes.conversions import Grid
+from SAMLiverTumorLib.mrml.segments.segment_writer import SegmentWriter
 
 VolumeKey = tuple[str, tuple[int, int, int]]
 FOUND = ("found", 0)

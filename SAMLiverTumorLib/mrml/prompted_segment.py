@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import slicer
 
-from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.mrml.nodes.conversions import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PLANE_ATTRIBUTE, PromptNodes, PromptState, definedPoints
 from SAMLiverTumorLib.mrml.open_object import OpenObject, VolumeKey
-from SAMLiverTumorLib.mrml.prompt_nodes import PLANE_ATTRIBUTE, PromptNodes, PromptState, definedPoints
 from SAMLiverTumorLib.mrml.slice_plan import Plan, View, planSlices, throughNote
 from SAMLiverTumorLib.plane import Plane, within_step
 from SAMLiverTumorLib.prompts import on_plane

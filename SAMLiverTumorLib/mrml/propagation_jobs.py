@@ -14,9 +14,9 @@ from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.inference.threads.network_worker import Job
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.i18n import tr as _
-from SAMLiverTumorLib.mrml.label_sources import LabelSource
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import SliceShare, VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment

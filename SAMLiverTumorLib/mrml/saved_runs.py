@@ -20,9 +20,9 @@ from SAMLiverTumorLib.image.sampling import mask_to_voxels
 from SAMLiverTumorLib.inference.propagation.serialization import packed, unpacked
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.mask import Mask, union
-from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import SEGMENT_ATTRIBUTE, SEGMENTATION_REFERENCE
 from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, inBox
-from SAMLiverTumorLib.mrml.prompt_nodes import SEGMENT_ATTRIBUTE, SEGMENTATION_REFERENCE
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.propagation_plan import followedKey, plannedOn
 from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource

@@ -12,9 +12,9 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import prepare_channels
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.inference.threads.network_worker import Job
-from SAMLiverTumorLib.mrml.i18n import tr as _
-from SAMLiverTumorLib.mrml.label_sources import LabelSource
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import FOUND, SliceShare, VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment

@@ -17,9 +17,9 @@ from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.mrml.dicom_seg_api import unknownFiles
 from SAMLiverTumorLib.mrml.export_api import ending_of, writeNifti
-from SAMLiverTumorLib.mrml.label_nodes import HeldSegments, addSegmentation, heldSegments
-from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode, nodeToWorldMatrix
-from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
+from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode, nodeToWorldMatrix
+from SAMLiverTumorLib.mrml.nodes.label_nodes import HeldSegments, addSegmentation, heldSegments
+from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 from SAMLiverTumorLib.mrml.surface_api import saveSurface
 
 DICOM, SEGMENTATION, NIFTI, STL, OBJ = ".dcm", ".seg.nrrd", ".nii.gz", ".stl", ".obj"

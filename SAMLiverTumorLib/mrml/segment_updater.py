@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
-from SAMLiverTumorLib.mrml.i18n import tr as _
-from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
 from SAMLiverTumorLib.mrml.selection import Selection

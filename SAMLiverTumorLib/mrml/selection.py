@@ -8,8 +8,8 @@ import numpy as np
 import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.observations import Observations
-from SAMLiverTumorLib.mrml.prompt_nodes import promptNodesInScene, setShown
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene, setShown
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
 from SAMLiverTumorLib.mrml.slice_plan import View, viewFromMatrix

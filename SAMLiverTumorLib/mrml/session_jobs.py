@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs

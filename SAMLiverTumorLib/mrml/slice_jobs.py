@@ -11,7 +11,7 @@ import slicer.util
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.threads.network_worker import Job
-from SAMLiverTumorLib.mrml.nodes import gridFromNode, volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, volumeFromNode
 from SAMLiverTumorLib.mrml.open_object import VolumeKey
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import Worker

@@ -9,7 +9,7 @@ from functools import partial
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.segment_slices import Settings, SliceMask, embed_slice, segment_slice
-from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment

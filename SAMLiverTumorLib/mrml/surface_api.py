@@ -12,9 +12,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.mrml.label_sources import segmentSource
-from SAMLiverTumorLib.mrml.labelmaps import boxImage
-from SAMLiverTumorLib.mrml.messages import capturedVtkMessages
+from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
+from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import boxImage
 
 SUFFIXES = (".stl", ".obj")
 

@@ -12,8 +12,8 @@ from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.write_image import write_image
-from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource
-from SAMLiverTumorLib.mrml.nodes import volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource, segmentSource
 from SAMLiverTumorLib.volume import Volume
 
 

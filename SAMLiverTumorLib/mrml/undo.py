@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import slicer
 
 from SAMLiverTumorLib.mrml.history import EditorStep, Step, StepHistory
-from SAMLiverTumorLib.mrml.labelmaps import voxelDigest, voxelStamp
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.protocols import EditorHistory
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelDigest, voxelStamp
 
 
 class SessionUndo:

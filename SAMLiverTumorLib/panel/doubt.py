@@ -11,7 +11,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
@@ -97,7 +97,7 @@ class Doubt:
         self._shared.follow()
 
     def _showMaps(self, fusion: Fusion) -> None:
-        from SAMLiverTumorLib.mrml.probability_nodes import showProbability, showUncertainty
+        from SAMLiverTumorLib.mrml.nodes.probability_nodes import showProbability, showUncertainty
 
         volumeNode, segmentName = self._what
         showProbability(slicer.mrmlScene, volumeNode, segmentName, fusion.probability)
@@ -124,7 +124,7 @@ class Doubt:
     @staticmethod
     def _shownNode() -> slicer.vtkMRMLScalarVolumeNode | None:
         """The map of ours that lies over the slices, if any."""
-        from SAMLiverTumorLib.mrml.probability_nodes import MAP_ATTRIBUTE
+        from SAMLiverTumorLib.mrml.nodes.probability_nodes import MAP_ATTRIBUTE
 
         for compositeNode in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             node = slicer.mrmlScene.GetNodeByID(compositeNode.GetForegroundVolumeID() or "")

@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 
 # Slicer's Segment Editor module keeps its settings in the scene's node of this singleton tag.
 _SINGLETON_TAG = "SegmentEditor"

@@ -12,8 +12,8 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink
 from SAMLiverTumorLib.panel.engine import Engine

@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
-from SAMLiverTumorLib.mrml.label_sources import segmentSource
-from SAMLiverTumorLib.mrml.nodes import gridFromNode, spacingNote
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, spacingNote
+from SAMLiverTumorLib.mrml.nodes.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
+from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
 from SAMLiverTumorLib.panel.reference import Reference
 from SAMLiverTumorLib.panel.shared import Shared, enable
 

@@ -130,7 +130,7 @@ class Export:
         """Have the package that writes DICOM SEG installed, asking the user, where Slicer has not brought it."""
         if importlib.util.find_spec("highdicom") is not None:
             return True
-        from SAMLiverTumorLib.mrml.packages import ensureRequirements
+        from SAMLiverTumorLib.mrml.application.packages import ensureRequirements
 
         try:
             ensureRequirements(str(Path(self._shared.requirements).with_name(_REQUIREMENTS)))

@@ -8,8 +8,8 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.observations import Observations
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.resources import sample_case
 

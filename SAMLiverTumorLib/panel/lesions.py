@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.label_sources import segmentSource
-from SAMLiverTumorLib.mrml.lesion_nodes import TABLE_ATTRIBUTE, hideDiameters, showDiameters, tableFromLesions
-from SAMLiverTumorLib.mrml.nodes import gridFromNode, spacingNote
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, spacingNote
+from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.nodes.lesion_nodes import TABLE_ATTRIBUTE, hideDiameters, showDiameters, tableFromLesions
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.volume import Volume
 

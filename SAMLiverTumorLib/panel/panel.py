@@ -7,7 +7,7 @@ from typing import Any
 import qt
 import slicer
 
-from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle

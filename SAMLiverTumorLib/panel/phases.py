@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
-from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.phases import CUSTOM, chosenPhases, heldVolume, moveOnto
 from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
 from SAMLiverTumorLib.panel.engine import whenIdle

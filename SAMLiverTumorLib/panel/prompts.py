@@ -7,8 +7,8 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
-from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.conversions import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.panel.shared import Shared, enable
 
 _ROLES = (INCLUDE, EXCLUDE, BOX)

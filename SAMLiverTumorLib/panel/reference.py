@@ -13,13 +13,13 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.io.labels.label_values import label_values
-from SAMLiverTumorLib.mrml.label_sources import labelArray, labelName, labelSource, segmentSource
-from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.label_sources import labelArray, labelName, labelSource, segmentSource
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.panel.engine import whenIdle
 from SAMLiverTumorLib.panel.shared import Shared, enable
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.mrml.label_sources import LabelSource
+    from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
 
 
 @dataclass(frozen=True)

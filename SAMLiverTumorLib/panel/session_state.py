@@ -6,7 +6,7 @@ import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.propagation.result import Propagation
-from SAMLiverTumorLib.mrml.nodes import BOX, boxFromNode, isDrawn
+from SAMLiverTumorLib.mrml.nodes.conversions import BOX, boxFromNode, isDrawn
 from SAMLiverTumorLib.mrml.selection import Selection
 from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
 from SAMLiverTumorLib.prompts import Box, Prompts, on_plane

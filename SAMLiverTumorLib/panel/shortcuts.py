@@ -7,7 +7,7 @@ from collections.abc import Callable
 import qt
 import slicer.util
 
-from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.mrml.nodes.conversions import BOX, EXCLUDE, INCLUDE
 from SAMLiverTumorLib.panel.doubt import Doubt
 from SAMLiverTumorLib.panel.prompts import Prompts
 from SAMLiverTumorLib.panel.segment import Segment

@@ -9,7 +9,7 @@ import slicer
 import slicer.util
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.observations import Observations
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.slice_plan import View, viewFromMatrix
 from SAMLiverTumorLib.panel.shared import Shared
 from SAMLiverTumorLib.plane import slice_count

@@ -13,7 +13,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.training_nodes import TRAINING_ATTRIBUTE, plotFromTraining, tableFromTraining
+from SAMLiverTumorLib.mrml.nodes.training_nodes import TRAINING_ATTRIBUTE, plotFromTraining, tableFromTraining
 from SAMLiverTumorLib.panel.network import FILE
 from SAMLiverTumorLib.panel.shared import Shared, enable
 from SAMLiverTumorLib.panel.train_choices import nameTrainChoices
@@ -221,7 +221,7 @@ class Train:
         return True
 
     def _haveMonai(self) -> bool:
-        from SAMLiverTumorLib.mrml.packages import ensurePackages
+        from SAMLiverTumorLib.mrml.application.packages import ensurePackages
 
         try:
             ensurePackages(str(Path(self._shared.requirements).with_name(_REQUIREMENTS)), skip=("torch",))

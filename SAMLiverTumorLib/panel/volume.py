@@ -13,7 +13,7 @@ from SAMLiverTumorLib.panel.reference import INSIDE, Reference
 from SAMLiverTumorLib.panel.shared import Shared, enable
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.mrml.label_sources import LabelSource
+    from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
 
 
 class Volume:

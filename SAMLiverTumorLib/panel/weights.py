@@ -40,7 +40,7 @@ class Weights:
         """Have the Python packages installed that are missing, asking the user; whether they are there now."""
         try:
             if self._shared.pool.missingPackages():
-                from SAMLiverTumorLib.mrml.packages import ensurePackages
+                from SAMLiverTumorLib.mrml.application.packages import ensurePackages
 
                 ensurePackages(self._shared.requirements)
         except SAMLiverTumorError as error:

@@ -5,7 +5,7 @@ import SimpleITK as sitk
 import slicer
 
 from SAMLiverTumorLib.cli.main import main
-from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
 # The phantom's lesion: a ball of 14 mm around voxel (34, 44, 10), slices 4 mm apart.
 CENTER = (50.5, -25.75, -272.0)

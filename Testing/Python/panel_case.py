@@ -9,8 +9,8 @@ import slicer
 from session_case import FakePredictor, small_volume
 
 from SAMLiverTumorLib.errors import Cancelled
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.segments.segments import segmentArray
 
 SPECK = 13  # voxels of one include point's disc
 

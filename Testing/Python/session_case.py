@@ -13,9 +13,9 @@ import slicer
 from SAMLiverTumorLib.errors import Cancelled
 from SAMLiverTumorLib.inference.threads.network_worker import Job, Outcome
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, promptsFromNodes
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, provenance, segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, promptsFromNodes
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, provenance, segmentArray
 from SAMLiverTumorLib.mrml.session import PromptSession
 from SAMLiverTumorLib.volume import Volume
 

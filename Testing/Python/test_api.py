@@ -15,10 +15,10 @@ from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.mrml.api import segmentNodes
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, createPromptNodes, promptsFromNodes, volumeFromNode
-from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
-from SAMLiverTumorLib.mrml.segments import (
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, createPromptNodes, promptsFromNodes, volumeFromNode
+from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import (
     PROVENANCE_TAG,
     SegmentWriter,
     addTumorSegment,

@@ -8,7 +8,7 @@ from test_session_find import SQUARE, Reader
 
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.mrml.automatic_api import findTumors, fineTune
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 
 
 @pytest.fixture

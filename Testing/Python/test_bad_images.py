@@ -9,8 +9,8 @@ import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.scene_io import loadVolume
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.scene_files import loadVolume
 
 FORMATS = ("nii", "nii.gz", "nrrd", "mha")
 NOISE = np.random.default_rng(6).integers(-1000, 1000, (10, 20, 30)).astype(np.int16)

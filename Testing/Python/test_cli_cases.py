@@ -13,10 +13,10 @@ from SAMLiverTumorLib.cli.train import settings_of
 from SAMLiverTumorLib.datasets.cases import load_case
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, setProvenance
 from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 
 ENTRY = {

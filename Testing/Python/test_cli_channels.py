@@ -11,10 +11,10 @@ from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.api import segmentNodes
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.channel_nodes import furtherChannels
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, createPromptNodes
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, createPromptNodes
+from SAMLiverTumorLib.mrml.segments.segments import segmentArray
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume
 

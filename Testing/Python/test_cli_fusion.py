@@ -16,7 +16,7 @@ from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.prompts import Box, Prompts
 
 # the lesion of 50 HU is darker than the middle of this window, the liver of 110 HU brighter

@@ -9,7 +9,7 @@ from ircadb_case import SPACING, Patient, boxes, hounsfield
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.labels.reader import read_labels
-from SAMLiverTumorLib.mrml.segments import LIVER_TUMOR_TERMINOLOGY
+from SAMLiverTumorLib.mrml.segments.segments import LIVER_TUMOR_TERMINOLOGY
 
 
 def call(*words):

@@ -10,10 +10,10 @@ from cli_case import files, write_volume
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 from SAMLiverTumorLib.volume import Volume
 
 pytest.importorskip("matplotlib")

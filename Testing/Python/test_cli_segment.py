@@ -23,9 +23,9 @@ from cli_case import (
 from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.api import segmentNodes
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.scene_io import loadMarkups, loadVolume
-from SAMLiverTumorLib.mrml.segments import provenance, segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.scene_files import loadMarkups, loadVolume
+from SAMLiverTumorLib.mrml.segments.segments import provenance, segmentArray
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume, apply_affine
 

@@ -14,7 +14,7 @@ from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume, apply_affine
 

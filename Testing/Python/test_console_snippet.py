@@ -7,10 +7,10 @@ import slicer
 import slicer.util
 
 from SAMLiverTumorLib.demo import largest_components
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import createPromptNodes
-from SAMLiverTumorLib.mrml.scene_io import loadVolume
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import createPromptNodes
+from SAMLiverTumorLib.mrml.scene_files import loadVolume
+from SAMLiverTumorLib.mrml.segments.segments import segmentArray
 
 
 @pytest.fixture

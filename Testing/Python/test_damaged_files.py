@@ -16,8 +16,8 @@ from cli_case import write_points
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.scene_io import loadMarkups, loadScene, saveScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.scene_files import loadMarkups, loadScene, saveScene
 
 DEEP = "[" * 100_000
 

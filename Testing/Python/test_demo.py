@@ -9,10 +9,10 @@ from cli_case import read_segment
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.demo import LESIONS, largest_components, place_prompts, run_demo
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import createPromptNodes, promptsFromNodes
-from SAMLiverTumorLib.mrml.render import PICTURES
-from SAMLiverTumorLib.mrml.scene_io import loadScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import createPromptNodes, promptsFromNodes
+from SAMLiverTumorLib.mrml.rendering.render import PICTURES
+from SAMLiverTumorLib.mrml.scene_files import loadScene
 
 
 @pytest.fixture(scope="module")

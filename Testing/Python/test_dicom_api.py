@@ -12,9 +12,9 @@ from pydicom.uid import generate_uid
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
 
 
 def check(node):

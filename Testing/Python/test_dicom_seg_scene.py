@@ -19,11 +19,11 @@ from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml import dicom_seg_api
-from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
 from SAMLiverTumorLib.mrml.dicom_seg_api import exportDicomSeg, saveDicomSeg
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
+from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 from SAMLiverTumorLib.prompts import Box, Prompts
 
 MASK = np.zeros((5, 12, 10), bool)

@@ -19,10 +19,10 @@ from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.write_image import write_image
-from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
 from SAMLiverTumorLib.mrml.dicom_seg_api import saveDicomSeg
-from SAMLiverTumorLib.mrml.label_nodes import addSegmentation
+from SAMLiverTumorLib.mrml.nodes.label_nodes import addSegmentation
 from SAMLiverTumorLib.mrml.surface_api import enclosedMl, saveSurface, segmentSurface
 
 SHAPE = (5, ROWS, COLUMNS)
@@ -163,7 +163,7 @@ def test_nifti_keeps_the_affine_of_its_source_to_the_last_bit(tmp_path, order):
 
 
 def test_overlap_in_a_label_map_goes_to_the_last_segment_and_is_told(tmp_path, capsys):
-    from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     masks = (LABELS > 0).astype(np.uint8), (LABELS == 2).astype(np.uint8)
     entries = {"Liver": (0, 1), "Tumor": (1, 1)}

@@ -101,10 +101,10 @@ import sys
 import numpy as np
 import slicer
 from pathlib import Path
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.scene_io import saveScene, saveSegmentation
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.scene_files import saveScene, saveSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 from SAMLiverTumorLib.volume import Volume
 scene = createScene()
 noise = np.random.default_rng(0).integers(0, 2, (40, 200, 200)).astype(np.uint8)

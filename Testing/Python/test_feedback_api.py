@@ -9,7 +9,7 @@ from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, CaseStore
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.mrml.feedback_api import storeCase
-from SAMLiverTumorLib.mrml.segments import setProvenance
+from SAMLiverTumorLib.mrml.segments.segments import setProvenance
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import slicer
 from geometry import STORAGE_ORDERS, rotation
 
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import volumeFromNode
-from SAMLiverTumorLib.mrml.scene_io import loadVolume
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
+from SAMLiverTumorLib.mrml.scene_files import loadVolume
 
 SUFFIXES = ("nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd")
 

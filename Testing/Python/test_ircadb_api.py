@@ -8,10 +8,10 @@ import vtk
 from ircadb_case import Patient, boxes, hounsfield, usual_masks
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.ircadb_api import FOLDER_TAG, addingIrcadbCase, loadIrcadbCase
-from SAMLiverTumorLib.mrml.nodes import volumeFromNode
-from SAMLiverTumorLib.mrml.segments import LIVER_TUMOR_TERMINOLOGY, provenance, segmentArray
+from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
+from SAMLiverTumorLib.mrml.segments.segments import LIVER_TUMOR_TERMINOLOGY, provenance, segmentArray
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import slicer.util
 from session_case import Case
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.mrml.label_sources import labelSource, segmentSource
-from SAMLiverTumorLib.mrml.labelmaps import segmentLabelmap
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.label_sources import labelSource, segmentSource
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import segmentLabelmap
 
 
 @pytest.fixture

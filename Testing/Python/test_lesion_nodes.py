@@ -8,11 +8,11 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.lesion_nodes import DIAMETER_ATTRIBUTE, hideDiameters, showDiameters
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.lesion_report_api import lesionReport
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.nodes.lesion_nodes import DIAMETER_ATTRIBUTE, hideDiameters, showDiameters
+from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 
 
 @pytest.fixture

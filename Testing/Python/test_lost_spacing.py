@@ -14,10 +14,10 @@ from SAMLiverTumorLib.batch.jobs import Job, TumorPrompts
 from SAMLiverTumorLib.batch.summary import write_summary
 from SAMLiverTumorLib.cli.batch import _Shown
 from SAMLiverTumorLib.cli.main import main
-from SAMLiverTumorLib.mrml.bootstrap import createScene
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.lesion_report_api import lesionReport
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, segmentArray
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, segmentArray
 from SAMLiverTumorLib.mrml.session import PromptSession
 from SAMLiverTumorLib.volume import Volume
 
@@ -113,8 +113,8 @@ def test_the_panels_log_says_it_where_a_volume_is_chosen_and_where_it_is_measure
     at_panel(
         """
 import numpy as np
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 from SAMLiverTumorLib.volume import Volume
 
 def told():

@@ -13,9 +13,9 @@ import vtk
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import mask_to_voxels
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, promptsFromNodes, volumeFromNode
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation, segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, promptsFromNodes, volumeFromNode
+from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation, segmentArray
 from SAMLiverTumorLib.plane import ORIENTATIONS, slice_at
 from SAMLiverTumorLib.volume import Volume
 

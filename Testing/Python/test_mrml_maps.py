@@ -7,10 +7,10 @@ import slicer.util
 from geometry import rotation
 from session_case import small_volume
 
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.heat_colors import heatColorNode, heatColors
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
-from SAMLiverTumorLib.mrml.probability_nodes import (
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.heat_colors import heatColorNode, heatColors
+from SAMLiverTumorLib.mrml.nodes.probability_nodes import (
     PROBABILITY,
     UNCERTAINTY,
     mapNode,
@@ -18,7 +18,7 @@ from SAMLiverTumorLib.mrml.probability_nodes import (
     showProbability,
     showUncertainty,
 )
-from SAMLiverTumorLib.mrml.scene_io import loadScene, saveScene
+from SAMLiverTumorLib.mrml.scene_files import loadScene, saveScene
 from SAMLiverTumorLib.volume import Volume, apply_affine
 from SAMLiverTumorLib.voxel_map import VoxelMap
 

@@ -7,8 +7,8 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.mrml.bootstrap import createScene, inSlicerApplication
-from SAMLiverTumorLib.mrml.nodes import (
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene, inSlicerApplication
+from SAMLiverTumorLib.mrml.nodes.conversions import (
     ROLE_ATTRIBUTE,
     addVolumeNode,
     createPromptNodes,

@@ -14,11 +14,11 @@ import vtk
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, createPromptNodes, promptsFromNodes, volumeFromNode
-from SAMLiverTumorLib.mrml.render import PICTURES, renderScene
-from SAMLiverTumorLib.mrml.scene_io import loadMarkups, loadScene, loadVolume, saveScene, saveSegmentation
-from SAMLiverTumorLib.mrml.segments import (
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, createPromptNodes, promptsFromNodes, volumeFromNode
+from SAMLiverTumorLib.mrml.rendering.render import PICTURES, renderScene
+from SAMLiverTumorLib.mrml.scene_files import loadMarkups, loadScene, loadVolume, saveScene, saveSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import (
     PROVENANCE_TAG,
     SegmentWriter,
     addTumorSegment,

@@ -9,10 +9,10 @@ import vtk
 from SAMLiverTumorLib.datasets.store.outline_origin import plain_origin
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
-from SAMLiverTumorLib.mrml.segments import (
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
+from SAMLiverTumorLib.mrml.segments.segments import (
     LIVER_TUMOR_TERMINOLOGY,
     PROVENANCE_TAG,
     SegmentWriter,

@@ -5,7 +5,7 @@ import pytest
 IMPORTS = """
 import numpy as np
 import vtk
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 
 # the disc around (5, 6) of slice 4 has 13 voxels, 5 of them in row 6 of 24; voxels are 1.5 x 1.25 x 3 mm
 FIGURES = [0.270, 0.156, 0.208, 0.385, -0.062]

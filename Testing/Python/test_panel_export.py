@@ -11,8 +11,8 @@ import pydicom
 import SimpleITK as sitk
 from dicom_case import ORIGIN, SPACING, STEP, write_series
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import addTumorSegment
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment
 
 def outline(box, segmentId=None, value=1):
     array = np.zeros(slicer.util.arrayFromVolume(session.volumeNode).shape, np.uint8)
@@ -183,7 +183,7 @@ def test_a_dicom_seg_refers_to_the_series_in_the_folder_that_is_asked_for(run):
     run(
         _SERIES
         + """
-from SAMLiverTumorLib.mrml.segments import setProvenance
+from SAMLiverTumorLib.mrml.segments.segments import setProvenance
 model = {"id": "m", "sha256": "ab" * 32}
 setProvenance(session.segmentationNode, session.segmentId, {"models": [model], "prompts": {}})
 path = export(".dcm", "tumor.dcm", str(folder))

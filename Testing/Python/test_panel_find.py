@@ -48,7 +48,7 @@ def test_tumors_are_found_inside_what_is_chosen_and_undo_takes_them_back(at_pane
         + """
 find.textModel = lambda model: "knows text"
 user.predictor = lambda model: {"knows text": reader}[model]
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 organs = createSegmentation(slicer.mrmlScene, user.volumeNode, "organs")
 liver = addTumorSegment(organs, "liver")
 array = np.zeros(SQUARE.shape, np.uint8)

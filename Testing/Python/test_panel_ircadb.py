@@ -11,7 +11,7 @@ def run(at_panel):
         """
 import numpy as np
 from ircadb_case import Patient, hounsfield, usual_masks
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.segments.segments import segmentArray
 parameters = widget._parameterNode
 def load(path, *answers):
     desktop.answer(str(path), *answers)

@@ -6,7 +6,7 @@ _OUTLINE = """
 import numpy as np
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 store = CaseStore()
 def outline(first=3):
     array = np.zeros(user.volume.array.shape, np.uint8)

@@ -4,7 +4,7 @@ import pytest
 
 IMPORTS = """
 import numpy as np
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 
 def column(title):
     "The table's values in a column."

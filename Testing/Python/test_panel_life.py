@@ -41,7 +41,7 @@ def test_another_volume_in_the_middle_of_a_job(at_panel):
     at_panel(
         """
 from session_case import small_volume
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 other = addVolumeNode(slicer.mrmlScene, small_volume((30, 20, 8), "other"))
 user.begin()
 user.click(5, 6, 4)

@@ -4,8 +4,8 @@ import pytest
 
 _PHASES = """
 import numpy as np
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.volume import Volume
 
 pictures = []
@@ -190,7 +190,7 @@ far = affine.copy()
 far[:3, 3] += (300, 40, -20)
 arterial = addVolumeNode(slicer.mrmlScene, Volume((hu + 12).astype(np.int16), far, "arterial"))
 voxels = slicer.util.arrayFromVolume(arterial).copy()
-from SAMLiverTumorLib.mrml.channel_nodes import furtherChannels
+from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
 (console,) = furtherChannels(portal, [arterial], register=True)
 ui.volumeSelector.setCurrentNode(portal)
 ui.phase1Selector.setCurrentNode(arterial)

@@ -6,7 +6,7 @@ from training_case import write_cases
 _FAKE = """
 import numpy as np
 from SAMLiverTumorLib.panel.training import Training, trainingRoot
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 
 class Fake:
     "A training that does what the test says."

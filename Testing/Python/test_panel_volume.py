@@ -5,7 +5,7 @@ import pytest
 _PHANTOM = """
 import numpy as np
 from propagation_case import DarkPool, ball, phantom_of
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 dark = DarkPool()
 panel.pool.use(dark)
 inside = ball()
@@ -257,7 +257,7 @@ if kind == "named label map":
 ui.insideSelector.setCurrentNode(node)
 user.finish()
 assert ui.insideSegmentCombo.currentText in ("liver", "1", "1: liver"), ui.insideSegmentCombo.currentText
-from SAMLiverTumorLib.mrml.nodes import gridFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 found, notes = session.inside().onGrid(gridFromNode(user.volumeNode))
 assert (found == (liver | inside)).all() and not notes, (found.sum(), (liver | inside).sum())
 user.drawBox((12, 10, 15), (32, 30, 15))

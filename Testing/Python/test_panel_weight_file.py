@@ -10,7 +10,7 @@ START = """
 import os
 import numpy as np
 from SAMLiverTumorLib.models.download.store import ModelStore
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 store = panel.pool.store = ModelStore(Path("models").absolute())
 panel.pool._pool, panel.pool._isComplete = None, False
 parameters = widget._parameterNode

@@ -7,7 +7,7 @@ from session_case import discs
 desktop.leave(widget)
 editorWidget = desktop.openSegmentEditor()
 editor = editorWidget.editor
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 import numpy as np
 node = createSegmentation(slicer.mrmlScene, user.volumeNode)
 a, b = addTumorSegment(node, "A"), addTumorSegment(node, "B")
@@ -166,7 +166,7 @@ assert count(a) == 0 and session.promptNodes[0].GetNumberOfControlPoints() == 0
 def test_panel_and_effect_take_turns_with_one_session(in_editor):
     in_editor(
         """
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 from session_case import small_volume
 assert effect.panel.session is session and panel.engine.front is effect.panel
 # what happens to the panel's choices meanwhile is no business of the effect's
@@ -182,7 +182,7 @@ assert session.volumeNode.GetName() == "other" and panel.engine.front is panel
 user.network.gate.set()
 desktop.wait(lambda: not session.busy)
 assert user.array(a).sum() == SPECK if session.segmentationNode is node else True
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.segments.segments import segmentArray
 assert segmentArray(node, a, user.volumeNode).sum() == SPECK, "what was on its way arrives"
 """
     )
@@ -231,7 +231,7 @@ widget = slicer.modules.SAMLiverTumorWidget
 from SAMLiverTumorLib.panel.engine import Engine
 assert Engine.running() is widget.panel.engine and effect.panel.engine.isClosed
 user2 = User(desktop, widget)
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, segmentArray
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, segmentArray
 node = createSegmentation(slicer.mrmlScene, user2.volumeNode)
 a = addTumorSegment(node, "A")
 widget.exit()

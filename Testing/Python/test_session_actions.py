@@ -9,8 +9,8 @@ from session_case import Case
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
-from SAMLiverTumorLib.mrml.nodes import BOX, isOurs, promptsFromNodes
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.nodes.conversions import BOX, isOurs, promptsFromNodes
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 
 
 @pytest.fixture

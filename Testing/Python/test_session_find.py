@@ -8,8 +8,8 @@ import pytest
 import slicer
 from session_case import Case, FakePredictor, state
 
-from SAMLiverTumorLib.mrml.label_sources import segmentSource
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 
 
 class Reader(FakePredictor):

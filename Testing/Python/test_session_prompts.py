@@ -5,7 +5,7 @@ import pytest
 import slicer
 from session_case import Case
 
-from SAMLiverTumorLib.mrml.nodes import promptsFromNodes
+from SAMLiverTumorLib.mrml.nodes.conversions import promptsFromNodes
 
 
 @pytest.fixture

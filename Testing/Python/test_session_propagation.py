@@ -6,7 +6,7 @@ import slicer
 from session_case import state
 from tumor_case import BALL, MIDDLE, Tumor
 
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import random
 import numpy as np
 from session_case import Case, discs, small_volume
 
-from SAMLiverTumorLib.mrml.nodes import EXCLUDE, INCLUDE
-from SAMLiverTumorLib.mrml.prompt_nodes import promptNodesInScene
-from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, segmentArray
+from SAMLiverTumorLib.mrml.nodes.conversions import EXCLUDE, INCLUDE
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, segmentArray
 from SAMLiverTumorLib.mrml.session import PromptSession
 
 SEQUENCES, STEPS = 1000, 9

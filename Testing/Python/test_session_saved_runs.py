@@ -8,10 +8,10 @@ import slicer
 from session_case import SteppedWorker
 from tumor_case import BALL, MIDDLE, Tumor
 
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.prompt_nodes import promptNodesInScene
-from SAMLiverTumorLib.mrml.scene_io import loadScene, saveScene
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene
+from SAMLiverTumorLib.mrml.scene_files import loadScene, saveScene
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 
 LEAK = np.zeros_like(BALL)
 LEAK[19:26, 17:23, 26:40] = True

@@ -5,11 +5,11 @@ import pytest
 import slicer
 from session_case import Case, FakePool, SteppedWorker, small_volume
 
-from SAMLiverTumorLib.mrml.bootstrap import createScene
-from SAMLiverTumorLib.mrml.nodes import addVolumeNode, promptsFromNodes
-from SAMLiverTumorLib.mrml.prompt_nodes import promptNodesInScene
-from SAMLiverTumorLib.mrml.scene_io import loadScene, saveScene
-from SAMLiverTumorLib.mrml.segments import segmentArray
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, promptsFromNodes
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene
+from SAMLiverTumorLib.mrml.scene_files import loadScene, saveScene
+from SAMLiverTumorLib.mrml.segments.segments import segmentArray
 from SAMLiverTumorLib.mrml.session import PromptSession
 
 

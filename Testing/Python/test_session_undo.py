@@ -7,9 +7,9 @@ from session_case import Case, state
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.nodes import promptsFromNodes
-from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment
+from SAMLiverTumorLib.mrml.nodes.conversions import promptsFromNodes
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
+from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment
 
 EDITOR = slicer.vtkMRMLSegmentEditorNode
 SEGMENTATION = slicer.vtkMRMLSegmentationNode

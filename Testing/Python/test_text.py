@@ -17,7 +17,7 @@ from SAMLiverTumorLib.inference.text_search import find, text_model
 from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.networks.text_tokens import TOKENS, TextTokens, split_text
 from SAMLiverTumorLib.models.weights import describe, read_about, save_weights
-from SAMLiverTumorLib.mrml.segments import provenance
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.volume import Volume

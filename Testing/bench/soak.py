@@ -28,7 +28,7 @@ _SLICES, _EDGE = 12, 96
 
 def interactions(count: int, warm_up: int) -> list[tuple[int, int]]:
     """(interactions done, bytes) from the warm-up on, every 20: clicks, corrections, boxes, undo, new segments."""
-    from SAMLiverTumorLib.mrml.segments import addTumorSegment
+    from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment
 
     seen = []
     with _pool() as pool:

@@ -26,7 +26,7 @@ _MOST_ENTRIES = 1000
 def plain_origin(provenance: Sequence[Any], first_voxel_ras: np.ndarray) -> list[dict[str, Any]]:
     """What of a segment's provenance may be kept, oldest first.
 
-    :param provenance: entries as `mrml.segments.provenance` returns them; a file's may hold anything.
+    :param provenance: entries as `mrml.segments.segments.provenance` returns them; a file's may hold anything.
     :param first_voxel_ras: (3,) where the first voxel lies (mm, world RAS); prompts are given from there.
     """
     kept = [_entry(entry, np.asarray(first_voxel_ras, float)) for entry in provenance if isinstance(entry, dict)]

@@ -16,7 +16,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.mrml.nodes import nodeToWorldMatrix
+from SAMLiverTumorLib.mrml.nodes.conversions import nodeToWorldMatrix
 
 # Affines read from files are rounded (single precision in NIfTI): this fraction of a voxel still
 # counts as the same grid, since voxels are matched by nearest neighbor.

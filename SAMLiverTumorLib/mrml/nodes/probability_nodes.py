@@ -11,8 +11,8 @@ import slicer
 import slicer.util
 import vtk
 
-from SAMLiverTumorLib.mrml.heat_colors import heatColorNode
-from SAMLiverTumorLib.mrml.i18n import tr
+from SAMLiverTumorLib.mrml.application.i18n import tr
+from SAMLiverTumorLib.mrml.nodes.heat_colors import heatColorNode
 from SAMLiverTumorLib.voxel_map import VoxelMap
 
 # Marks the nodes that are ours to change and remove; its value says which of the two a node is.

@@ -7,8 +7,9 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules, allowEverything
-from SAMLiverTumorLib.mrml.labelmaps import (
+from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules, allowEverything
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import (
     boxImage,
     imageLattice,
     labelmapsWithVoxels,
@@ -18,7 +19,6 @@ from SAMLiverTumorLib.mrml.labelmaps import (
     segmentLabelmap,
     volumeLattice,
 )
-from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode
 
 _EDITOR_LOGIC = slicer.vtkSlicerSegmentEditorLogic
 _EDITOR_NODE = slicer.vtkMRMLSegmentEditorNode

@@ -1,6 +1,6 @@
 """Pictures of a saved scene, in a process of its own: where OpenGL is missing, only the pictures are.
 
-    python -m SAMLiverTumorLib.mrml.render SCENE.mrb OUTDIR --center R,A,S
+    python -m SAMLiverTumorLib.mrml.rendering.render SCENE.mrb OUTDIR --center R,A,S
 
 writes `axial.png`, `coronal.png` (slices through the point) and `three_d.png`.
 """
@@ -38,7 +38,14 @@ def renderScene(
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     center = ",".join(f"{x:.3f}" for x in centerRas)
     # "=" since argparse takes a leading minus for an option
-    command = [sys.executable, "-m", "SAMLiverTumorLib.mrml.render", str(mrbPath), str(outFolder), f"--center={center}"]
+    command = [
+        sys.executable,
+        "-m",
+        "SAMLiverTumorLib.mrml.rendering.render",
+        str(mrbPath),
+        str(outFolder),
+        f"--center={center}",
+    ]
     try:
         result = subprocess.run(
             command, env=environment, capture_output=True, text=True, errors="replace", timeout=timeoutSeconds
@@ -65,9 +72,9 @@ def renderPictures(mrbPath: Path | str, outFolder: Path | str, centerRas: tuple[
     :raises InputError: no such scene, or no volume in it.
     :raises OutputError: the folder does not exist or cannot be written.
     """
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.scene_io import loadScene
-    from SAMLiverTumorLib.mrml.views import SliceView, ThreeDView
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.rendering.offscreen_views import SliceView, ThreeDView
+    from SAMLiverTumorLib.mrml.scene_files import loadScene
 
     outFolder = Path(outFolder)
     if not outFolder.is_dir() or not os.access(outFolder, os.W_OK):
@@ -150,7 +157,7 @@ def _glWorks() -> bool:
     """
     import vtk
 
-    from SAMLiverTumorLib.mrml.messages import capturedVtkMessages
+    from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
 
     with capturedVtkMessages() as messages:
         window = vtk.vtkRenderWindow()
@@ -160,7 +167,9 @@ def _glWorks() -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line of the rendering process; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m SAMLiverTumorLib.mrml.render", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m SAMLiverTumorLib.mrml.rendering.render", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("scene", type=Path, help="scene file (.mrb)")
     parser.add_argument("folder", type=Path, help="existing folder for the pictures")
     parser.add_argument("--center", required=True, help="R,A,S in mm; write --center=-10,20,30 for negative numbers")

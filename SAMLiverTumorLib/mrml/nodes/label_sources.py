@@ -12,8 +12,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
-from SAMLiverTumorLib.mrml.labelmaps import imageLattice, segmentLabelmap
-from SAMLiverTumorLib.mrml.nodes import Grid, gridFromNode, nodeToWorldMatrix
+from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode, nodeToWorldMatrix
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import imageLattice, segmentLabelmap
 
 _EMPTY = np.zeros((1, 1, 1), np.uint8)
 

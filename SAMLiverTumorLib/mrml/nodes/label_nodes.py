@@ -14,10 +14,10 @@ from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.labels.segment_details import TAGS, SegmentDetails, details_of_tags
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.label_sources import LabelSource, segmentSource
-from SAMLiverTumorLib.mrml.labelmaps import boxImage
-from SAMLiverTumorLib.mrml.nodes import Grid
-from SAMLiverTumorLib.mrml.segments import addTumorSegment
+from SAMLiverTumorLib.mrml.nodes.conversions import Grid
+from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource, segmentSource
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import boxImage
+from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment
 
 
 def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtkMRMLSegmentationNode:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import slicer
 import vtk
 
-from SAMLiverTumorLib.mrml.i18n import tr as _
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.training.runs.progress_record import TrainingRecord

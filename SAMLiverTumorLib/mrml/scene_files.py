@@ -15,8 +15,8 @@ from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.io.markups_text import markups_in
 from SAMLiverTumorLib.io.safe_archive import LazyArchive
-from SAMLiverTumorLib.mrml.messages import capturedVtkMessages
-from SAMLiverTumorLib.mrml.nodes import createVolumeDisplay, volumeFromNode
+from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
+from SAMLiverTumorLib.mrml.nodes.conversions import createVolumeDisplay, volumeFromNode
 
 _MARKUPS_CLASSES = {"Fiducial": "vtkMRMLMarkupsFiducialNode", "ROI": "vtkMRMLMarkupsROINode"}
 

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 import slicer.util
 
-from SAMLiverTumorLib.mrml.nodes import (
+from SAMLiverTumorLib.mrml.nodes.conversions import (
     BOX,
     EXCLUDE,
     INCLUDE,

@@ -13,9 +13,15 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.io.labels.segment_details import PROVENANCE_TAG
 from SAMLiverTumorLib.io.labels.terminology import LIVER, LIVER_TUMOR, terminology_of_name
-from SAMLiverTumorLib.mrml.labelmaps import imageLattice, latticeShift, readBox, segmentLabelmap, volumeLattice
-from SAMLiverTumorLib.mrml.nodes import gridFromNode, nodeToWorldMatrix
-from SAMLiverTumorLib.mrml.writer import SegmentWriter
+from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, nodeToWorldMatrix
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import (
+    imageLattice,
+    latticeShift,
+    readBox,
+    segmentLabelmap,
+    volumeLattice,
+)
+from SAMLiverTumorLib.mrml.segments.segment_writer import SegmentWriter
 
 __all__ = [
     "LIVER_TUMOR_TERMINOLOGY",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import slicer
 import vtk
 
-from SAMLiverTumorLib.mrml.i18n import tr as _
-from SAMLiverTumorLib.mrml.table_nodes import filledTable
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
+from SAMLiverTumorLib.mrml.nodes.table_nodes import filledTable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import slicer
 
-from SAMLiverTumorLib.mrml.i18n import tr as _
-from SAMLiverTumorLib.mrml.table_nodes import filledTable
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
+from SAMLiverTumorLib.mrml.nodes.table_nodes import filledTable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation

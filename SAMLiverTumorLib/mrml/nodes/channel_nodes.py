@@ -9,7 +9,7 @@ import slicer
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.channels import MOST_FURTHER, FurtherChannel, further_channel
 from SAMLiverTumorLib.image.window import Window
-from SAMLiverTumorLib.mrml.nodes import volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
 
 
 def furtherChannels(
