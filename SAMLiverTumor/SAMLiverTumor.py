@@ -281,7 +281,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         """
         from SAMLiverTumorLib.mrml.api import segmentNodes
         from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
-        from SAMLiverTumorLib.mrml.phases import chosenPhases
+        from SAMLiverTumorLib.mrml.session.phases import chosenPhases
 
         nodes, windows = zip(*chosenPhases(parameters), strict=True) if chosenPhases(parameters) else ((), ())
         isCustom = parameters.window == "custom"

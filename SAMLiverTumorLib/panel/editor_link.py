@@ -14,7 +14,7 @@ _SINGLETON_TAG = "SegmentEditor"
 
 
 class EditorWidgetHistory:
-    """The undo of a `qMRMLSegmentEditorWidget` as `mrml.protocols.EditorHistory`.
+    """The undo of a `qMRMLSegmentEditorWidget` as `mrml.session.protocols.EditorHistory`.
 
     The widget has slots to go back and forth, and says only by its buttons whether it can.
     """

@@ -11,8 +11,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
-from SAMLiverTumorLib.mrml.phases import Phases
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.session.phases import Phases
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
 from SAMLiverTumorLib.panel.network import PanelPool
 from SAMLiverTumorLib.panel.session_state import SessionState
 from SAMLiverTumorLib.panel.shared import Shared

@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
-from SAMLiverTumorLib.mrml.phases import CUSTOM, chosenPhases, heldVolume, moveOnto
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.phases import CUSTOM, chosenPhases, heldVolume, moveOnto
 from SAMLiverTumorLib.panel.engine import whenIdle
 from SAMLiverTumorLib.panel.shared import Shared, enable
 

@@ -7,8 +7,8 @@ import slicer
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.mrml.nodes.conversions import BOX, boxFromNode, isDrawn
-from SAMLiverTumorLib.mrml.selection import Selection
-from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
+from SAMLiverTumorLib.mrml.session.jobs.session_jobs import SessionJobs
+from SAMLiverTumorLib.mrml.session.scene_selection import Selection
 from SAMLiverTumorLib.prompts import Box, Prompts, on_plane
 from SAMLiverTumorLib.volume import Volume
 

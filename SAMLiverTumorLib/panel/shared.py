@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from SAMLiverTumorLib.mrml.phases import Phases
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.session.phases import Phases
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
 from SAMLiverTumorLib.panel.network import PanelPool
 from SAMLiverTumorLib.panel.session_state import SessionState
 from SAMLiverTumorLib.panel.tasks import Tasks

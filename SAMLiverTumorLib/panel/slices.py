@@ -10,7 +10,7 @@ import slicer.util
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
-from SAMLiverTumorLib.mrml.slice_plan import View, viewFromMatrix
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View, viewFromMatrix
 from SAMLiverTumorLib.panel.shared import Shared
 from SAMLiverTumorLib.plane import slice_count
 from SAMLiverTumorLib.volume import Volume

@@ -16,7 +16,7 @@ from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, promptsFromNodes
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, provenance, segmentArray
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
 from SAMLiverTumorLib.volume import Volume
 
 RADIUS = 2.2

@@ -18,7 +18,7 @@ from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.lesion_report_api import lesionReport
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, segmentArray
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
 from SAMLiverTumorLib.volume import Volume
 
 # As in copies of LiTS 28 to 48: 512 pixels of 1 mm are 512 mm, more than a scanner sees.

@@ -8,7 +8,7 @@ from session_case import Case, discs, small_volume
 from SAMLiverTumorLib.mrml.nodes.conversions import EXCLUDE, INCLUDE
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, segmentArray
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
 
 SEQUENCES, STEPS = 1000, 9
 SLICES = (1, 3, 4)

@@ -10,7 +10,7 @@ from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, promptsFromNo
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene
 from SAMLiverTumorLib.mrml.scene_files import loadScene, saveScene
 from SAMLiverTumorLib.mrml.segments.segments import segmentArray
-from SAMLiverTumorLib.mrml.session import PromptSession
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
 
 
 @pytest.fixture

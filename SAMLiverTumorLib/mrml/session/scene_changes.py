@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
-from SAMLiverTumorLib.mrml.selection import Selection
-from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
-from SAMLiverTumorLib.mrml.session_messages import SessionMessages
-from SAMLiverTumorLib.mrml.undo import SessionUndo
+from SAMLiverTumorLib.mrml.session.jobs.session_jobs import SessionJobs
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.saved_propagations import SavedRuns
+from SAMLiverTumorLib.mrml.session.scene_selection import Selection
+from SAMLiverTumorLib.mrml.session.session_messages import SessionMessages
+from SAMLiverTumorLib.mrml.session.session_undo import SessionUndo
 
 
 class SceneChanges:

@@ -6,8 +6,8 @@ import slicer
 
 from SAMLiverTumorLib.mrml.nodes.conversions import BOX, EXCLUDE, INCLUDE
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PLANE_ATTRIBUTE, PromptNodes, PromptState, definedPoints
-from SAMLiverTumorLib.mrml.open_object import OpenObject, VolumeKey
-from SAMLiverTumorLib.mrml.slice_plan import Plan, View, planSlices, throughNote
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan, View, planSlices, throughNote
+from SAMLiverTumorLib.mrml.session.open_object import OpenObject, VolumeKey
 from SAMLiverTumorLib.plane import Plane, within_step
 from SAMLiverTumorLib.prompts import on_plane
 from SAMLiverTumorLib.volume import Volume

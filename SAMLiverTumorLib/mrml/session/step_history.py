@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
-from SAMLiverTumorLib.mrml.open_object import OpenObject, VolumeKey
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.open_object import OpenObject, VolumeKey
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 
 
 @dataclass(frozen=True, eq=False)

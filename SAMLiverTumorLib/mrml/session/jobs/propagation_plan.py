@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
-from SAMLiverTumorLib.mrml.slice_plan import Plan, PlannedSlice, SliceKey, View
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan, PlannedSlice, SliceKey, View
 from SAMLiverTumorLib.plane import within_step
 from SAMLiverTumorLib.prompts import on_plane
 

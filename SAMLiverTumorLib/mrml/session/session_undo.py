@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import slicer
 
-from SAMLiverTumorLib.mrml.history import EditorStep, Step, StepHistory
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.protocols import EditorHistory
 from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelDigest, voxelStamp
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import EditorHistory
+from SAMLiverTumorLib.mrml.session.step_history import EditorStep, Step, StepHistory
 
 
 class SessionUndo:

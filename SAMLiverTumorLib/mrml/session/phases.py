@@ -15,7 +15,7 @@ from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.image.channels import FurtherChannel, further_channel
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, nodeToWorldMatrix
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import slicer
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene, setShown
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
-from SAMLiverTumorLib.mrml.slice_plan import View, viewFromMatrix
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View, viewFromMatrix
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.plane import slice_count
 from SAMLiverTumorLib.volume import Volume
 

@@ -22,11 +22,11 @@ from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import SEGMENT_ATTRIBUTE, SEGMENTATION_REFERENCE
-from SAMLiverTumorLib.mrml.open_object import OpenObject, SliceShare, VolumeKey, inBox
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.propagation_plan import followedKey, plannedOn
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
-from SAMLiverTumorLib.mrml.slice_plan import Plan
+from SAMLiverTumorLib.mrml.session.jobs.propagation_plan import followedKey, plannedOn
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan
+from SAMLiverTumorLib.mrml.session.open_object import OpenObject, SliceShare, VolumeKey, inBox
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 
 VOLUME_REFERENCE = "SAMLiverTumor.Volume"
 

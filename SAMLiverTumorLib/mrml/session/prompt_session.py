@@ -20,23 +20,23 @@ from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.model_choice import LIVER_TUMOR
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
-from SAMLiverTumorLib.mrml.delegated import delegated
 from SAMLiverTumorLib.mrml.nodes.conversions import spacingNote
 from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.protocols import EditorHistory, Worker
-from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
-from SAMLiverTumorLib.mrml.scene_changes import SceneChanges
-from SAMLiverTumorLib.mrml.segment_updater import SegmentUpdater
 from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.selection import Selection
-from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
-from SAMLiverTumorLib.mrml.session_messages import SessionMessages
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
-from SAMLiverTumorLib.mrml.slice_plan import View
-from SAMLiverTumorLib.mrml.undo import SessionUndo
+from SAMLiverTumorLib.mrml.session.delegated import delegated
+from SAMLiverTumorLib.mrml.session.jobs.session_jobs import SessionJobs
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import EditorHistory, Worker
+from SAMLiverTumorLib.mrml.session.saved_propagations import SavedRuns
+from SAMLiverTumorLib.mrml.session.scene_changes import SceneChanges
+from SAMLiverTumorLib.mrml.session.scene_selection import Selection
+from SAMLiverTumorLib.mrml.session.segment_updater import SegmentUpdater
+from SAMLiverTumorLib.mrml.session.session_messages import SessionMessages
+from SAMLiverTumorLib.mrml.session.session_undo import SessionUndo
 
 
 class PromptSession:

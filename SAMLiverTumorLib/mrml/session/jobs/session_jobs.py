@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.propagation_jobs import PropagationJobs
-from SAMLiverTumorLib.mrml.protocols import Worker
-from SAMLiverTumorLib.mrml.search_jobs import SearchJobs
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
-from SAMLiverTumorLib.mrml.slice_plan import View
-from SAMLiverTumorLib.mrml.slice_runner import SliceRunner
+from SAMLiverTumorLib.mrml.session.jobs.propagation_jobs import PropagationJobs
+from SAMLiverTumorLib.mrml.session.jobs.search_jobs import SearchJobs
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View
+from SAMLiverTumorLib.mrml.session.jobs.slice_runner import SliceRunner
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import Worker
 
 
 @dataclass(frozen=True, eq=False)

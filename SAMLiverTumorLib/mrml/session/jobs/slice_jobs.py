@@ -12,10 +12,10 @@ import slicer.util
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.inference.threads.network_worker import Job
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, volumeFromNode
-from SAMLiverTumorLib.mrml.open_object import VolumeKey
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.protocols import Worker
-from SAMLiverTumorLib.mrml.slice_plan import SliceKey
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import SliceKey
+from SAMLiverTumorLib.mrml.session.open_object import VolumeKey
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import Worker
 from SAMLiverTumorLib.volume import Volume
 
 

@@ -15,11 +15,11 @@ from SAMLiverTumorLib.inference.threads.network_worker import Job
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.open_object import FOUND, SliceShare, VolumeKey
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.protocols import Worker
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.open_object import FOUND, SliceShare, VolumeKey
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import Worker
 from SAMLiverTumorLib.versions import versions
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.open_object import SliceShare, VolumeKey
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.propagation_plan import PlannedOnStack, areSame, followedKey, leading, plannedOn
-from SAMLiverTumorLib.mrml.protocols import Worker
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
-from SAMLiverTumorLib.mrml.slice_plan import Plan, SliceKey, View
+from SAMLiverTumorLib.mrml.session.jobs.propagation_plan import PlannedOnStack, areSame, followedKey, leading, plannedOn
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan, SliceKey, View
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.open_object import SliceShare, VolumeKey
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import Worker
 
 
 @dataclass(eq=False)

@@ -10,13 +10,13 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.segment_slices import Settings, SliceMask, embed_slice, segment_slice
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
-from SAMLiverTumorLib.mrml.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.protocols import Worker
-from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
-from SAMLiverTumorLib.mrml.slice_jobs import Arrival, SliceJobs, VolumeSource
-from SAMLiverTumorLib.mrml.slice_plan import Plan, PlannedSlice, SliceKey, View
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import Arrival, SliceJobs, VolumeSource
+from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan, PlannedSlice, SliceKey, View
+from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
+from SAMLiverTumorLib.mrml.session.open_object import FOUND, OpenObject, SliceShare
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.protocols import Worker
+from SAMLiverTumorLib.mrml.session.saved_propagations import SavedRuns
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 

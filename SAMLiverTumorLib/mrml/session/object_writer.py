@@ -11,10 +11,10 @@ import slicer
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.segment_slices import Settings, further_entry
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml.open_object import FOUND, OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, replaceProvenance
+from SAMLiverTumorLib.mrml.session.open_object import FOUND, OpenObject, SliceShare, VolumeKey, restoreVoxels, setShare
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import Prompts
 from SAMLiverTumorLib.versions import versions

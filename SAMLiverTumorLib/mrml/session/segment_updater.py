@@ -7,13 +7,13 @@ from collections.abc import Callable
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
-from SAMLiverTumorLib.mrml.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.saved_runs import SavedRuns
-from SAMLiverTumorLib.mrml.selection import Selection
-from SAMLiverTumorLib.mrml.session_jobs import SessionJobs
-from SAMLiverTumorLib.mrml.session_messages import SessionMessages
-from SAMLiverTumorLib.mrml.slice_jobs import VolumeSource
-from SAMLiverTumorLib.mrml.undo import SessionUndo
+from SAMLiverTumorLib.mrml.session.jobs.session_jobs import SessionJobs
+from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
+from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
+from SAMLiverTumorLib.mrml.session.saved_propagations import SavedRuns
+from SAMLiverTumorLib.mrml.session.scene_selection import Selection
+from SAMLiverTumorLib.mrml.session.session_messages import SessionMessages
+from SAMLiverTumorLib.mrml.session.session_undo import SessionUndo
 
 
 class SegmentUpdater:
