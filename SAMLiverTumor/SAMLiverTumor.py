@@ -279,7 +279,7 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         :param segmentName: the segment to add to; made if there is none of that name.
         :raises SAMLiverTumorError: for what the user can mend.
         """
-        from SAMLiverTumorLib.mrml.api import segmentNodes
+        from SAMLiverTumorLib.mrml.api.segment import segmentNodes
         from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
         from SAMLiverTumorLib.mrml.session.phases import chosenPhases
 

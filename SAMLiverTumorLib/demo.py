@@ -21,7 +21,7 @@ from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels
-from SAMLiverTumorLib.mrml.api import Segmented, segmentNodes
+from SAMLiverTumorLib.mrml.api.segment import Segmented, segmentNodes
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import createPromptNodes, definedPointsRas, volumeFromNode
 from SAMLiverTumorLib.mrml.rendering.render import PICTURES, renderScene

@@ -118,7 +118,7 @@ def _followed(
 def _on_slices(
     volume: Volume, volumeNode, node, name: str, prompts: Prompts, settings, pool, cancel: Cancel
 ) -> _Marked:
-    from SAMLiverTumorLib.mrml.api import segmentPrompts
+    from SAMLiverTumorLib.mrml.api.segment import segmentPrompts
 
     result = segmentPrompts(volumeNode, prompts, node, name, settings.network(volume), pool, cancel=cancel).result
     return _Marked(result.mask.count, result.mask.volume_ml, len(result.slices), result.provenance, result.notes)

@@ -75,7 +75,13 @@ def run(args: argparse.Namespace) -> int:
     :raises OutputError: a file cannot be written; those before it are then written whole.
     """
     from SAMLiverTumorLib.io.labels.reader import read_labels
-    from SAMLiverTumorLib.mrml.export_api import ExportSettings, check_export, ending_of, exportLabels, labelValues
+    from SAMLiverTumorLib.mrml.api.export_labels import (
+        ExportSettings,
+        check_export,
+        ending_of,
+        exportLabels,
+        labelValues,
+    )
 
     settings = ExportSettings(
         args.source, args.series, args.resample, args.smoothing, args.coordinates, args.algorithm, args.overwrite

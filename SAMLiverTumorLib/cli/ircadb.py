@@ -114,8 +114,8 @@ def _outputs(args: argparse.Namespace, name: str) -> tuple[Path, Path]:
 def _write(args: argparse.Namespace, case: IrcadbCase) -> tuple[Path, Path]:
     """Both files of a case, or none."""
     from SAMLiverTumorLib.io.write_image import write_image
+    from SAMLiverTumorLib.mrml.api.load_ircadb import addIrcadbCase
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-    from SAMLiverTumorLib.mrml.ircadb_api import addIrcadbCase
     from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     ct, segments = _outputs(args, case.name)

@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.cli.progress import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.segment_slices import Settings
-    from SAMLiverTumorLib.mrml.api import segmentPrompts
+    from SAMLiverTumorLib.mrml.api.segment import segmentPrompts
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
     from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 
@@ -206,7 +206,7 @@ def write_files(
 
             write_map(values, outputs.enter_context(atomic_path(path, args.overwrite)))
         if _writes_dicom(args):
-            from SAMLiverTumorLib.mrml.dicom_seg_api import saveDicomSeg
+            from SAMLiverTumorLib.mrml.api.dicom_seg import saveDicomSeg
 
             role = segmentationNode.GetReferenceImageGeometryReferenceRole()
             volumeNode = segmentationNode.GetNodeReference(role)

@@ -17,7 +17,7 @@ from SAMLiverTumorLib.panel.weights import confirm
 
 # What writes them brings SimpleITK and pydicom, so it is imported where it is needed.
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.mrml.segment_export import SegmentExport
+    from SAMLiverTumorLib.mrml.api.export_segments import SegmentExport
 
 _REQUIREMENTS = "requirements-dicom.txt"
 _DICOM, _SEGMENTATION = ".dcm", ".seg.nrrd"
@@ -59,7 +59,7 @@ class Export:
         files = (None, None)
         if path is None or (ending == _DICOM and (files := self._askDicomFiles()) is None):
             return
-        from SAMLiverTumorLib.mrml.segment_export import prepareExport
+        from SAMLiverTumorLib.mrml.api.export_segments import prepareExport
 
         segmentIds = None if ui.exportAllCheckBox.checked else [session.segmentId]
         try:
@@ -112,7 +112,7 @@ class Export:
 
     def _askDicomFiles(self) -> tuple[Path, str | None] | None:
         """(folder of the volume's DICOM files, its series where known); None where nobody knows."""
-        from SAMLiverTumorLib.mrml.dicom_seg_api import databaseFiles, unknownFiles
+        from SAMLiverTumorLib.mrml.api.dicom_seg import databaseFiles, unknownFiles
 
         volumeNode = self._shared.session.volumeNode
         known = databaseFiles(volumeNode)

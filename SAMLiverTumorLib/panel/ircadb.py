@@ -92,7 +92,7 @@ class Ircadb:
 
     def _added(self, case: IrcadbCase, count: int, ml: float, parameters: Any) -> Iterator[None]:
         """Add a case with a pause after each structure, unless its nodes or the whole scene are removed meanwhile."""
-        from SAMLiverTumorLib.mrml.ircadb_api import addingIrcadbCase
+        from SAMLiverTumorLib.mrml.api.load_ircadb import addingIrcadbCase
 
         def isGone(*nodes: slicer.vtkMRMLNode) -> bool:
             present = all(slicer.mrmlScene.IsNodePresent(node) for node in nodes)

@@ -57,7 +57,7 @@ class KeepCase:
         session = self._shared.session
         if self._missing():
             return
-        from SAMLiverTumorLib.mrml.feedback_api import outlinedCase
+        from SAMLiverTumorLib.mrml.api.keep_case import outlinedCase
 
         try:
             case = outlinedCase(session.volumeNode, session.segmentationNode, session.segmentId, session.inside())

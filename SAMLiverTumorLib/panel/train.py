@@ -25,7 +25,7 @@ from SAMLiverTumorLib.panel.weights import Weights
 from SAMLiverTumorLib.training.runs.progress_record import DONE
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.mrml.training_case import SceneCase
+    from SAMLiverTumorLib.mrml.api.training_case import SceneCase
 
 # A file is read: not at each tick of the engine's timer, and for hours.
 _POLL_MS = 1000
@@ -180,7 +180,7 @@ class Train:
         if parameters.trainSource != SCENE:
             self._start(folder, Path(parameters.trainImages), Path(parameters.trainLabels), hasLiver=True)
             return
-        from SAMLiverTumorLib.mrml.training_case import sceneCase
+        from SAMLiverTumorLib.mrml.api.training_case import sceneCase
 
         try:
             liver = session.inside()

@@ -14,7 +14,7 @@ from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.mrml.api import segmentNodes
+from SAMLiverTumorLib.mrml.api.segment import segmentNodes
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, createPromptNodes, promptsFromNodes, volumeFromNode
 from SAMLiverTumorLib.mrml.scene_files import saveSegmentation

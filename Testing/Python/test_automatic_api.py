@@ -7,7 +7,7 @@ from session_case import Case
 from test_session_find import SQUARE, Reader
 
 from SAMLiverTumorLib.errors import InputError, PromptError
-from SAMLiverTumorLib.mrml.automatic_api import findTumors, fineTune
+from SAMLiverTumorLib.mrml.api.find_and_fine_tune import findTumors, fineTune
 from SAMLiverTumorLib.mrml.segments.segments import provenance
 
 

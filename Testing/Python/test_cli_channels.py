@@ -10,7 +10,7 @@ from SAMLiverTumorLib.image.channels import further_channel
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.api import segmentNodes
+from SAMLiverTumorLib.mrml.api.segment import segmentNodes
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, createPromptNodes

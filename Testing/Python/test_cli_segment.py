@@ -22,7 +22,7 @@ from cli_case import (
 
 from SAMLiverTumorLib.inference.segment_slices import segment
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.api import segmentNodes
+from SAMLiverTumorLib.mrml.api.segment import segmentNodes
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.scene_files import loadMarkups, loadVolume
 from SAMLiverTumorLib.mrml.segments.segments import provenance, segmentArray

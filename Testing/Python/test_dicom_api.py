@@ -12,8 +12,8 @@ from pydicom.uid import generate_uid
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
+from SAMLiverTumorLib.mrml.api.load_dicom import loadDicomSeries
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
 
 

@@ -18,10 +18,10 @@ from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.mrml import dicom_seg_api
+from SAMLiverTumorLib.mrml.api.dicom_seg import exportDicomSeg, saveDicomSeg
+from SAMLiverTumorLib.mrml.api.load_dicom import loadDicomSeries
+from SAMLiverTumorLib.mrml.api.segment import dicom_seg as dicom_seg_api
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
-from SAMLiverTumorLib.mrml.dicom_seg_api import exportDicomSeg, saveDicomSeg
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance
 from SAMLiverTumorLib.prompts import Box, Prompts

@@ -19,11 +19,11 @@ from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.write_image import write_image
+from SAMLiverTumorLib.mrml.api.dicom_seg import saveDicomSeg
+from SAMLiverTumorLib.mrml.api.export_surfaces import enclosedMl, saveSurface, segmentSurface
+from SAMLiverTumorLib.mrml.api.load_dicom import loadDicomSeries
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-from SAMLiverTumorLib.mrml.dicom_api import loadDicomSeries
-from SAMLiverTumorLib.mrml.dicom_seg_api import saveDicomSeg
 from SAMLiverTumorLib.mrml.nodes.label_nodes import addSegmentation
-from SAMLiverTumorLib.mrml.surface_api import enclosedMl, saveSurface, segmentSurface
 
 SHAPE = (5, ROWS, COLUMNS)
 LABELS = np.zeros(SHAPE, np.uint8)

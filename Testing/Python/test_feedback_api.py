@@ -8,7 +8,7 @@ from test_session_find import SQUARE
 from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, CaseStore
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.mrml.feedback_api import storeCase
+from SAMLiverTumorLib.mrml.api.keep_case import storeCase
 from SAMLiverTumorLib.mrml.segments.segments import setProvenance
 
 

@@ -8,8 +8,8 @@ import vtk
 from ircadb_case import Patient, boxes, hounsfield, usual_masks
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.mrml.api.load_ircadb import FOLDER_TAG, addingIrcadbCase, loadIrcadbCase
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-from SAMLiverTumorLib.mrml.ircadb_api import FOLDER_TAG, addingIrcadbCase, loadIrcadbCase
 from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
 from SAMLiverTumorLib.mrml.segments.segments import LIVER_TUMOR_TERMINOLOGY, provenance, segmentArray
 

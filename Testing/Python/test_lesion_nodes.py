@@ -8,8 +8,8 @@ import slicer
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mrml.api.lesion_report import lesionReport
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-from SAMLiverTumorLib.mrml.lesion_report_api import lesionReport
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 from SAMLiverTumorLib.mrml.nodes.lesion_nodes import DIAMETER_ATTRIBUTE, hideDiameters, showDiameters
 from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation, setProvenance

@@ -14,8 +14,8 @@ from SAMLiverTumorLib.batch.jobs import Job, TumorPrompts
 from SAMLiverTumorLib.batch.summary import write_summary
 from SAMLiverTumorLib.cli.batch import _Shown
 from SAMLiverTumorLib.cli.main import main
+from SAMLiverTumorLib.mrml.api.lesion_report import lesionReport
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-from SAMLiverTumorLib.mrml.lesion_report_api import lesionReport
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, segmentArray
 from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession

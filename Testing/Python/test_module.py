@@ -185,7 +185,7 @@ assert slicer.util.getModuleLogic("SAMLiverTumor").getParameterNode().quality ==
 def test_the_logic_segments_as_the_parameters_say_and_never_downloads_unasked(run_layers):
     run_layers("""
 from types import SimpleNamespace
-import SAMLiverTumorLib.mrml.api as api
+import SAMLiverTumorLib.mrml.api.segment as api
 calls = []
 api.segmentNodes = lambda volumeNode, **options: calls.append(options) or SimpleNamespace(
     segmentationNode="node", segmentId="id")

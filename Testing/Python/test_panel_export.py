@@ -300,7 +300,7 @@ def test_a_scene_that_is_closed_meanwhile_leaves_a_whole_file_or_none(run):
     run(
         """
 import threading
-import SAMLiverTumorLib.mrml.segment_export as segment_export
+import SAMLiverTumorLib.mrml.api.export_segments as segment_export
 ui.addSegmentButton.click()
 array = outline(BOX)
 gate, write = threading.Event(), segment_export.writeNifti

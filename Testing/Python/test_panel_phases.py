@@ -394,7 +394,7 @@ def test_the_modules_logic_sees_them_and_channels_of_one_volume_are_refused_besi
         """
 ui.phase1Selector.setCurrentNode(phase(150))
 user.finish()
-import SAMLiverTumorLib.mrml.api as api
+import SAMLiverTumorLib.mrml.api.segment as api
 from types import SimpleNamespace
 calls = []
 api.segmentNodes = lambda volumeNode, **options: calls.append(options) or SimpleNamespace(

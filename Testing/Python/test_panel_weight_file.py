@@ -40,7 +40,7 @@ def tuned(tmp_path_factory):
 def test_a_file_of_ones_own_segments_as_in_the_console_and_leaves_its_hash(run, tuned):
     run(
         f"""
-from SAMLiverTumorLib.mrml.api import segmentNodes
+from SAMLiverTumorLib.mrml.api.segment import segmentNodes
 choose({str(tuned)!r})
 said = "tuned <1>.pth is used from now on, for box; it is not checked against a published hash."
 assert ui.statusLabel.text == said, ui.statusLabel.text

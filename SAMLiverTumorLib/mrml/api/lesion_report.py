@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import slicer
 
+from SAMLiverTumorLib.mrml.api.find_and_fine_tune import Segment
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
-from SAMLiverTumorLib.mrml.automatic_api import Segment
 from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
 from SAMLiverTumorLib.mrml.nodes.lesion_nodes import showDiameters, tableFromLesions
 from SAMLiverTumorLib.mrml.segments.segments import provenance, segmentArray

@@ -134,7 +134,7 @@ def writeNifti(labels: LabelFile, path: Path, source: Path | None, overwrite: bo
 
 
 def _surface(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
-    from SAMLiverTumorLib.mrml.surface_api import saveSurface
+    from SAMLiverTumorLib.mrml.api.export_surfaces import saveSurface
 
     node = _segmentation(labels)
     segmentation = node.GetSegmentation()

@@ -15,12 +15,12 @@ import vtk
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
-from SAMLiverTumorLib.mrml.dicom_seg_api import unknownFiles
-from SAMLiverTumorLib.mrml.export_api import ending_of, writeNifti
+from SAMLiverTumorLib.mrml.api.dicom_seg import unknownFiles
+from SAMLiverTumorLib.mrml.api.export_labels import ending_of, writeNifti
+from SAMLiverTumorLib.mrml.api.export_surfaces import saveSurface
 from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode, nodeToWorldMatrix
 from SAMLiverTumorLib.mrml.nodes.label_nodes import HeldSegments, addSegmentation, heldSegments
 from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
-from SAMLiverTumorLib.mrml.surface_api import saveSurface
 
 DICOM, SEGMENTATION, NIFTI, STL, OBJ = ".dcm", ".seg.nrrd", ".nii.gz", ".stl", ".obj"
 FORMATS = (DICOM, SEGMENTATION, NIFTI, STL, OBJ)

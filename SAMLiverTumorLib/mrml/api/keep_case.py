@@ -10,12 +10,12 @@ import slicer
 
 from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
 from SAMLiverTumorLib.datasets.store.case_store import Added, CaseStore
+from SAMLiverTumorLib.mrml.api.training_case import SceneCase, sceneCase
 from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource, segmentSource
 from SAMLiverTumorLib.mrml.segments.segments import provenance
-from SAMLiverTumorLib.mrml.training_case import SceneCase, sceneCase
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.mrml.automatic_api import Segment
+    from SAMLiverTumorLib.mrml.api.find_and_fine_tune import Segment
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,7 +93,7 @@ def fineTune(
 
     >>> training = fineTune(volumeNode, segmentationNode, segmentId, "my-run", epochs=10)   # doctest: +SKIP
     """
-    from SAMLiverTumorLib.mrml.training_case import sceneCase
+    from SAMLiverTumorLib.mrml.api.training_case import sceneCase
     from SAMLiverTumorLib.training.runs.process import TrainingProcess, slicer_python
     from SAMLiverTumorLib.training.settings import LIVER_TUMOR, TrainSettings, from_mapping
 
