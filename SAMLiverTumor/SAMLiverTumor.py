@@ -31,7 +31,7 @@ from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS
 from SAMLiverTumorLib.inference.segment_slices import QUALITIES
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.panel.network import FILE, chosenModel
+from SAMLiverTumorLib.panel.panel_pool import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case
 
 PHASE_WINDOWS = ["auto", *PRESETS, PERCENTILE, "custom"]

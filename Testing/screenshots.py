@@ -216,7 +216,7 @@ def photograph_training(desktop, widget, sections: Sections, folder: Path) -> No
     """A very short training on the reference of the sample case, with its figures: a few slices, a minute."""
     from dataclasses import replace
 
-    from SAMLiverTumorLib.panel import train
+    from SAMLiverTumorLib.panel.fine_tuning import section as train
 
     chosen = train.settingsOf
     short = {"steps": 20, "slices": 8, "validation_slices": 4, "negatives": 1, "copies": 0}

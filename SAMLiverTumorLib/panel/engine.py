@@ -13,10 +13,10 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
 from SAMLiverTumorLib.mrml.session.phases import Phases
 from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
-from SAMLiverTumorLib.panel.network import PanelPool
+from SAMLiverTumorLib.panel.background_tasks import Tasks
+from SAMLiverTumorLib.panel.panel_pool import PanelPool
+from SAMLiverTumorLib.panel.section_context import Shared
 from SAMLiverTumorLib.panel.session_state import SessionState
-from SAMLiverTumorLib.panel.shared import Shared
-from SAMLiverTumorLib.panel.tasks import Tasks
 
 _POLL_MS = 40
 

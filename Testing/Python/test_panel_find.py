@@ -4,7 +4,7 @@ _READER = """
 from dataclasses import replace
 import numpy as np
 from test_session_find import Reader, SQUARE
-import SAMLiverTumorLib.panel.find as find
+import SAMLiverTumorLib.panel.sections.find_tumors as find
 class Gated(Reader):
     def __init__(self):
         super().__init__()
@@ -18,7 +18,7 @@ reader = Gated()
 def test_without_a_model_that_knows_text_the_button_says_what_to_do(at_panel):
     at_panel(
         """
-import SAMLiverTumorLib.panel.network as network
+import SAMLiverTumorLib.panel.panel_pool as network
 network.load_registry = lambda: {id: info for id, info in registry.items() if not info.concepts}
 """.replace("registry.items", "everything.items").replace(
             "network.load", "everything = network.load_registry()\nnetwork.load"

@@ -371,7 +371,7 @@ assert any((rgb[..., 0] == 191).any() for rgb in seen)
 (entry,) = provenance(session.segmentationNode, session.segmentId)
 assert [further["name"] for further in entry["further"]] == ["MR"] and entry["further"][0]["window"] == [0, 400]
 
-import SAMLiverTumorLib.panel.find as find
+import SAMLiverTumorLib.panel.sections.find_tumors as find
 from test_session_find import Reader
 reader = Reader()
 def read(rgb, *arguments, **options):

@@ -5,7 +5,7 @@ from training_case import write_cases
 
 _FAKE = """
 import numpy as np
-from SAMLiverTumorLib.panel.training import Training, trainingRoot
+from SAMLiverTumorLib.panel.fine_tuning.watched_training import Training, trainingRoot
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 
 class Fake:
@@ -195,7 +195,7 @@ def test_a_real_training_on_folders_runs_to_its_end(at_panel, tmp_path, store):
     cases = write_cases(tmp_path / "cases")
     at_panel(
         f"""
-import SAMLiverTumorLib.panel.train as train
+import SAMLiverTumorLib.panel.fine_tuning.section as train
 from dataclasses import replace
 short = dict(epochs=1, steps=2, copies=0, negatives=1, slices=1, validation_slices=1, corrections=1, device="cpu")
 settingsOf = train.settingsOf
@@ -218,7 +218,7 @@ assert (Path({str(tmp_path / "run")!r}) / record.weights).is_file()
 
 
 def test_names_that_the_panel_knows_of_a_run_are_those_of_the_training(root):
-    from SAMLiverTumorLib.panel import training
+    from SAMLiverTumorLib.panel.fine_tuning import watched_training as training
     from SAMLiverTumorLib.training import settings
     from SAMLiverTumorLib.training.optimization import checkpoint_state as state
     from SAMLiverTumorLib.training.runs import process

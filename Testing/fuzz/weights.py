@@ -16,7 +16,7 @@ _ONLY_FEW = ("are not those of", "needs the model", "does not fit its base")
 def _load_model(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.models.builders import load_model
     from SAMLiverTumorLib.models.weights import read_about
-    from SAMLiverTumorLib.panel.network import aboutFile
+    from SAMLiverTumorLib.panel.panel_pool import aboutFile
 
     aboutFile(str(path))
     try:

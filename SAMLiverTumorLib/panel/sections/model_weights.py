@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.models.download.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo
-from SAMLiverTumorLib.panel.shared import Shared
+from SAMLiverTumorLib.panel.section_context import Shared
 
 
 class Weights:

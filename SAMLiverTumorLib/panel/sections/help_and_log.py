@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.panel.shared import Shared
+from SAMLiverTumorLib.panel.section_context import Shared
 
 HOMEPAGE = "https://github.com/slicer-sam-liver-tumor/SlicerSAMLiverTumor"
 

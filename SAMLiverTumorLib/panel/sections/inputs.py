@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.resources import sample_case
 
 

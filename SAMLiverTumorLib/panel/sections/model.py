@@ -12,11 +12,11 @@ from SAMLiverTumorLib.inference.model_choice import AUTO
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.models.download.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo
-from SAMLiverTumorLib.panel.network import FILE, chosenModel, modelsFor
-from SAMLiverTumorLib.panel.shared import Shared, enable
-from SAMLiverTumorLib.panel.slices import VIEW
-from SAMLiverTumorLib.panel.weight_file import WeightFile, promptsOf
-from SAMLiverTumorLib.panel.weights import Weights, confirm
+from SAMLiverTumorLib.panel.panel_pool import FILE, chosenModel, modelsFor
+from SAMLiverTumorLib.panel.section_context import Shared, enable
+from SAMLiverTumorLib.panel.sections.model_weights import Weights, confirm
+from SAMLiverTumorLib.panel.sections.weight_file import WeightFile, promptsOf
+from SAMLiverTumorLib.panel.slice_observer import VIEW
 
 CUSTOM = "custom"
 

@@ -11,7 +11,7 @@ import slicer.util
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View, viewFromMatrix
-from SAMLiverTumorLib.panel.shared import Shared
+from SAMLiverTumorLib.panel.section_context import Shared
 from SAMLiverTumorLib.plane import slice_count
 from SAMLiverTumorLib.volume import Volume
 

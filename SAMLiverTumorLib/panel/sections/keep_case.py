@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.datasets.store.case_store import REPLACED, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.datasets.store.case_store import Added

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.panel.model import CUSTOM
-from SAMLiverTumorLib.panel.network import aboutFile, chosenModel, textModel
+from SAMLiverTumorLib.panel.panel_pool import aboutFile, chosenModel, textModel
+from SAMLiverTumorLib.panel.sections.model import CUSTOM
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.training.settings import TrainSettings

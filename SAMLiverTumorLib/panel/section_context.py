@@ -8,9 +8,9 @@ from typing import Any
 
 from SAMLiverTumorLib.mrml.session.phases import Phases
 from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
-from SAMLiverTumorLib.panel.network import PanelPool
+from SAMLiverTumorLib.panel.background_tasks import Tasks
+from SAMLiverTumorLib.panel.panel_pool import PanelPool
 from SAMLiverTumorLib.panel.session_state import SessionState
-from SAMLiverTumorLib.panel.tasks import Tasks
 
 
 @dataclass(eq=False)

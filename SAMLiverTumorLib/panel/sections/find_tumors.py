@@ -8,8 +8,8 @@ from functools import partial
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.panel.network import textModel
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.panel_pool import textModel
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 
 class Find:

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.mrml.nodes.conversions import BOX, EXCLUDE, INCLUDE
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 _ROLES = (INCLUDE, EXCLUDE, BOX)
 _LIST_ROWS = 4

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 
 class Segment:

@@ -14,9 +14,9 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.download.digest import human_size
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
-from SAMLiverTumorLib.panel.network import FILE, modelsFor
-from SAMLiverTumorLib.panel.shared import Shared
-from SAMLiverTumorLib.panel.weights import Weights
+from SAMLiverTumorLib.panel.panel_pool import FILE, modelsFor
+from SAMLiverTumorLib.panel.section_context import Shared
+from SAMLiverTumorLib.panel.sections.model_weights import Weights
 
 
 class WeightFile:

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:

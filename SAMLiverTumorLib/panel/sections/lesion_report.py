@@ -15,7 +15,7 @@ from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, spacingNote
 from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.nodes.lesion_nodes import TABLE_ATTRIBUTE, hideDiameters, showDiameters, tableFromLesions
 from SAMLiverTumorLib.mrml.segments.segments import provenance
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
 from SAMLiverTumorLib.mrml.session.phases import CUSTOM, chosenPhases, heldVolume, moveOnto
 from SAMLiverTumorLib.panel.engine import whenIdle
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.image.registration import Registration

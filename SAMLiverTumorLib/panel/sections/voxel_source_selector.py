@@ -16,7 +16,7 @@ from SAMLiverTumorLib.io.labels.label_values import label_values
 from SAMLiverTumorLib.mrml.nodes.label_sources import labelArray, labelName, labelSource, segmentSource
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.panel.engine import whenIdle
-from SAMLiverTumorLib.panel.shared import Shared, enable
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource

@@ -12,7 +12,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.panel.engine import whenIdle
-from SAMLiverTumorLib.panel.shared import Shared
+from SAMLiverTumorLib.panel.section_context import Shared
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase, IrcadbFolder

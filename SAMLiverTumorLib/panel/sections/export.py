@@ -12,8 +12,8 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.panel.shared import Shared, enable
-from SAMLiverTumorLib.panel.weights import confirm
+from SAMLiverTumorLib.panel.section_context import Shared, enable
+from SAMLiverTumorLib.panel.sections.model_weights import confirm
 
 # What writes them brings SimpleITK and pydicom, so it is imported where it is needed.
 if TYPE_CHECKING:

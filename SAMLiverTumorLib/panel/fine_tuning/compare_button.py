@@ -10,8 +10,8 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.panel.shared import Shared, enable
-from SAMLiverTumorLib.panel.training import Training, hasResult
+from SAMLiverTumorLib.panel.fine_tuning.watched_training import Training, hasResult
+from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 _POLL_MS = 1000
 
