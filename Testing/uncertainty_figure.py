@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     out = Path(arguments[0]) if arguments else ROOT / "docs" / "pictures" / "uncertainty.png"
     from bench.accuracy_prompts import box_anchor
 
-    from SAMLiverTumorLib.demo import TUMOR_LABEL, largest_components
+    from SAMLiverTumorLib.cli.demo import TUMOR_LABEL, largest_components
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
     from SAMLiverTumorLib.inference.propagation.propagator import propagate

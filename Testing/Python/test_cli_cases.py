@@ -8,8 +8,8 @@ import SimpleITK as sitk
 from cli_case import write_volume
 from training_case import scan, write_cases
 
+from SAMLiverTumorLib.cli.commands.train import settings_of
 from SAMLiverTumorLib.cli.main import build_parser, main
-from SAMLiverTumorLib.cli.train import settings_of
 from SAMLiverTumorLib.datasets.cases import load_case
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.io.images import read_volume

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from SAMLiverTumorLib.cli import evaluate as command
+from SAMLiverTumorLib.cli.commands import evaluate as command
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
 

@@ -6,7 +6,7 @@ import pytest
 import slicer
 import slicer.util
 
-from SAMLiverTumorLib.demo import largest_components
+from SAMLiverTumorLib.cli.demo import largest_components
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import createPromptNodes
 from SAMLiverTumorLib.mrml.scene_files import loadVolume

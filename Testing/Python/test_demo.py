@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from cli_case import read_segment
 
+from SAMLiverTumorLib.cli.demo import LESIONS, largest_components, place_prompts, run_demo
 from SAMLiverTumorLib.cli.main import main
-from SAMLiverTumorLib.demo import LESIONS, largest_components, place_prompts, run_demo
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import createPromptNodes, promptsFromNodes
 from SAMLiverTumorLib.mrml.rendering.render import PICTURES
@@ -106,7 +106,7 @@ def test_the_demo_takes_the_second_to_fourth_largest_tumor(sample):
 
 
 def test_pictures_of_an_earlier_run_do_not_pass_for_this_ones(pool, tmp_path, monkeypatch):
-    import SAMLiverTumorLib.demo as module
+    import SAMLiverTumorLib.cli.demo as module
 
     for name in PICTURES:
         (tmp_path / name).write_text("old")

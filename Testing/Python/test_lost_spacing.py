@@ -12,7 +12,7 @@ from cli_case import run, write_volume
 from SAMLiverTumorLib.batch import worker
 from SAMLiverTumorLib.batch.jobs import Job, TumorPrompts
 from SAMLiverTumorLib.batch.summary import write_summary
-from SAMLiverTumorLib.cli.batch import _Shown
+from SAMLiverTumorLib.cli.commands.batch import _Shown
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.mrml.api.lesion_report import lesionReport
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene

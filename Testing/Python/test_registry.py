@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from loopback import LoopbackServer
 
-from SAMLiverTumorLib.cli import confirm as confirm_module
-from SAMLiverTumorLib.cli import models as models_command
-from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli import terminal as confirm_module
+from SAMLiverTumorLib.cli.commands import models as models_command
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import REGISTRY_PATH, UrlSource, get_model, load_registry
@@ -129,7 +129,7 @@ def test_registry_that_is_no_json_is_refused(tmp_path):
 
 def test_registry_and_store_import_nothing_heavy(root):
     script = (
-        "import sys, SAMLiverTumorLib.models.download.store, SAMLiverTumorLib.cli.models\n"
+        "import sys, SAMLiverTumorLib.models.download.store, SAMLiverTumorLib.cli.commands.models\n"
         "print(*sorted({'torch', 'numpy', 'scipy', 'SimpleITK', 'tqdm', 'slicer', 'pip'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(root)}

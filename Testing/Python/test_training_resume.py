@@ -70,7 +70,7 @@ def begun(tmp_path_factory):
 
     patch = pytest.MonkeyPatch()
     patch.setattr(run.Reporter, "__call__", count)
-    patch.setattr("SAMLiverTumorLib.cli.train.asked_to_end", lambda path: bool(steps))
+    patch.setattr("SAMLiverTumorLib.cli.commands.train.asked_to_end", lambda path: bool(steps))
     try:
         assert main(["train", *words(cases, folder / "run")]) == 130
     finally:

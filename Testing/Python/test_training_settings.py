@@ -9,8 +9,8 @@ import math
 import pytest
 import torch
 
-from SAMLiverTumorLib.cli.train import add_parser, settings_of
-from SAMLiverTumorLib.cli.train_text import ProgressText, progress_text
+from SAMLiverTumorLib.cli.commands.train import add_parser, settings_of
+from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText, progress_text
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, TrainingState, load_state
 from SAMLiverTumorLib.training.progress_events import Reporter

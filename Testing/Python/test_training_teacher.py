@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from training_case import options, write_cases
 
+from SAMLiverTumorLib.cli.commands.train import settings_of
 from SAMLiverTumorLib.cli.main import build_parser
-from SAMLiverTumorLib.cli.train import settings_of
 from SAMLiverTumorLib.training.optimization.losses import balanced_cross_entropy, confident_loss
 from SAMLiverTumorLib.training.optimization.mean_teacher import MeanTeacher, Twins
 from SAMLiverTumorLib.training.optimization.weight_average import Average

@@ -108,7 +108,7 @@ def _load_scene(folder: Path, path: Path, out: Path) -> None:
 
 
 def _read_markups(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.cli.prompt_options import read_prompts
+    from SAMLiverTumorLib.cli.options.prompts import read_prompts
 
     options = {"include": None, "exclude": None, "roi": None, "point": [], "exclude_point": [], "box": None}
     kind = "roi" if path.name.startswith("roi") else "include"

@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.runs.process import CANCEL, asked_to_end
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = settings_of(args)
     # PyTorch and MONAI take seconds to load; wrong settings are told before
-    from SAMLiverTumorLib.cli.train_text import ProgressText
+    from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText
     from SAMLiverTumorLib.training.optimization.distributed import join
     from SAMLiverTumorLib.training.progress_events import Reporter
     from SAMLiverTumorLib.training.runs.run_training import run_training

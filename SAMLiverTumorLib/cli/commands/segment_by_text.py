@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from SAMLiverTumorLib.cli.channel_options import read_channels
-from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
-from SAMLiverTumorLib.cli.fusion_options import given_options
+from SAMLiverTumorLib.cli.commands.segment import print_note, read_ct, report_head, write_files
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
+from SAMLiverTumorLib.cli.options.channels import read_channels
+from SAMLiverTumorLib.cli.options.uncertainty import given_options
 from SAMLiverTumorLib.cli.progress import bar, download_bar
-from SAMLiverTumorLib.cli.segment import print_note, read_ct, report_head, write_files
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.window import window_for
 

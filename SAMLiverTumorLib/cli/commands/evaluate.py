@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from SAMLiverTumorLib.cli.private import add_paths_option, without_names
+from SAMLiverTumorLib.cli.options.hide_names import add_paths_option, without_names
 from SAMLiverTumorLib.errors import InputError
 
 _DESCRIPTION = """\

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
 from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import InputError
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     :raises SAMLiverTumorError: whatever the user can mend; nothing is then written.
     """
     if args.run_folder is not None:
-        from SAMLiverTumorLib.cli.compare_run import compare_run
+        from SAMLiverTumorLib.cli.commands.compare_run import compare_run
 
         return compare_run(args)
     if not args.models or args.images is None or args.output is None:

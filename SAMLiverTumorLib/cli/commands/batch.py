@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
+from SAMLiverTumorLib.cli.commands.segment import MODES
 from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
-from SAMLiverTumorLib.cli.segment import MODES
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, parse_window

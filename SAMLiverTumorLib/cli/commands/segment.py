@@ -10,16 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from SAMLiverTumorLib.cli.channel_options import (
+from SAMLiverTumorLib.cli.options.channels import (
     add_channel_options,
     channel_paths,
     check_window_option,
     read_channels,
 )
-from SAMLiverTumorLib.cli.confirm import confirm_on_terminal
-from SAMLiverTumorLib.cli.fusion_options import add_fusion_options, given_options
-from SAMLiverTumorLib.cli.private import add_paths_option, without_names
-from SAMLiverTumorLib.cli.prompt_options import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.options.hide_names import add_paths_option, without_names
+from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.options.uncertainty import add_fusion_options, given_options
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, window_for
@@ -124,11 +124,11 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.json, args.overwrite)
     _check_paths_differ(args)
     if args.text is not None:
-        from SAMLiverTumorLib.cli.automatic import run_automatic
+        from SAMLiverTumorLib.cli.commands.segment_by_text import run_automatic
 
         return run_automatic(args)
     if args.mode == "volume":
-        from SAMLiverTumorLib.cli.volume import run_volume
+        from SAMLiverTumorLib.cli.commands.segment_volume import run_volume
 
         return run_volume(args)
     volume_alone = [option for option in ("liver", "start") if getattr(args, option)] + given_options(args)
