@@ -1,4 +1,4 @@
-"""How real liver tumors look in CT: the figures behind the defaults of `SAMLiverTumorLib/training/synthetic/paint_tumors.py`.
+"""How real liver tumors look in CT: the figures behind the defaults of `training/synthetic/paint_tumors.py`.
 
     .venv/bin/python Testing/tumor_statistics.py [--synthetic] [shared/data]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,3 +238,10 @@ def _ircadb_labels(path: Path) -> tuple[LabelFile, tuple[str, ...]]:
 
 def _same(a: Path, b: Path) -> bool:
     return Path(a).resolve() == Path(b).resolve()
+
+
+def case_hash(case: Case) -> str:
+    """SHA-256 of voxels, place and tumors."""
+    digest = hashlib.sha256(case.volume.voxel_hash.encode())
+    digest.update(np.packbits(case.tumor))
+    return digest.hexdigest()

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from SAMLiverTumorLib.evaluation.metrics.overlap import bounding_box
-from SAMLiverTumorLib.image.mask_geometry import PixelBox, deepest, grown_box
+from SAMLiverTumorLib.image.mask_geometry import PixelBox, bounding_box, deepest, grown_box
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume

@@ -74,3 +74,18 @@ def stability(logits: np.ndarray, inside: np.ndarray) -> float:
     """IoU of the masks at logits +1 and -1 within a box; 0 if both are empty."""
     inner, outer = np.count_nonzero((logits > 1) & inside), np.count_nonzero((logits > -1) & inside)
     return inner / outer if outer else 0.0
+
+
+Box = tuple[slice, ...]
+"""Index of a part of an array, one slice an axis."""
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """Smallest box of a bool array (k, j, i) that holds all its voxels; None if there are none."""
+    box = []
+    for axis in range(mask.ndim):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not filled.size:
+            return None
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    return tuple(box)

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 
 class ProgressText:
-    """A stream that takes the lines of `training.progress_events.Reporter` and writes what people want to read of them."""
+    """A stream that takes the lines of `training.progress_events.Reporter` and writes what people read of them."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream

@@ -20,8 +20,9 @@ from SAMLiverTumorLib.evaluation.comparison.contestants import (
 )
 from SAMLiverTumorLib.evaluation.metrics.detection import Detection
 from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
-from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, bounding_box, overlap
+from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.image.mask_geometry import bounding_box
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
 from SAMLiverTumorLib.plane import slice_plane
@@ -146,7 +147,7 @@ def compare(
     :raises InputError: two models of one name, no model, or no trial in any case.
     :raises Cancelled: when `cancel` says so.
     """
-    from SAMLiverTumorLib.training.samples.prepare import case_hash
+    from SAMLiverTumorLib.datasets.cases import case_hash
 
     names = [each.name for each in contestants]
     if not names or len(set(names)) < len(names):

@@ -34,7 +34,7 @@ from SAMLiverTumorLib.evaluation.lesion_report.table import (
 )
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import connected_components
 from SAMLiverTumorLib.evaluation.metrics.nearest_points import Points, least_distance
-from SAMLiverTumorLib.evaluation.metrics.overlap import Box
+from SAMLiverTumorLib.image.mask_geometry import Box
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume, apply_affine
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.evaluation.metrics.nearest_points import Points, least_distance
-from SAMLiverTumorLib.evaluation.metrics.overlap import bounding_box
+from SAMLiverTumorLib.image.mask_geometry import bounding_box
 
 SURFACE_RULE = (
     "Distances run from surface to surface, between the nearest corners of voxels; 0 mm means that they touch, be it "

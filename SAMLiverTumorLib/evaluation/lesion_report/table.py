@@ -98,8 +98,8 @@ class LesionReport:
     :param spacing: millimeters between voxels along (i, j, k).
     :param unit: of intensities: "HU", or "grey value" where they are none.
     :param volume_sha256: of voxels and affine of the CT (`Volume.voxel_hash`): says which, without a name.
-    :param provenance: how the segment came about, oldest first (see `mrml.segments.segments.provenance`); only its models are
-        written, as anything may stand in a file.
+    :param provenance: how the segment came about, oldest first (see `mrml.segments.segments.provenance`); only its
+        models are written, as anything may stand in a file.
     :param notes: how the figures were made and what to mind.
     """
 

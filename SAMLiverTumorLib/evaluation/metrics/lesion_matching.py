@@ -13,8 +13,9 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.metrics.overlap import Box, Overlap, bounding_box, from_counts
+from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, from_counts
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.image.mask_geometry import Box, bounding_box
 
 CONNECTIVITY_RULE = (
     "Lesions are the connected components of the reference, objects those of each predicted segment (6-connectivity: "

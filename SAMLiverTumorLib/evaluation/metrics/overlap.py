@@ -19,9 +19,6 @@ ACCURACY_RULE = (
     "small lesion, even a missed one."
 )
 
-Box = tuple[slice, ...]
-"""Index of a part of an array, one slice an axis."""
-
 
 @dataclass(frozen=True)
 class Overlap:
@@ -139,14 +136,3 @@ def from_counts(shared: int, predicted: int, referenced: int, total: int, voxel_
     """`Overlap` from the voxels shared, predicted, in the reference and in the whole volume."""
     union = predicted + referenced - shared
     return Overlap(shared, predicted - shared, referenced - shared, total - union, voxel_volume_ml)
-
-
-def bounding_box(mask: np.ndarray) -> Box | None:
-    """Smallest box of a bool array (k, j, i) that holds all its voxels; None if there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not filled.size:
-            return None
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)

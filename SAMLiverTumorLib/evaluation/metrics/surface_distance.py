@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.evaluation.metrics.overlap import bounding_box
+from SAMLiverTumorLib.image.mask_geometry import bounding_box
 
 TOLERANCE_MM = 2.0
 

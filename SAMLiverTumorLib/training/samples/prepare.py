@@ -13,6 +13,7 @@ import numpy as np
 from SAMLiverTumorLib.datasets.cases import (
     Case,
     CaseFiles,
+    case_hash,
     find_cases,
     load_case,
     read_hold_out,
@@ -146,13 +147,6 @@ def prepare_unlabeled(
             bare = replace(picture, liver=None)
             twins.append(Twins(store.add(bare), store.add(restyled(bare, (settings.seed, number, picture.index)))))
     return twins
-
-
-def case_hash(case: Case) -> str:
-    """SHA-256 of voxels, place and tumors."""
-    digest = hashlib.sha256(case.volume.voxel_hash.encode())
-    digest.update(np.packbits(case.tumor))
-    return digest.hexdigest()
 
 
 def _pictures_by_part(
