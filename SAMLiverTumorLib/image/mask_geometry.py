@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from SAMLiverTumorLib.inference.propagation.result import INSIDE
 from SAMLiverTumorLib.plane import Plane
+from SAMLiverTumorLib.voxel_map import INSIDE
 
 PixelBox = tuple[float, float, float, float]
 """Edges (u0, v0, u1, v1): a box around exactly pixels 10 to 20 has edges 9.5 and 20.5."""

@@ -9,7 +9,7 @@ import pytest
 from cli_case import CENTER, ONE_SLICE, files, read_in_slicer, read_segment, refused, run, write_volume
 from propagation_case import dice
 
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
+from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume

@@ -17,9 +17,8 @@ from bench.learning_curve_report import curve_csv, curve_markdown, curve_png
 from bench.learning_curve_run import PointResult, run_curve
 from SAMLiverTumorLib.cli.commands.train import settings_of
 from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.main import build_parser
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.training.optimization.distributed import join

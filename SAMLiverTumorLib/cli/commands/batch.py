@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.commands.segment import MODES
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, parse_window
@@ -190,7 +189,7 @@ def _fetch_models(args: argparse.Namespace, settings: BatchSettings) -> None:
 
     :raises SAMLiverTumorError: a model cannot be had, or knows no such text.
     """
-    from SAMLiverTumorLib.cli.progress import download_bar
+    from SAMLiverTumorLib.cli.terminal import download_bar
     from SAMLiverTumorLib.inference.model_choice import check_concept
     from SAMLiverTumorLib.models.download.store import ModelStore
     from SAMLiverTumorLib.models.registry import load_registry

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from SAMLiverTumorLib.cli.commands.compare import check_outputs, read_cases, write_report
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
-from SAMLiverTumorLib.cli.progress import bar, download_bar
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_report
+from SAMLiverTumorLib.cli.terminal import bar, cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.errors import Cancelled, InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.progress_events import Reporter
 from SAMLiverTumorLib.training.runs.process import ComparisonProcess, alone, asked_to_end

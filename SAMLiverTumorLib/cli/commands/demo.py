@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     :raises SAMLiverTumorError: models cannot be had, or the folder cannot be written.
     """
     from SAMLiverTumorLib.cli.demo import run_demo
-    from SAMLiverTumorLib.cli.progress import bar, download_bar
+    from SAMLiverTumorLib.cli.terminal import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool
 
     with download_bar() as downloaded, bar("segmenting", "slice") as progressed:

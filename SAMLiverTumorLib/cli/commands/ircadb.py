@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     :raises InputError: a case is not whole, or an archive is refused; the others are read all the same.
     :raises OutputError: a file cannot be written; cases before it are then written whole.
     """
-    from SAMLiverTumorLib.cli.progress import bar
+    from SAMLiverTumorLib.cli.terminal import bar
     from SAMLiverTumorLib.io.ircadb.cases import LICENSE, find_ircadb, read_ircadb
 
     found = [case for path in args.cases for case in find_ircadb(path)]

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SAMLiverTumorLib.cli.progress import download_bar
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal, download_bar
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.download.digest import human_size

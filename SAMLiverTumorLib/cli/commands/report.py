@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     :raises InputError: a file, segment or label cannot be used.
     :raises OutputError: the folder cannot be written to.
     """
-    from SAMLiverTumorLib.cli.progress import bar
+    from SAMLiverTumorLib.cli.terminal import bar
     from SAMLiverTumorLib.evaluation.lesion_report.files import check_folder, write_report
     from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
     from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.options.channels import (
@@ -16,21 +12,19 @@ from SAMLiverTumorLib.cli.options.channels import (
     check_window_option,
     read_channels,
 )
-from SAMLiverTumorLib.cli.options.hide_names import add_paths_option, without_names
+from SAMLiverTumorLib.cli.options.hide_names import add_paths_option
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
 from SAMLiverTumorLib.cli.options.uncertainty import add_fusion_options, given_options
+from SAMLiverTumorLib.cli.segment_files import print_note, read_ct, report_head, write_files, writes_dicom
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, window_for
-from SAMLiverTumorLib.io.atomic import atomic_path, check_output
-from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
-from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.volume import Volume
-    from SAMLiverTumorLib.voxel_map import VoxelMap
+    pass
 
 _DESCRIPTION = """\
 Segment one structure in a CT from points and a box. Coordinates are millimeters in RAS, as Slicer shows
@@ -116,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
             "SEG; `sam-liver-tumor export` makes others of it."
         )
     check_output(args.output, args.overwrite)
-    if _writes_dicom(args):
+    if writes_dicom(args):
         from SAMLiverTumorLib.io.dicom.source import read_source
 
         read_source(args.ct, args.series)  # refuses what no DICOM SEG could refer to, before any work is done
@@ -136,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--{volume_alone[0]} is for following a tumor through the volume; add --mode volume.")
     check_window_option(args.window)
 
-    from SAMLiverTumorLib.cli.progress import bar, download_bar
+    from SAMLiverTumorLib.cli.terminal import bar, download_bar
     from SAMLiverTumorLib.inference.pool import PredictorPool
     from SAMLiverTumorLib.inference.segment_slices import Settings
     from SAMLiverTumorLib.mrml.api.segment import segmentPrompts
@@ -168,70 +162,6 @@ def run(args: argparse.Namespace) -> int:
         f"{' and '.join(model['id'] for model in result.provenance['models'])}"
     )
     return 0
-
-
-def read_ct(args: argparse.Namespace) -> Volume:
-    """The CT; what there is to know about it is printed.
-
-    :raises InputError: see `read_volume`.
-    """
-    from SAMLiverTumorLib.io.images import read_volume
-
-    return read_volume(args.ct, args.series, print_note)
-
-
-def print_note(note: str) -> None:
-    """A line that the user should read, on standard output."""
-    print(f"note: {note}")
-
-
-def write_files(
-    args: argparse.Namespace, report: dict, segmentationNode, maps: Mapping[Path, VoxelMap] = MappingProxyType({})
-) -> None:
-    """Write the segmentation and, where asked for, maps and report: all files appear, or none.
-
-    :raises OutputError: folder or disk refuses.
-    """
-    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
-
-    if not args.paths:
-        report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}
-    # the report is written first and put in place last
-    with ExitStack() as outputs:
-        if args.json:
-            temporary = outputs.enter_context(atomic_path(args.json, args.overwrite))
-            temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        for path, values in maps.items():
-            from SAMLiverTumorLib.io.maps import write_map
-
-            write_map(values, outputs.enter_context(atomic_path(path, args.overwrite)))
-        if _writes_dicom(args):
-            from SAMLiverTumorLib.mrml.api.dicom_seg import saveDicomSeg
-
-            role = segmentationNode.GetReferenceImageGeometryReferenceRole()
-            volumeNode = segmentationNode.GetNodeReference(role)
-            saveDicomSeg(segmentationNode, volumeNode, args.output, args.ct, args.series, overwrite=args.overwrite)
-        else:
-            saveSegmentation(segmentationNode, args.output, args.overwrite)
-
-
-def _writes_dicom(args: argparse.Namespace) -> bool:
-    return args.output.name.lower().endswith(".dcm")
-
-
-def report_head(args: argparse.Namespace, mask: Mask, notes: Sequence[str] = ()) -> dict:
-    """What every report begins with.
-
-    :param notes: for the reader; that the spacing, and so the volume, cannot be true is put before them.
-    """
-    files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
-    return {
-        **files,
-        "segment": args.segment_name,
-        "voxels": mask.count,
-        "volume_ml": round(mask.volume_ml, 6),
-        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *notes],
-    }
 
 
 def _check_paths_differ(args: argparse.Namespace) -> None:

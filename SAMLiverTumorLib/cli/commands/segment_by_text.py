@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from SAMLiverTumorLib.cli.commands.segment import print_note, read_ct, report_head, write_files
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.options.channels import read_channels
 from SAMLiverTumorLib.cli.options.uncertainty import given_options
-from SAMLiverTumorLib.cli.progress import bar, download_bar
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.segment_files import print_note, read_ct, report_head, write_files
+from SAMLiverTumorLib.cli.terminal import bar, cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.errors import InputError, PromptError
 from SAMLiverTumorLib.image.window import window_for
 

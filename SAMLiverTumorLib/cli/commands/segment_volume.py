@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from SAMLiverTumorLib.cli.commands.segment import print_note, read_ct, report_head, write_files
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
 from SAMLiverTumorLib.cli.options.channels import check_window_option, read_channels
 from SAMLiverTumorLib.cli.options.prompts import read_prompts
 from SAMLiverTumorLib.cli.options.uncertainty import check_fusion_options, ensemble_of, fusion_report, maps_of, told
-from SAMLiverTumorLib.cli.progress import bar, download_bar
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.segment_files import print_note, read_ct, report_head, write_files
+from SAMLiverTumorLib.cli.terminal import bar, cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.window import window_for
 

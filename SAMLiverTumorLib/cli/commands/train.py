@@ -8,8 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from SAMLiverTumorLib.cli.interrupt import cancel_by_interrupt
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.runs.process import CANCEL, asked_to_end

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from SAMLiverTumorLib.inference.propagation.result import INSIDE, SlicePropagation, boxed
+from SAMLiverTumorLib.inference.propagation.result import SlicePropagation, boxed
+from SAMLiverTumorLib.voxel_map import INSIDE
 
 
 def reconciled(

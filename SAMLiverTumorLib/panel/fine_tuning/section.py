@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.training_nodes import TRAINING_ATTRIBUTE, plotFromTraining, tableFromTraining
 from SAMLiverTumorLib.panel.fine_tuning.compare_button import TrainCompare
-from SAMLiverTumorLib.panel.fine_tuning.settings import SCENE, baseModel, settingsOf
+from SAMLiverTumorLib.panel.fine_tuning.settings import SCENE, baseModel, nameTrainChoices, settingsOf
 from SAMLiverTumorLib.panel.fine_tuning.status_text import noteText, resultHtml, stateText, verdict
 from SAMLiverTumorLib.panel.fine_tuning.watched_training import (
     Training,
@@ -27,7 +27,6 @@ from SAMLiverTumorLib.panel.fine_tuning.watched_training import (
 from SAMLiverTumorLib.panel.panel_pool import FILE
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.panel.sections.model_weights import Weights
-from SAMLiverTumorLib.panel.train_choices import nameTrainChoices
 from SAMLiverTumorLib.training.runs.progress_record import DONE
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
 from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.models.registry import load_registry
@@ -54,3 +56,23 @@ def _window(parameters: Any) -> str:
     base = baseModel(parameters)
     info = load_registry().get(base)
     return info.default_window if info is not None else aboutFile(base).get("default_window", "wide")
+
+
+def nameTrainChoices(ui: Any) -> None:
+    """Name the choices; the lists are filled with the parameters' values, which mean nothing to people."""
+    for combo, names in (
+        (ui.trainSourceCombo, {"scene": _("This scene"), "folders": _("Folders")}),
+        (
+            ui.trainPartCombo,
+            {
+                "decoder": _("Mask decoder (fast)"),
+                "lora": _("Decoder, adapters in encoder"),
+                "last": _("Decoder, last encoder stage"),
+                "all": _("Everything (slow)"),
+            },
+        ),
+    ):
+        for value, name in names.items():
+            index = combo.findText(value)
+            if index >= 0:
+                combo.setItemText(index, name)
