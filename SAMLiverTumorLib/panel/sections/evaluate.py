@@ -15,7 +15,7 @@ from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, spacingNote
 from SAMLiverTumorLib.mrml.nodes.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
 from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
 from SAMLiverTumorLib.panel.section_context import Shared, enable
-from SAMLiverTumorLib.panel.sections.voxel_source_selector import Reference
+from SAMLiverTumorLib.panel.voxel_source_selector import Reference
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.panel.section_context import Shared, enable
-from SAMLiverTumorLib.panel.sections.voxel_source_selector import INSIDE, Reference
+from SAMLiverTumorLib.panel.voxel_source_selector import INSIDE, Reference
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
