@@ -157,7 +157,9 @@ def test_the_dev_extra_names_every_package_that_dev_py_installs(root):
     wanted = [*project["dependencies"], *extras["dev"]]
     wanted += [entry for name in re.search(r"\[(.*)\]", extras["dev"][0])[1].split(",") for entry in extras[name]]
     named = {re.match(r"[\w.-]+", entry)[0].lower() for entry in wanted}
-    lines = [line for path in (root / "requirements").glob("*.txt") for line in path.read_text().splitlines()]
+    lines = [
+        line for path in (root / "requirements").glob("*.txt") for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     pinned = {re.match(r"[\w.-]+", line)[0].lower() for line in lines if line and not line.startswith("#")}
     # slicer-core brings vtk; setuptools builds and is no dependency
     assert pinned - {"vtk", "setuptools"} == named - {"sam-liver-tumor"}
