@@ -35,6 +35,14 @@ def test_the_entry_has_the_fields_of_the_schema_and_no_others(entry):
     assert entry["tier"] in (1, 2, 3, 4, 5)
 
 
+def test_the_entry_is_formatted_as_the_lint_of_the_index_wants_it(root, entry):
+    # The index runs prettier with its plugin for multiline arrays (every element on a line of its own). For objects of
+    # strings, numbers and arrays that is what json.dumps writes with an indentation of two.
+    text = (root / "docs" / "SAMLiverTumor.json").read_text(encoding="utf-8")
+    assert text == json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
+    assert '"build_dependencies": [\n    "PyTorch"\n  ],\n' in text
+
+
 def test_the_repository_has_a_name_the_index_takes(entry):
     assert entry["scm_url"].split("/")[-1].startswith("Slicer")
 

@@ -1,5 +1,6 @@
 """What the packaged extension holds: nothing catches a forgotten file but these tests."""
 
+import email
 import importlib.util
 import os
 import re
@@ -7,9 +8,17 @@ import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from SAMLiverTumorLib import __version__
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 # The parts of Slicer's CMake package that the extension uses: arguments are checked and files installed as there.
 SLICER_CONFIG = r"""
@@ -93,7 +102,7 @@ def test_every_file_is_listed_and_every_listed_file_exists(root, cmake_lists):
     assert not found, "run: python dev.py cmake-lists\n" + "\n".join(found)
 
 
-def test_a_forgotten_and_a_vanished_file_are_reported_and_mended(root, tmp_path, cmake_lists):
+def test_a_forgotten_and_a_vanished_file_are_reported_and_fixed(root, tmp_path, cmake_lists):
     copy = copy_checkout(root, tmp_path)
     cmake_lists.rewrite(copy)
     (copy / "SAMLiverTumorLib" / "image" / "forgotten.py").touch()
@@ -106,14 +115,54 @@ def test_a_forgotten_and_a_vanished_file_are_reported_and_mended(root, tmp_path,
     assert differences(cmake_lists, copy) == []
 
 
-def test_every_folder_of_the_library_is_a_package_of_the_wheel(root):
-    library = root / "SAMLiverTumorLib"
-    folders = {path.parent for path in library.rglob("*.py")}
+def test_every_folder_of_the_library_is_a_package(root):
+    folders = {path.parent for path in (root / "SAMLiverTumorLib").rglob("*.py")}
     assert {folder for folder in folders if not (folder / "__init__.py").is_file()} == set()
-    text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    declared = re.search(r"^packages = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)[1]
-    expected = {".".join(folder.relative_to(root).parts) for folder in folders}
-    assert set(re.findall(r'"([\w.]+)"', declared)) == expected
+
+
+def test_the_wheel_holds_every_file_of_the_library_and_nothing_else(root, tmp_path, cmake_lists):
+    library = root / "SAMLiverTumorLib"
+    shutil.copytree(library, tmp_path / "SAMLiverTumorLib", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "Testing").mkdir()
+    (tmp_path / "Testing" / "__init__.py").touch()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, tmp_path)
+    build = "from setuptools import build_meta; build_meta.build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("sam_liver_tumor-*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        about = email.message_from_bytes(archive.read(next(n for n in archive.namelist() if n.endswith("/METADATA"))))
+    assert held == {f"SAMLiverTumorLib/{name}" for name in cmake_lists.files_on_disk(library)}
+    assert {Path(name).suffix for name in held} == {".py", ".json", ".png", ".ui"}
+    assert f"Homepage, {metadata(root)['HOMEPAGE']}" in about.get_all("Project-URL")
+
+
+def test_version_and_contributors_are_the_same_wherever_they_stand(root):
+    texts = {
+        name: (root / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md", "pyproject.toml")
+    }
+    assert re.search(r"^version: (.*)$", texts["CITATION.cff"], re.MULTILINE)[1] == __version__
+    releases = re.findall(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", texts["CHANGELOG.md"], re.MULTILINE)
+    assert releases[0] == __version__
+    author = re.search(r'^authors = \[\{ name = "(.*?)" \}\]$', texts["pyproject.toml"], re.MULTILINE)[1]
+    assert author == metadata(root)["CONTRIBUTORS"]
+    assert f"- name: {author}\n" in texts["CITATION.cff"]
+
+
+def test_the_dev_extra_names_every_package_that_dev_py_installs(root):
+    with (root / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"]]
+    wanted += [entry for name in re.search(r"\[(.*)\]", extras["dev"][0])[1].split(",") for entry in extras[name]]
+    named = {re.match(r"[\w.-]+", entry)[0].lower() for entry in wanted}
+    lines = [
+        line for path in (root / "requirements").glob("*.txt") for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    pinned = {re.match(r"[\w.-]+", line)[0].lower() for line in lines if line and not line.startswith("#")}
+    # slicer-core brings vtk; setuptools builds and is no dependency
+    assert pinned - {"vtk", "setuptools"} == named - {"sam-liver-tumor"}
 
 
 def test_the_module_folder_holds_modules_alone(root):
