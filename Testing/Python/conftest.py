@@ -138,7 +138,7 @@ def at_panel(tmp_path):
     from desktop.process import run_on_desktop
 
     start = f"""
-sys.path.insert(0, {str(ROOT / "Testing" / "Python")!r})
+sys.path.insert(0, {str(ROOT / "Testing" / "support")!r})
 from panel_case import SPECK, User
 user = User(desktop, widget)
 ui, panel, session = user.ui, user.panel, user.session

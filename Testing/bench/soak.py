@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _apart(part: str, count: int | None) -> list[tuple[int, int]]:
-    folders = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "Python")]
+    folders = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "support")]
     words = ["--here", "--part", part, *(["--count", str(count)] if count else [])]
     program = f"import sys; sys.path[:0] = {folders!r}; import bench.soak as soak; sys.exit(soak.main({words!r}))"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)

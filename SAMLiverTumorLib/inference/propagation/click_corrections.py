@@ -62,7 +62,7 @@ def correct(
     """Take a click into account and propagate again from its slice.
 
     What the click stands for on its slice is read from the grey values; a model trained for clicks is asked as well,
-    see `click_answers`.
+    see `network_corrections`.
 
     An include click beyond a stop goes on from there; an exclude click in the middle of what it refuses ends the
     tumor on its slice. Settings, rules and limits have to be those of the propagation for its slices to be kept.
