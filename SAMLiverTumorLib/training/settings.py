@@ -26,10 +26,14 @@ LIVER, LIVER_TUMOR = "liver", "liver tumor"
 CONCEPTS = (LIVER_TUMOR, LIVER)
 """What text can be trained to name."""
 
+MEAN_TEACHER_REMOVED = "Learning from unlabeled scans was removed in version 0.2.0: it lowered Dice."
+_OF_MEAN_TEACHER = ("unlabeled", "unlabeled_window", "unlabeled_slices")
+"""Settings of earlier versions; they are accepted where they name no scans, as every earlier run's settings do."""
+
 _FROM_ONE = ("epochs", "steps", "batch", "accumulate", "rank")
 _FROM_ZERO = (
     *("weight_decay", "patience", "copies", "negatives", "slices", "validation_slices", "corrections", "warm_up"),
-    *("point", "box", "box_and_point", "text", "synthetic", "unlabeled_slices", "seed"),
+    *("point", "box", "box_and_point", "text", "synthetic", "seed"),
 )
 
 
@@ -73,9 +77,6 @@ class TrainSettings:
     :param rank: of the adapters.
     :param synthetic: volumes with painted tumors to add, made from the livers in the cases.
     :param painted: patients into whose livers they are painted; empty for all that are learned from.
-    :param unlabeled: folders of images without labels for the mean teacher.
-    :param unlabeled_window: how they are shown; empty for `window`.
-    :param unlabeled_slices: so many of each of them, evenly spread.
     :param seed: of everything drawn at random.
     :param device: "auto", "cpu", "cuda", ...
     :param half: weights of 16 bits.
@@ -120,9 +121,6 @@ class TrainSettings:
     rank: int = 8
     synthetic: int = 0
     painted: tuple[str, ...] = ()
-    unlabeled: tuple[str, ...] = ()
-    unlabeled_window: str = ""
-    unlabeled_slices: int = 16
     seed: int = 0
     device: str = "auto"
     half: bool = False
@@ -171,13 +169,17 @@ class TrainSettings:
 def from_mapping(values: Mapping[str, Any], base: TrainSettings | None = None) -> TrainSettings:
     """Settings from plain values over others.
 
-    :raises InputError: an unknown name, or a value of another type.
+    :raises InputError: an unknown name, a value of another type, or unlabeled scans.
     """
     known = {each.name: each for each in fields(TrainSettings)}
     taken: dict[str, Any] = {}
     start = base or TrainSettings()
     for name, value in values.items():
         key = name.replace("-", "_")
+        if key in _OF_MEAN_TEACHER:
+            if key == "unlabeled" and value:
+                raise InputError(f"{MEAN_TEACHER_REMOVED} Leave '{name}' out.")
+            continue
         if key not in known:
             raise InputError(f"'{name}' is not a setting of a training; there are {', '.join(sorted(known))}.")
         taken[key] = _typed(key, value, getattr(start, key))
@@ -205,10 +207,7 @@ def read_settings(path: Path) -> TrainSettings:
         raise InputError(f"'{path}' holds no settings.")
     folder = Path(path).resolve().parent
     settings = from_mapping(values)
-    places = {
-        name: tuple(str(folder / each) for each in getattr(settings, name))
-        for name in ("images", "labels", "unlabeled")
-    }
+    places = {name: tuple(str(folder / each) for each in getattr(settings, name)) for name in ("images", "labels")}
     for name in ("out", "hold_out", "cache"):
         if getattr(settings, name):
             places[name] = str(folder / getattr(settings, name))

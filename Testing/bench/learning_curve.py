@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> int:
         "--points",
         required=True,
         metavar="POINTS",
-        help="numbers of labeled patients, such as 0,1,1+unlabeled,2,4,all, in the order of --cases; 0 learns from "
-        "tumors painted into livers without any, and N+unlabeled adds a mean teacher on the other patients",
+        help="numbers of labeled patients, such as 0,1,2,4,all, in the order of --cases; 0 learns from tumors painted "
+        "into livers without any",
     )
     own, rest = parser.parse_known_args(arguments)
     args = build_parser().parse_args(["train", *rest])

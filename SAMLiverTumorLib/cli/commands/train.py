@@ -28,14 +28,12 @@ _NUMBERS = {
     "validation_slices": (int, "the same for validation"),
     "corrections": (int, "rounds of corrective clicks, at most"),
     "rank": (int, "rank of the adapters with --train lora"),
-    "unlabeled_slices": (int, "slices of each scan without labels"),
     "synthetic": (int, "add so many volumes with painted tumors"),
     "seed": (int, "of everything drawn at random"),
 }
 _TEXTS = {
     "base": "model id or weight file to start from",
     "window": "preset or LOW,HIGH, as with segment",
-    "unlabeled_window": "the same for --unlabeled, where it is another",
     "hold_out": "file with patients to refuse, one a line",
     "text_encoder": "tokens, or clip, clip:NAME:TAG, clip:FOLDER: any phrase as text, through open_clip",
     "device": "auto, cpu, cuda, cuda:1",
@@ -48,7 +46,6 @@ _LISTS = {
     "cases": "only these patients",
     "validation": "patients to validate on (default: a quarter, drawn by the seed)",
     "test": "patients for the comparison of before and after",
-    "unlabeled": "folder of scans without labels, for a mean teacher",
 }
 
 

@@ -32,7 +32,6 @@ class TrainingState:
     :param history: one entry for each validation.
     :param settings: of the run, as plain values.
     :param data: hash of each patient's voxels and labels.
-    :param teacher: average weights of a mean teacher.
     :param average: running average of the weights.
     :param scaler: of mixed precision on a graphics card.
     """
@@ -47,7 +46,6 @@ class TrainingState:
     settings: dict[str, Any] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
-    teacher: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -70,9 +68,9 @@ def load_state(folder: Path) -> TrainingState:
         raise InputError(f"'{folder}' holds no training to resume; leave --resume out to begin one.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        return TrainingState(
-            **{**content, "history": parse_json(content["history"]), "settings": parse_json(content["settings"])}
-        )
+        content |= {name: parse_json(content[name]) for name in ("history", "settings")}
+        content.pop("teacher", None)  # of the mean teacher, in files before 0.2.0
+        return TrainingState(**content)
     except (pickle.UnpicklingError, *BROKEN_STREAM) as error:
         raise InputError(
             f"'{path}' is damaged ({type(error).__name__}); begin the training anew in another folder."

@@ -14,7 +14,6 @@ from torch import nn
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState
 from SAMLiverTumorLib.training.optimization.distributed import Processes
-from SAMLiverTumorLib.training.optimization.mean_teacher import MeanTeacher, Twins
 from SAMLiverTumorLib.training.optimization.schedule import Schedule
 from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
 from SAMLiverTumorLib.training.optimization.validation import overall, validate
@@ -44,12 +43,10 @@ def train(
     report: Reporter,
     cancel: Callable[[], bool] = lambda: False,
     processes: Processes | None = None,
-    unlabeled: Sequence[Twins] = (),
 ) -> TrainingState:
     """Train from where `state` is to the last epoch, or until it gets no better.
 
     :param folder: where the state is saved after each epoch, and when cancelled; None for nowhere.
-    :param unlabeled: slices for a mean teacher, one in each step.
     :return: the state at the end; `best` holds the weights of the best epoch.
     :raises Diverged: the loss is not a finite number.
     :raises InputError: the graphics card's memory does not suffice, with half of the pictures at a time neither.
@@ -61,7 +58,6 @@ def train(
     _restore(state, learning, optimizer, scaler)
     model = processes.wrap(trainee)
     average = Average(trainee, settings.average, state.average)
-    teacher = MeanTeacher(trainee, unlabeled, schedule.steps, settings.seed, state.teacher) if unlabeled else None
     parts, first, begun = settings.accumulate, state.step, time.monotonic()
     while True:
         epoch, within = divmod(state.step, settings.steps)
@@ -85,8 +81,6 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(state.step) * group["times"]
         exercises = processes.mine(schedule.exercises(state.step))
-        if teacher is not None:
-            exercises.append(teacher.exercise(state.step))
         try:
             loss = _step(model, exercises, parts, optimizer, scaler, processes)
         except torch.cuda.OutOfMemoryError as error:  # raised in all processes, if in any
@@ -108,9 +102,6 @@ def train(
             )
         average.follow(state.step)
         state.average = average.weights
-        if teacher is not None:
-            teacher.average.follow(state.step)
-            state.teacher = teacher.average.weights
         state.step += 1
         per_step = (time.monotonic() - begun) / (state.step - first)
         report(

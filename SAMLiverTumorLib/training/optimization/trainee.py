@@ -18,7 +18,6 @@ from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.training.optimization.losses import (
     balanced_cross_entropy,
-    confident_loss,
     iou_losses,
     mask_losses,
     to_frame,
@@ -46,8 +45,6 @@ class Exercise:
     :param concept: what text names, with kind "text".
     :param rounds: 1, and one more for each correction.
     :param seed: of everything drawn at random in it.
-    :param target: for an unlabeled picture the teacher's probabilities (1, 1, 256, 256), see `teacher.py`.
-    :param weight: of its loss.
     """
 
     sample: Sample
@@ -55,8 +52,6 @@ class Exercise:
     concept: str
     rounds: int
     seed: tuple[int, ...]
-    target: Tensor | None = None
-    weight: float = 1.0
 
 
 class Trainee(nn.Module):
@@ -122,10 +117,6 @@ class Trainee(nn.Module):
 
     def loss(self, exercise: Exercise) -> Tensor:
         """Mean over lesions and rounds of one exercise."""
-        if exercise.target is not None:
-            image = self.image_side(exercise.sample)
-            logits, _ = self.decode(image, None, None, exercise.concept, ambiguous=False)
-            return exercise.weight * confident_loss(logits, exercise.target)
         rng = np.random.default_rng(exercise.seed)
         image = self.image_side(exercise.sample)
         lesions = exercise.sample.lesions()

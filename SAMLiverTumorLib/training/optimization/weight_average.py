@@ -1,4 +1,4 @@
-"""A running average of the weights that learn: steadier than the last step's, and as good a teacher."""
+"""A running average of the weights that learn: steadier than the last step's."""
 
 from __future__ import annotations
 

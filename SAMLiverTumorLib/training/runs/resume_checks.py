@@ -7,11 +7,12 @@ from pathlib import PurePath
 from typing import Any
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.training.settings import MEAN_TEACHER_REMOVED
 
 # Where files are, and where it computes: nothing of what is learned depends on these.
 _FREE = frozenset(("out", "cache", "hold_out", "device"))
 # Folders may have moved as a whole; what lies in them is compared by its hash.
-_PLACES = frozenset(("images", "labels", "unlabeled"))
+_PLACES = frozenset(("images", "labels"))
 
 
 def differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -35,8 +36,10 @@ def differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on with other settings than a training began with; more epochs are no others.
 
-    :raises InputError: naming those that differ.
+    :raises InputError: naming those that differ, or the run learned from unlabeled scans.
     """
+    if saved.get("unlabeled"):
+        raise InputError(f"{MEAN_TEACHER_REMOVED} Begin a new training run in another folder.")
     names = differing(saved, now)
     if "epochs" in names and now["epochs"] > saved["epochs"]:
         names.remove("epochs")

@@ -52,7 +52,8 @@ def comparison_of_run(
     if run is None:
         raise InputError(f"'{folder}' holds no finished training to compare; wait for it, or choose another folder.")
     # a card names no folders, of which windows are
-    settings = from_mapping(run.settings if "images" in run.settings else {**run.settings, "windows": []})
+    values = run.settings if "images" in run.settings else {**run.settings, "windows": []}
+    settings = from_mapping({name: value for name, value in values.items() if name != "unlabeled"})
     if images is not None:
         settings = replace(settings, images=(str(images),), labels=(str(labels or images),), windows=())
     split = run.card["split"]

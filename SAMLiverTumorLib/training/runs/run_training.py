@@ -32,7 +32,7 @@ from SAMLiverTumorLib.training.runs.process import RESULTS, TrainingProcess, alo
 from SAMLiverTumorLib.training.runs.resume_checks import check_resumable, check_same_data
 from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample
-from SAMLiverTumorLib.training.samples.prepare import TrainingSet, prepare, prepare_unlabeled
+from SAMLiverTumorLib.training.samples.prepare import TrainingSet, prepare
 from SAMLiverTumorLib.training.samples.simulated_prompts import TEXT
 from SAMLiverTumorLib.training.settings import TOKENS, TrainSettings
 
@@ -117,12 +117,6 @@ def _run(
         return Outcome(False, None, {}, {})
     check_same_data(state.data, samples.hashes)
     state.data = samples.hashes
-    unlabeled = []
-    if settings.unlabeled:
-        unlabeled = prepare_unlabeled(
-            settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
-        )
-        report("note", text=f"{len(unlabeled)} slices without labels for the mean teacher.")
     trainee = Trainee(model, settings.concepts, settings.train, settings.rank, _text(settings, model, confirm))
     old = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
     judged = samples.test or samples.validation
@@ -137,9 +131,7 @@ def _run(
         return Outcome(False, None, {}, {})
     schedule = Schedule(settings, samples.train)
     try:
-        state = train(
-            trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes, unlabeled
-        )
+        state = train(trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes)
     except Diverged as error:
         report("note", text=str(error))
         if not state.best_epoch:
@@ -248,7 +240,7 @@ def _card(
 ) -> dict[str, Any]:
     told = settings.as_dict()
     # folders are nobody else's business
-    for name in ("images", "labels", "unlabeled", "out", "cache", "hold_out"):
+    for name in ("images", "labels", "out", "cache", "hold_out"):
         told.pop(name)
     if isinstance(text, ClipText):
         told["text_encoder"] = f"{PREFIX}:{text.about['name']}"

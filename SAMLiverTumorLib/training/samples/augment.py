@@ -12,24 +12,16 @@ AUGMENTATION = 1
 """To be raised whenever the same picture and seed give another variation."""
 
 
-def restyled(picture: Picture, seed: tuple[int, ...]) -> Picture:
-    """The picture with other contrast, noise or sharpness, everything at its place.
-
-    :param seed: the same seed gives the same picture.
-    """
-    return _changed(picture, np.random.default_rng(seed), seed[-1], places=False)
-
-
 def augmented(picture: Picture, seed: tuple[int, ...]) -> Picture:
     """A zoom of the picture, mirrored, turned a little, with other contrast, noise or sharpness.
 
     :param seed: the same seed gives the same picture.
     """
     rng = np.random.default_rng(seed)
-    return _changed(zoomed(picture, rng), rng, seed[-1], places=True)
+    return _changed(zoomed(picture, rng), rng, seed[-1])
 
 
-def _changed(part: Picture, rng: np.random.Generator, copy: int, places: bool) -> Picture:
+def _changed(part: Picture, rng: np.random.Generator, copy: int) -> Picture:
     from monai.transforms import (
         Compose,
         RandAdjustContrastd,
@@ -50,18 +42,11 @@ def _changed(part: Picture, rng: np.random.Generator, copy: int, places: bool) -
         "lesions": part.lesions[None].astype(np.float32),
         "liver": liver[None].astype(np.float32),
     }
-    moves = (
+    change = Compose(
         [
             RandFlipd(keys, prob=0.5, spatial_axis=1),
             RandFlipd(keys, prob=0.25, spatial_axis=0),
             RandRotated(keys, range_x=0.35, prob=0.5, mode=("bilinear", "nearest", "nearest"), padding_mode="zeros"),
-        ]
-        if places
-        else []
-    )
-    change = Compose(
-        [
-            *moves,
             # of 255 grey levels: the window set a little otherwise, another phase of contrast, another dose
             RandScaleIntensityd("image", factors=0.15, prob=0.5),
             RandShiftIntensityd("image", offsets=15.0, prob=0.5),

@@ -17,7 +17,6 @@ from SAMLiverTumorLib.datasets.cases import (
     find_cases,
     load_case,
     read_hold_out,
-    read_scan,
     refuse_doubles,
     refuse_held_out,
 )
@@ -26,8 +25,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.optimization.mean_teacher import Twins
-from SAMLiverTumorLib.training.samples.augment import AUGMENTATION, augmented, restyled
+from SAMLiverTumorLib.training.samples.augment import AUGMENTATION, augmented
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample, SampleStore
 from SAMLiverTumorLib.training.samples.slice_images import Picture, case_pictures
 from SAMLiverTumorLib.training.settings import TrainSettings
@@ -119,34 +117,6 @@ def prepare(
                 "meaning of the label values, or choose other patients."
             )
     return TrainingSet(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), split, hashes)
-
-
-def prepare_unlabeled(
-    settings: TrainSettings,
-    store: SampleStore,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    cancel: Callable[[], bool] = lambda: False,
-) -> list[Twins]:
-    """Slices of scans without labels, each as it is and restyled.
-
-    :raises InputError: see `find_cases`; a patient that is held out.
-    """
-    hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
-    window = parse_window(settings.unlabeled_window or settings.window)
-    files = [each for folder in settings.unlabeled for each in find_cases(Path(folder), None, hold_out)]
-    twins = []
-    for number, each in enumerate(files):
-        progress(each.name, number, len(files))
-        volume = read_scan(each.image)
-        nothing = np.zeros(volume.array.shape, bool)
-        # everything may hold a tumor, so slices are taken as liver without one
-        case = Case(each.name, volume, nothing, ~nothing)
-        for picture in case_pictures(case, window, negatives=settings.unlabeled_slices):
-            if cancel():
-                return twins
-            bare = replace(picture, liver=None)
-            twins.append(Twins(store.add(bare), store.add(restyled(bare, (settings.seed, number, picture.index)))))
-    return twins
 
 
 def _pictures_by_part(

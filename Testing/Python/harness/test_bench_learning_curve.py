@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 from bench.learning_curve import main
-from bench.learning_curve_plan import CurvePoint, parse_points, plan_curve
+from bench.learning_curve_plan import parse_points, plan_curve
 from cli_case import write_volume
 from training_case import events, options, scan, write_cases
 
@@ -39,19 +39,17 @@ def words(cases, out, points, **more):
 def curve(cases, tmp_path_factory):
     """The folder of a learning curve of three trainings of one step."""
     out = tmp_path_factory.mktemp("curve") / "out"
-    assert main(words(cases, out, "0,1+unlabeled,all")) == 0
+    assert main(words(cases, out, "0,1,all")) == 0
     return out
 
 
 def test_points_are_read_as_people_write_them():
-    assert parse_points("all, 0,2,1+unlabeled,1,6", 6) == (
-        *(CurvePoint(0), CurvePoint(1), CurvePoint(1, True), CurvePoint(2), CurvePoint(6)),
-    )
+    assert parse_points("all, 0,2,1,6", 6) == (0, 1, 2, 6)
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("7", "there are 6"), ("1+more", "no point"), ("", "Name the points"), ("6+unlabeled", "none is left")],
+    [("7", "there are 6"), ("1+more", "no point"), ("", "Name the points")],
 )
 def test_points_that_cannot_be_are_refused(text, told):
     with pytest.raises(InputError, match=told):
@@ -73,13 +71,6 @@ def test_a_point_with_more_patients_has_those_of_the_points_before_and_the_rest_
     assert len({s.cache for s in (none, one, both)}) == 1 and len({s.out for s in (none, one, both)}) == 3
 
 
-def test_unlabeled_scans_are_those_of_the_patients_not_learned_from(settings, cases):
-    plan = plan_curve(settings, "1,1+unlabeled")
-    without, with_them = map(plan.settings, plan.points)
-    assert without.unlabeled == () and with_them.unlabeled == (str(cases / "p4_ct.nii.gz"),)
-    assert with_them.cases == without.cases
-
-
 def test_a_curve_without_patients_to_judge_it_or_livers_to_paint_into_is_refused(settings):
     from dataclasses import replace
 
@@ -94,8 +85,7 @@ def test_a_curve_without_patients_to_judge_it_or_livers_to_paint_into_is_refused
 def test_the_table_has_each_point_for_each_kind_of_prompt_on_the_patient_left_out(curve):
     with (curve / "learning-curve.csv").open() as file:
         rows = list(csv.DictReader(file))
-    found = {(row["labeled"], row["unlabeled"], row["learned_from"], row["unlabeled_patients"]) for row in rows}
-    assert found == {("0", "0", "", ""), ("1", "1", "p2", "p4"), ("2", "0", "p2 p4", "")}
+    assert {(row["labeled"], row["learned_from"]) for row in rows} == {("0", ""), ("1", "p2"), ("2", "p2 p4")}
     assert {row["patient"] for row in rows} == {"p1"} and len(rows) == 3 * 4
     assert all(0 <= float(row["dice"]) <= 1 for row in rows)
     # what the run itself reported at its end
@@ -127,7 +117,7 @@ def test_finished_points_are_read_back_and_not_trained_again(curve, cases):
     before = {path: path.stat().st_mtime_ns for path in curve.glob("labeled-*/*.safetensors")}
     table = (curve / "learning-curve.csv").read_text()
     (curve / "learning-curve.csv").unlink()
-    assert main(words(cases, curve, "0,1+unlabeled,all")) == 0
+    assert main(words(cases, curve, "0,1,all")) == 0
     assert {path: path.stat().st_mtime_ns for path in curve.glob("labeled-*/*.safetensors")} == before
     assert (curve / "learning-curve.csv").read_text() == table
 

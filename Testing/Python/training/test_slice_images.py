@@ -12,7 +12,7 @@ from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
-from SAMLiverTumorLib.training.samples.augment import augmented, restyled
+from SAMLiverTumorLib.training.samples.augment import augmented
 from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, SampleStore, in_frame
 from SAMLiverTumorLib.training.samples.slice_images import case_pictures, components, cropped, zoomed
 
@@ -98,13 +98,6 @@ def test_variations_keep_their_lesions_where_they_can_be_seen(shown):
             # lesions are 60 of 255, all else is 150
             assert changed.rgb[marked].mean() + 20 < changed.rgb[around].mean()
     assert kept >= 11
-
-
-def test_restyling_leaves_everything_at_its_place(shown):
-    changed = restyled(shown, (0, 1))
-    assert np.array_equal(changed.lesions, shown.lesions) and np.array_equal(changed.liver, shown.liver)
-    assert changed.rgb.shape == shown.rgb.shape
-    assert any(not np.array_equal(restyled(shown, (0, n)).rgb, shown.rgb) for n in range(5))
 
 
 def test_lesions_lie_in_the_frame_as_the_picture_lies_in_the_networks_input():

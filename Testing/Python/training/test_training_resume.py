@@ -57,6 +57,12 @@ def test_settings_that_an_earlier_version_did_not_know_are_no_others():
     assert differing(earlier, changed()) == []
 
 
+def test_a_run_that_learned_from_unlabeled_scans_is_not_gone_on_with():
+    check_resumable({**BEGUN, "unlabeled": [], "unlabeled_slices": 16}, changed())
+    with pytest.raises(InputError, match="unlabeled scans was removed"):
+        check_resumable({**BEGUN, "unlabeled": ["/a/more"]}, changed())
+
+
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """Folder with cases and a run that was cancelled after its first step."""

@@ -66,6 +66,7 @@ def test_options_win_over_the_file_and_the_file_over_defaults(toml):
         ("labels = [3]", "a list of texts"),
         ("out = 3", "'out' is 3; a text"),
         ("label_names = 3", "a table of texts"),
+        ('unlabeled = ["ct"]', "unlabeled scans was removed"),
         ("epoch = 3", "'epoch' is not a setting of a training; there are accumulate"),
         ("epochs = ", "cannot be understood"),
         ("epochs = 0", "epochs is 0; at least 1"),
@@ -94,6 +95,11 @@ def test_a_settings_file_that_is_not_there_is_refused(tmp_path):
 def test_a_label_option_without_a_known_meaning_is_refused(option):
     with pytest.raises(InputError, match="2=tumor, 1=liver or 3=ignore"):
         parsed("--label", option)
+
+
+def test_settings_of_an_earlier_version_without_unlabeled_scans_are_read():
+    earlier = {"unlabeled": [], "unlabeled_window": "", "unlabeled-slices": 16, "epochs": 3}
+    assert from_mapping(earlier) == TrainSettings(epochs=3)
 
 
 def test_settings_survive_the_way_through_plain_values():
@@ -162,6 +168,12 @@ class TestState:
         assert (back.step, back.best_score, back.best_epoch) == (3, 0.5, 2)
         assert back.history == state.history and back.settings == state.settings
         assert torch.equal(back.average["a"], weights["a"]) and back.optimizer["state"][0]["step"] == 3
+
+    def test_one_of_an_earlier_version_is_read_without_its_teacher(self, tmp_path):
+        TrainingState(3).save(tmp_path)
+        content = torch.load(tmp_path / NAME, weights_only=True)
+        torch.save({**content, "teacher": {"a": torch.ones(2)}}, tmp_path / NAME)
+        assert load_state(tmp_path).step == 3
 
     def test_a_disk_that_fills_up_leaves_the_one_from_before(self, tmp_path, monkeypatch):
         TrainingState(1).save(tmp_path)
