@@ -28,12 +28,12 @@ from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.training.optimization.losses import mask_losses, to_frame
-from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel, TrainingExample
 from SAMLiverTumorLib.training.progress_events import memory_mb
 from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
 from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
 from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, first_prompts
-from SAMLiverTumorLib.training.samples.slice_images import Picture
+from SAMLiverTumorLib.training.samples.slice_images import SliceImage
 from SAMLiverTumorLib.versions import versions
 
 _EDGE = 512
@@ -100,21 +100,21 @@ def _over_many(folder: Path, count: int) -> int:
     store = sample_store(folder, model)
     store._encode = lambda rgb, spacing: np.random.default_rng(0).normal(size=(256, 64, 64)).astype(np.float16)
     samples = [store.add(_phantom(number)) for number in range(count)]
-    trainee = Trainee(model, [])
+    trainable = TrainableModel(model, [])
     for sample in samples:
-        trainee([Exercise(sample, BOX, "", 1, (0,))]).backward()
-        trainee.zero_grad(set_to_none=True)
+        trainable([TrainingExample(sample, BOX, "", 1, (0,))]).backward()
+        trainable.zero_grad(set_to_none=True)
     print(memory_mb())
     return 0
 
 
 def _ours(model: SamModel, sample: Sample) -> Callable[[], object]:
-    trainee = Trainee(model, [])
-    optimizer = torch.optim.AdamW(trainee.learning().values(), 1e-6)
+    trainable = TrainableModel(model, [])
+    optimizer = torch.optim.AdamW(trainable.learnable().values(), 1e-6)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        trainee([Exercise(sample, BOX, "", 1, (0,))]).backward()
+        trainable([TrainingExample(sample, BOX, "", 1, (0,))]).backward()
         optimizer.step()
 
     return step
@@ -155,7 +155,7 @@ def _random_vit_b() -> SamModel:
     return SamModel(info, info.sha256, device=torch.device("cpu"), **networks.eval().requires_grad_(False))
 
 
-def _phantom(number: int) -> Picture:
+def _phantom(number: int) -> SliceImage:
     """A bright disk with a dark one in it, another place for each number."""
     v, u = np.mgrid[:_EDGE, :_EDGE]
     grey = np.random.default_rng(number).normal(90.0, 12.0, (_EDGE, _EDGE))
@@ -163,4 +163,4 @@ def _phantom(number: int) -> Picture:
     grey[(v - 256) ** 2 + (u - 256) ** 2 < 150**2] += 40
     grey[lesion] -= 35
     rgb = np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    return Picture("phantom", number, f"phantom {number}", rgb, (0.75, 0.75), lesion.astype(np.uint8), None)
+    return SliceImage("phantom", number, f"phantom {number}", rgb, (0.75, 0.75), lesion.astype(np.uint8), None)

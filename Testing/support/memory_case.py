@@ -1,6 +1,6 @@
 """A training of the loop's toy in a process of torchrun: `memory_case.py FOLDER MOST` writes what each process saw.
 
-The toy of the second process takes at most MOST exercises at once, as a graphics card with less memory free would.
+The toy of the second process takes at most MOST examples at once, as a graphics card with less memory free would.
 """
 
 import json

@@ -11,7 +11,7 @@ from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_
 from SAMLiverTumorLib.cli.terminal import bar, cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.errors import Cancelled, InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.progress_events import Reporter
-from SAMLiverTumorLib.training.runs.process import ComparisonProcess, alone, asked_to_end
+from SAMLiverTumorLib.training.runs.process import ComparisonProcess, cancel_requested, job_lock
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.comparison.compare import Comparison
@@ -34,12 +34,12 @@ def compare_run(args: argparse.Namespace) -> int:
     if args.window != "auto" or args.label or args.hold_out:
         raise InputError("With --run window, labels and held out patients are those of the run; leave them out.")
     args.output = args.output or folder / "comparison"
-    with alone(folder, ComparisonProcess), cancel_by_interrupt() as interrupted:
+    with job_lock(folder, ComparisonProcess), cancel_by_interrupt() as interrupted:
         (folder / ComparisonProcess.progress).unlink(missing_ok=True)
         report = Reporter(folder, None, ComparisonProcess.progress)
 
         def cancel() -> bool:
-            return interrupted() or asked_to_end(folder / ComparisonProcess.cancel_name)
+            return interrupted() or cancel_requested(folder / ComparisonProcess.cancel_name)
 
         try:
             outputs = check_outputs(args)

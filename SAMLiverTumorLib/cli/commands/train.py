@@ -11,7 +11,7 @@ from typing import Any
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
-from SAMLiverTumorLib.training.runs.process import CANCEL, asked_to_end
+from SAMLiverTumorLib.training.runs.process import CANCEL, cancel_requested
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
 
 # name -> (number, help); each is an option of the same name and a setting of a TOML file
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     with cancel_by_interrupt() as interrupted:
 
         def cancel() -> bool:
-            return interrupted() or asked_to_end(Path(settings.out) / CANCEL)
+            return interrupted() or cancel_requested(Path(settings.out) / CANCEL)
 
         try:
             if args.baseline is not None:

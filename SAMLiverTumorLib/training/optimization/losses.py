@@ -1,4 +1,4 @@
-"""Losses of masks and of the network's own estimate of their quality, by MONAI."""
+"""Losses of masks, and of the IoU that the network predicts for them; by MONAI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mask_losses(logits: Tensor, targets: Tensor) -> Tensor:
     wanted = targets[:, None].expand_as(logits).to(logits.dtype)
     n, m = logits.shape[:2]
     flat, flat_wanted = logits.reshape(n * m, 1, *logits.shape[2:]), wanted.reshape(n * m, 1, *logits.shape[2:])
-    # one voxel's worth of smoothing gives empty targets a gradient
+    # smoothing by one pixel gives empty targets a gradient
     dice = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0, reduction="none")(flat, flat_wanted).reshape(n, m)
     focal = FocalLoss(gamma=2.0, reduction="none")(flat, flat_wanted).mean(dim=(1, 2, 3)).reshape(n, m)
     return dice + _FOCAL * focal
@@ -42,7 +42,7 @@ def iou_losses(predicted: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def balanced_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy in which structure and background count by half each, however small the structure; a scalar.
+    """Cross entropy in which foreground and background weigh half each, however small the foreground; a scalar.
 
     :param logits: of any shape.
     :param targets: 0 or 1, of the same shape.
@@ -53,5 +53,5 @@ def balanced_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def to_frame(low_resolution: Tensor, edge: int) -> Tensor:
-    """Low-resolution logits (n, m, 256, 256) at the frame's pixels (n, m, edge, edge)."""
+    """Low-resolution logits (n, m, 256, 256) resampled to the frame (n, m, edge, edge)."""
     return functional.interpolate(low_resolution.float(), (edge, edge), mode="bilinear", align_corners=False)

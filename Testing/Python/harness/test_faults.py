@@ -17,7 +17,7 @@ from loopback import LoopbackServer
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_path
-from SAMLiverTumorLib.training.runs.process import TrainingProcess, alone, asked_to_end
+from SAMLiverTumorLib.training.runs.process import TrainingProcess, cancel_requested, job_lock
 
 ROOT = Path(__file__).resolve().parents[3]
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and limits")
@@ -155,7 +155,7 @@ def test_a_training_whose_folder_is_read_only_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("SAMLiverTumorLib.models.download.lock._take", refuse)
     with (
         pytest.raises(OutputError, match=r"Read-only file system.*choose another folder"),
-        alone(tmp_path, TrainingProcess),
+        job_lock(tmp_path, TrainingProcess),
     ):
         pytest.fail("the training ran")
 
@@ -181,7 +181,7 @@ def test_only_a_request_of_now_cancels_a_training(tmp_path, seconds, counts):
     cancel.touch()
     moment = time.time() + seconds
     os.utime(cancel, (moment, moment))
-    assert asked_to_end(cancel) is counts
+    assert cancel_requested(cancel) is counts
 
 
 def test_what_killed_writers_left_is_swept_after_a_day(tmp_path):

@@ -1,4 +1,4 @@
-"""The running average of the weights, and the loss in which structure and background weigh alike."""
+"""The running average of the weights, and the loss in which foreground and background weigh half each."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.training.optimization.losses import balanced_cross_entropy
-from SAMLiverTumorLib.training.optimization.weight_average import Average
+from SAMLiverTumorLib.training.optimization.weight_average import WeightAverage
 
 
 class Toy(nn.Module):
@@ -17,31 +17,33 @@ class Toy(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([value]))
 
-    def learning(self):
+    def learnable(self):
         return {"weight": self.weight}
 
 
-def test_the_average_follows_fast_at_first_and_slowly_later():
+def test_the_average_changes_fast_at_first_and_slowly_later():
     toy = Toy()
-    average = Average(toy, 0.9, {})
+    average = WeightAverage(toy, 0.9, {})
     with torch.no_grad():
         toy.weight.fill_(1.0)
-    average.follow(0)  # decay 1 / 10
+    average.update(0)  # decay 1 / 10
     assert average.weights["weight"].item() == pytest.approx(0.9)
-    average.follow(1000)  # decay 0.9 at most
-    assert average.weights["weight"].item() == pytest.approx(0.9 * 0.9 + 0.1)
+    average.update(1)  # decay 2 / 11
+    assert average.weights["weight"].item() == pytest.approx(0.9 * 2 / 11 + 9 / 11)
+    average.update(1000)  # decay 0.9 at most
+    assert average.weights["weight"].item() == pytest.approx(0.9 * (0.9 * 2 / 11 + 9 / 11) + 0.1)
 
 
-def test_the_averages_weights_are_in_place_within_the_block_alone_even_after_an_error():
+def test_the_averaged_weights_are_in_place_only_within_the_block_even_after_an_error():
     toy = Toy(3.0)
-    average = Average(toy, 0.9, {"weight": torch.tensor([7.0])})
+    average = WeightAverage(toy, 0.9, {"weight": torch.tensor([7.0])})
     with pytest.raises(ZeroDivisionError), average.in_place():
         assert toy.weight.item() == 7.0
         1 / 0  # noqa: B018
     assert toy.weight.item() == 3.0 and average.weights["weight"].item() == 7.0
 
 
-def test_structure_and_background_count_by_half_each_however_small_the_structure():
+def test_foreground_and_background_weigh_half_each_however_small_the_foreground():
     logits, targets = torch.zeros(100), torch.zeros(100)
     targets[0], logits[0] = 1.0, -2.0
     # one pixel at -2: ln(1 + e^2); 99 at 0: ln 2
