@@ -1,4 +1,4 @@
-"""What the points of a learning curve learn from: more and more labeled patients, everything else the same."""
+"""The training runs of a learning curve: more and more labeled patients, all else equal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_points(text: str, available: int) -> tuple[int, ...]:
         labeled = available if word == ALL else int(word)
         if labeled > available:
             raise InputError(
-                f"A learning curve with {labeled} labeled patients needs as many beside those for validation and "
+                f"A learning curve with {labeled} labeled patients needs as many besides those for validation and "
                 f"test; there are {available}."
             )
         points.add(labeled)
@@ -47,14 +47,15 @@ def point_name(labeled: int) -> str:
 
 @dataclass(frozen=True)
 class CurvePlan:
-    """The trainings of a learning curve.
+    """The training runs of a learning curve.
 
-    :param base: settings of all of them.
-    :param order: files of the patients with labeled tumors; a point learns from the first so many.
-    :param healthy: patients with a liver and without tumors, whom all points learn from; into their livers alone
-        tumors are painted, so that a point with no labeled patient learns from these only.
+    :param base: settings that all of them share.
+    :param order: files of the patients with labeled tumors; point N learns from the first N.
+    :param healthy: patients with a liver and no tumors, which all points learn from. Tumors are painted into their
+        livers only, so a point without labeled patients learns from these alone.
     :param validation: patients that choose the epoch in all points.
-    :param test: patients that all points are judged by.
+    :param test: patients on which all points are compared.
+    :param points: numbers of labeled patients.
     """
 
     base: TrainSettings
@@ -69,7 +70,7 @@ class CurvePlan:
         return tuple(files.name for files in self.order[:labeled])
 
     def settings(self, labeled: int) -> TrainSettings:
-        """Of a point's training, in a folder of its own; pictures are encoded once for all of them."""
+        """Settings of a point, in its own folder; all points share one folder of embeddings."""
         out = Path(self.base.out)
         return replace(
             self.base,
@@ -83,24 +84,24 @@ class CurvePlan:
 
 
 def plan_curve(settings: TrainSettings, points: str) -> CurvePlan:
-    """The plan for what settings and points say; labels are read to tell who has a tumor.
+    """The plan for settings and points; labels are read to find out who has a tumor.
 
-    :param settings: of all trainings; patients are learned from in the order of `cases`, or as they are found.
-    :raises InputError: no patient to test on, nothing for a point without labels to learn from, and what reading and
-        splitting refuse.
+    :param settings: of all runs; patients are added in the order of `cases`, or in the order they are found.
+    :raises InputError: there is no test patient, a point without labels has nothing to learn from, or reading or
+        splitting fails.
     """
     if not settings.out:
-        raise InputError("Say where the learning curve's files go: --out FOLDER.")
+        raise InputError("Choose a folder for the learning curve: --out FOLDER.")
     if not settings.test:
-        raise InputError("Name the patients that all points of the learning curve are judged by: --test PATIENT.")
+        raise InputError("Name the patients on which all points are compared: --test PATIENT.")
     files = labeled_cases(settings)
     healthy = _healthy(files, settings)
-    sick = [each.name for each in files if each.name not in healthy]
-    split = split_patients(sick, settings.validation, settings.test, settings.validation_share, settings.seed)
+    with_tumor = [each.name for each in files if each.name not in healthy]
+    split = split_patients(with_tumor, settings.validation, settings.test, settings.validation_share, settings.seed)
     parsed = parse_points(points, len(split.train))
     if parsed[0] == 0 and not (healthy and settings.synthetic):
         raise InputError(
-            "With no labeled patient only painted tumors can be learned from: add --synthetic N, and a patient with "
+            "Without labeled patients only painted tumors are left to learn from: add --synthetic N and a patient with "
             "an outlined liver and no tumor, or leave point 0 out."
         )
     order = tuple(each for each in files if each.name in split.train)

@@ -15,14 +15,14 @@ from SAMLiverTumorLib.evaluation.comparison.png_figures import COLORS, new_figur
 from SAMLiverTumorLib.training.optimization.validation import KINDS
 
 MEASURE_RULE = (
-    "Dice with a point, three corrections after it, and a box: mean over all lesions (8-connected, at least 50 pixels) "
-    "on all slices of a test patient, prompts derived from the reference. Dice with text: all lesions of all slices "
-    "together, nothing but the text given, inside the reference's liver where there is one."
+    "Dice with a point, with three more corrections, and with a box: mean over all lesions (8-connected, at least 50 "
+    "pixels) on all slices of a test patient, with prompts derived from the reference. Dice with text: all lesions of "
+    "all slices together, from text alone, inside the reference's liver if there is one."
 )
 SHARED_RULE = (
-    "Every point is one training with the same base model, steps and seed; a point with more patients has those of "
-    "the points before it. Epoch, and mixture with the base model's weights, were chosen on the labels of the "
-    "validation patients in every point, that with 0 labeled patients too."
+    "Every point is one training run with the same base model, steps and seed; a point with more patients includes "
+    "those of the points before it. In every point, even that with 0 labeled patients, the epoch and the mixture with "
+    "the base model's weights were chosen on the labels of the validation patients."
 )
 _HEAD = ("labeled", "learned_from", "prompt", "patient", "dice_before", "dice")
 
@@ -37,13 +37,13 @@ def curve_csv(results: Sequence[PointResult]) -> str:
         for kind, dices in r.after.items():
             for patient, dice in dices.items():
                 before = r.before.get(kind, {}).get(patient)
-                told = ["" if x is None else round(x, 6) for x in (before, dice)]
-                writer.writerow([*head, kind, patient, *told, r.best_epoch, r.share])
+                figures = ["" if x is None else round(x, 6) for x in (before, dice)]
+                writer.writerow([*head, kind, patient, *figures, r.best_epoch, r.share])
     return out.getvalue()
 
 
 def curve_markdown(plan: CurvePlan, results: Sequence[PointResult], command: str) -> str:
-    """The table for people, with the rules that it follows."""
+    """The table as Markdown, with its rules."""
     kinds = _kinds(results)
     lines = ["# Learning curve", "", f"`{command}`", ""]
     lines += [
@@ -85,7 +85,7 @@ def _notes(plan: CurvePlan) -> list[str]:
     base = plan.base
     notes = [
         f"Measured on {', '.join(plan.test)}, validated on {', '.join(plan.validation)}; base model {base.base}, "
-        f"trained part {base.train}, {base.epochs} epochs of {base.steps} steps of {base.batch} pictures, seed "
+        f"trained part {base.train}, {base.epochs} epochs of {base.steps} steps of {base.batch} slice images, seed "
         f"{base.seed}.",
         MEASURE_RULE,
         SHARED_RULE,
@@ -105,7 +105,7 @@ def _kinds(results: Sequence[PointResult]) -> list[str]:
 
 
 def _mean(scores: dict[str, dict[str, float]], kind: str) -> float | None:
-    """Over patients, which count alike."""
+    """Mean over patients, equally weighted."""
     dices = scores.get(kind)
     return float(np.mean(list(dices.values()))) if dices else None
 

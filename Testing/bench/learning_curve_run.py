@@ -1,4 +1,4 @@
-"""A learning curve: the same training with more and more labeled patients, point by point; resumed where it was."""
+"""Run a learning curve: the same training run with more and more labeled patients, point by point, resumable."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from SAMLiverTumorLib.training.runs.run_training import run_training
 
 @dataclass(frozen=True)
 class PointResult:
-    """What came of one point.
+    """The result of one point.
 
     :param labeled: number of patients whose labels it learned from, without those of healthy livers.
     :param patients: their names.
-    :param before, after: kind of prompt -> patient of the test -> Dice, of the base model and of the trained one.
-    :param best_epoch: chosen on validation; 0 where no epoch was better than the base model.
-    :param share: of the trained weights in the mixture with the base model's that validation chose.
+    :param before, after: kind of prompt -> test patient -> Dice, of the base model and of the trained one.
+    :param best_epoch: chosen on validation; 0 if no epoch was better than the base model.
+    :param share: of the trained weights in the mixture chosen on validation.
     """
 
     labeled: int
@@ -37,15 +37,15 @@ class PointResult:
 def run_curve(
     plan: CurvePlan,
     reporter: Callable[[Path], Reporter],
-    told: Callable[[list[PointResult]], None] = lambda results: None,
+    on_results: Callable[[list[PointResult]], None] = lambda results: None,
     confirm: Callable[[str], bool] = lambda question: False,
     cancel: Callable[[], bool] = lambda: False,
 ) -> list[PointResult]:
-    """Train each point that is not finished in its folder, and go on with one that was interrupted.
+    """Train each point that is not finished in its folder, and resume an interrupted one.
 
-    :param reporter: makes what is told of a point's progress, from the point's folder.
-    :param told: given all results so far after each point.
-    :return: the finished points; fewer than planned where it was cancelled.
+    :param reporter: makes the reporter of a point's progress, from the point's folder.
+    :param on_results: called with all results so far, after each point.
+    :return: the finished points; fewer than planned if it was cancelled.
     :raises OutputError: a point in the folder was trained with other settings.
     :raises SAMLiverTumorError: see `run_training`; finished points stay.
     """
@@ -63,12 +63,12 @@ def run_curve(
                 break
             result = finished_point(plan, labeled)
         results.append(result)
-        told(results)
+        on_results(results)
     return results
 
 
 def finished_point(plan: CurvePlan, labeled: int) -> PointResult | None:
-    """The result of a point from the card of its model; None where it is not finished.
+    """The result of a point, from the card of its model; None if it is not finished.
 
     :raises OutputError: it was trained with other settings.
     """

@@ -1,9 +1,9 @@
-"""`python3 dev.py bench train`: what a step of training the decoder takes, beside loops that encode in every step.
+"""`python3 dev.py bench train`: time of a training step of the decoder, compared with loops that encode in every step.
 
-One prompt on one picture a step, on the same phantom: ours reads the embedding from the disk and decodes in reordered
-form; the others encode the picture in every step, as MedSAM's and SAMed's loops do, and decode in segment-anything's
-own form. The weights of ViT-B are random: they take the time that published ones take. The whole command with
---samples shows that memory does not grow with the number of slices.
+Each step has one prompt on one slice image of the same phantom. Ours reads the embedding from disk and decodes in
+reordered form; the others encode the slice image in every step, as MedSAM's and SAMed's loops do, and decode in
+segment-anything's own form. The weights of ViT-B are random, which takes the same time. Runs with --samples show that
+memory does not grow with the number of slices.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="steps of each contender (default: 5)")
     parser.add_argument("--short", action="store_true", help="one run without ViT-B, as a smoke test")
-    parser.add_argument("--samples", type=int, metavar="N", help="only ours, over N slices: prints the peak memory")
+    parser.add_argument("--samples", type=int, metavar="N", help="only ours, on N slices: print the peak memory")
     parser.add_argument("--out", type=Path, default=Path("out/bench-train.json"), metavar="FILE", help="file to write")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sam-liver-tumor-bench-") as folder:
@@ -95,7 +95,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _over_many(folder: Path, count: int) -> int:
-    """Train over so many different samples; the embedding's values are of no interest here, their number is."""
+    """Train on `count` different samples; their embeddings are random, since only their number matters."""
     model = open_base("mobile-sam", lambda question: True, "cpu")
     store = sample_store(folder, model)
     store._encode = lambda rgb, spacing: np.random.default_rng(0).normal(size=(256, 64, 64)).astype(np.float16)
@@ -121,7 +121,7 @@ def _ours(model: SamModel, sample: Sample) -> Callable[[], object]:
 
 
 def _plain(model: SamModel, encoder: torch.nn.Module, sample: Sample) -> Callable[[], object]:
-    """A step as published loops have it: encode, decode by segment-anything's own modules, learn."""
+    """A step as in published loops: encode, decode with segment-anything's own modules, update."""
     rgb, spacing = sample.rgb()
     size = model.info.input_size
     geometry = input_geometry(rgb.shape[:2], spacing, size, model.info.resize)
@@ -156,7 +156,7 @@ def _random_vit_b() -> SamModel:
 
 
 def _phantom(number: int) -> SliceImage:
-    """A bright disk with a dark one in it, another place for each number."""
+    """A bright disk with a dark one in it, at another place for each number."""
     v, u = np.mgrid[:_EDGE, :_EDGE]
     grey = np.random.default_rng(number).normal(90.0, 12.0, (_EDGE, _EDGE))
     lesion = (v - 200 - number % 40) ** 2 + (u - 250 + number % 30) ** 2 < 18**2
