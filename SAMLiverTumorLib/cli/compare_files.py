@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
@@ -48,9 +49,7 @@ def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list
         for path, text in zip(outputs, texts, strict=True):
             stack.enter_context(atomic_path(path, args.overwrite)).write_text(text, encoding="utf-8")
     table = tables(comparison, versions)[0]
-    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
-    for row in (table.header, *table.rows):
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print("\n".join(aligned([table.header, *table.rows])))
     print(f"Wrote {', '.join(map(str, outputs))}")
 
 

@@ -19,9 +19,9 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(
         prog="dev.py fuzz",
-        description="Damage real files and read them. Each input must be read, or refused by SAMLiverTumorError. No other "
-        "error, no crash, no hang over 10 s, no memory over 4 GB, no file outside the output folder and no code from a "
-        "file may result.",
+        description="Damage real files and read them. Each input must be read, or refused by SAMLiverTumorError. No "
+        "other error, no crash, no hang over 10 s, no memory over 4 GB, no file outside the output folder, no code run "
+        "from a file may result.",
     )
     parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="number over all targets (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import InputError
 
@@ -209,8 +210,7 @@ def _table(kept: Sequence[KeptCase]) -> list[str]:
         liver = "-" if case.liver_ml is None else f"{case.liver_ml:.0f}"
         size, models = " x ".join(map(str, case.voxels)), ", ".join(case.models) or "-"
         rows.append((case.name, case.stored, str(case.version), size, f"{case.tumor_ml:.2f}", liver, models))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows] if kept else []
+    return aligned(rows) if kept else []
 
 
 def _plain(case: KeptCase) -> dict[str, Any]:

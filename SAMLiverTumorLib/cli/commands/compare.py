@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_report
+from SAMLiverTumorLib.cli.options.label_names import parse_label_names
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
 
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Give models, --images and -o OUT; or a finished training run with --run RUN.")
     outputs = check_outputs(args)
     window = None if args.window == "auto" else parse_window(args.window)
-    names = _label_names(args.label)
+    names = LITS_VALUES | parse_label_names(args.label)
     files = _chosen(args)
 
     from SAMLiverTumorLib.cli.terminal import bar, download_bar
@@ -119,19 +121,3 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
     if args.hold_out:
         refuse_held_out([f.name for f in found], read_hold_out(args.hold_out))
     return found
-
-
-def _label_names(given: list[str]) -> dict[str, str]:
-    """Label value -> meaning.
-
-    :raises InputError: an option is not of the form VALUE=WHAT.
-    """
-    from SAMLiverTumorLib.datasets.cases import IGNORE, LITS_VALUES, LIVER, TUMOR
-
-    names = dict(LITS_VALUES)
-    for text in given:
-        value, _, what = text.rpartition("=")
-        if not value or what not in (TUMOR, LIVER, IGNORE):
-            raise InputError(f"--label {text} is not of the form VALUE=tumor, VALUE=liver or VALUE=ignore.")
-        names[value] = what
-    return names

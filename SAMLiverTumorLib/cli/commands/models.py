@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal, download_bar
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.download.digest import human_size
@@ -85,8 +86,7 @@ def table(models: list[StoredModel]) -> str:
             state = f"incomplete ({human_size(model.bytes_on_disk)})"
         prompts = ", ".join(name for name in ("points", "box", "mask", "text") if name in info.prompts)
         rows.append((info.id, prompts, human_size(info.size), info.licence, state))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(aligned(rows))
 
 
 def _verify_all(store: ModelStore) -> int:

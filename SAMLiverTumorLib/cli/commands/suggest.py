@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal, download_bar
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
@@ -129,7 +130,7 @@ def table(suggestions: Suggestions, top: int) -> list[str]:
     for number, (scan, each) in enumerate(suggestions.slices(top), 1):
         numbers = (each.uncertainty, each.doubt.disagreement, each.doubt.unsure_cm2, each.doubt.found_cm2)
         slices.append((str(number), scan.name, _named(each), *(f"{value:.2f}" for value in numbers)))
-    return ["Scans, most uncertain first", *_columns(scans), "", "Slices to outline next", *_columns(slices)]
+    return ["Scans, most uncertain first", *aligned(scans), "", "Slices to outline next", *aligned(slices)]
 
 
 def report(suggestions: Suggestions) -> dict[str, Any]:
@@ -221,11 +222,6 @@ def _slice_bar() -> Iterator[Callable[[str, int, int, int, int], None]]:
 
 def _named(each: SliceDoubt) -> str:
     return f"{each.index} (S {each.position_mm:.1f} mm)"
-
-
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _positive(text: str) -> int:

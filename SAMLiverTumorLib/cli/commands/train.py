@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from SAMLiverTumorLib.cli.options.label_names import parse_label_names
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
@@ -151,23 +152,13 @@ def settings_of(args: argparse.Namespace) -> TrainSettings:
         if value is not None:
             given[each.name] = value
     if args.label:
-        given["label_names"] = _label_names(args.label)
+        given["label_names"] = parse_label_names(args.label)
     base = read_settings(Path(args.config)) if args.config else None
     if args.store is not None:
         kept = str(CaseStore(args.store or None).root)
         for name in ("images", "labels"):
             given[name] = [*given.get(name, getattr(base, name) if base else ()), kept]
     return from_mapping(given, base)
-
-
-def _label_names(options: list[str]) -> dict[str, str]:
-    names = {}
-    for option in options:
-        value, equals, name = option.rpartition("=")
-        if not equals or name not in ("tumor", "liver", "ignore"):
-            raise InputError(f"--label {option}: give a value and its meaning, such as 2=tumor, 1=liver or 3=ignore.")
-        names[value] = name
-    return names
 
 
 def _stream(args: argparse.Namespace, first: bool, text):

@@ -49,10 +49,10 @@ def train_baseline(
     def read(names: tuple[str, ...]) -> Iterator[Case]:
         return (load_case(files, settings.label_names) for files in cases if files.name in names)
 
-    begun = time.monotonic()
+    started = time.monotonic()
 
     def on_step(step: int, loss: float, dice: float | None) -> None:
-        left = max(0.0, 60.0 * minutes - (time.monotonic() - begun))
+        left = max(0.0, 60.0 * minutes - (time.monotonic() - started))
         report("step", step=step, epoch=0, loss=loss, eta_s=round(left, 1), memory_mb=memory_mb())
         if dice is not None:
             report("validation", epoch=0, step=step, score=dice, dice={"automatic": dice})

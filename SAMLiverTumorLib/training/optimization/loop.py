@@ -58,7 +58,7 @@ def train(
     _restore(state, learnable, optimizer, scaler)
     model = processes.wrap(trainable)
     average = WeightAverage(trainable, settings.average, state.average)
-    parts, first, begun = settings.accumulate, state.step, time.monotonic()
+    parts, first, started = settings.accumulate, state.step, time.monotonic()
     while True:
         epoch, within = divmod(state.step, settings.steps)
         # also if the resumed run was cancelled before its last epoch was validated
@@ -103,7 +103,7 @@ def train(
         average.update(state.step)
         state.average = average.weights
         state.step += 1
-        per_step = (time.monotonic() - begun) / (state.step - first)
+        per_step = (time.monotonic() - started) / (state.step - first)
         report(
             "step",
             step=state.step,

@@ -22,7 +22,7 @@ class RunComparison:
 
     :param base: model id or weight file that the run started from.
     :param model: the run's weight file.
-    :param unet: the U-Net trained on the same patients; None where there is none.
+    :param unet: the U-Net trained on the same patients; None if there is none.
     :param cases: files of the patients to compare on.
     :param label_names: as `TrainSettings.label_names`.
     :param windows: window of each patient, as in the run.

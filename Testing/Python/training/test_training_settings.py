@@ -93,7 +93,7 @@ def test_a_settings_file_that_is_not_there_is_refused(tmp_path):
 
 @pytest.mark.parametrize("option", ["2", "=tumor2", "2=kidney"])
 def test_a_label_option_without_a_known_meaning_is_refused(option):
-    with pytest.raises(InputError, match="2=tumor, 1=liver or 3=ignore"):
+    with pytest.raises(InputError, match="VALUE=tumor, VALUE=liver or VALUE=ignore"):
         parsed("--label", option)
 
 
