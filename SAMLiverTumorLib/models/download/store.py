@@ -22,8 +22,8 @@ from SAMLiverTumorLib.models.download.http import meta_path
 from SAMLiverTumorLib.models.download.lock import locked
 from SAMLiverTumorLib.models.download.sources import copy_checked, obtain, part_path, temporary_path
 from SAMLiverTumorLib.models.registry import BundledSource, ModelInfo, PackageSource, load_registry
+from SAMLiverTumorLib.resources import LIBRARY_PARENT
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT_VARIABLE = "SAM_LIVER_TUMOR_MODELS"
 
 
@@ -70,7 +70,7 @@ class ModelStore:
     :param bundle: where the paths of bundled sources begin.
     """
 
-    def __init__(self, root: Path | None = None, bundle: Path = REPOSITORY):
+    def __init__(self, root: Path | None = None, bundle: Path = LIBRARY_PARENT):
         self.root = Path(root).expanduser().absolute() if root is not None else default_root()
         self.bundle = bundle
 

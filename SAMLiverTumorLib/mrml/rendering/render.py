@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError, OutputError, SAMLiverTumorError
+from SAMLiverTumorLib.resources import LIBRARY_PARENT
 
 PICTURES = ("axial.png", "coronal.png", "three_d.png")
 SIZE = (900, 700)
@@ -34,7 +35,7 @@ def renderScene(
     :return: None where all pictures were written, else one plain sentence saying why not. Nothing is
         raised: pictures are never worth a result.
     """
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(LIBRARY_PARENT)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     center = ",".join(f"{x:.3f}" for x in centerRas)
     # "=" since argparse takes a leading minus for an option
