@@ -8,7 +8,7 @@ import pytest
 
 def run(program, root):
     """Run a program beside the library; its standard output."""
-    start = "import gc, sys\nfrom SAMLiverTumorLib.inference import quiet_import\n"
+    start = "import gc, sys\nfrom SAMLiverTumorLib.inference.threads import torch_import\n"
     command = [sys.executable, "-c", start + program]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -19,12 +19,12 @@ def test_everything_a_network_needs_is_imported_and_collecting_garbage_goes_on(r
     run(
         """
 assert "torch" not in sys.modules
-quiet_import.import_torch_quietly()
+torch_import.import_torch_quietly()
 assert {"torch", "torchvision", "segment_anything", "SAMLiverTumorLib.inference.predictor"} <= set(sys.modules)
 assert gc.isenabled()
 assert gc.get_freeze_count() > 100_000, "each collection goes through all of PyTorch"
 gc.disable()
-quiet_import.import_torch_quietly()
+torch_import.import_torch_quietly()
 assert not gc.isenabled()
 """,
         root,
@@ -35,7 +35,7 @@ assert not gc.isenabled()
 def test_the_libraries_are_loaded_before_python_asks_for_them(root):
     run(
         """
-quiet_import._load_libraries()
+torch_import._load_libraries()
 assert "torch" not in sys.modules
 assert "libtorch_cpu" in open("/proc/self/maps").read()
 """,
@@ -46,11 +46,11 @@ assert "libtorch_cpu" in open("/proc/self/maps").read()
 def test_a_pytorch_that_is_missing_or_has_other_libraries_is_told_by_the_import_alone(root):
     run(
         """
-quiet_import._LIBRARIES = ("libtorch_of_another_build",)
-quiet_import._load_libraries()
+torch_import._LIBRARIES = ("libtorch_of_another_build",)
+torch_import._load_libraries()
 sys.modules["torch"] = None
 try:
-    quiet_import.import_torch_quietly()
+    torch_import.import_torch_quietly()
 except ImportError:
     assert gc.isenabled()
 else:
