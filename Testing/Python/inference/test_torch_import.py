@@ -1,4 +1,4 @@
-"""Importing PyTorch without stopping the other threads; each test in a process that has not imported it yet."""
+"""Importing PyTorch without blocking the other threads; each test in a process that has not imported it yet."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 
 def run(program, root):
-    """Run a program beside the library; its standard output."""
+    """Run a program with the library on its path; its standard output."""
     start = "import gc, sys\nfrom SAMLiverTumorLib.inference.threads import torch_import\n"
     command = [sys.executable, "-c", start + program]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
@@ -15,7 +15,7 @@ def run(program, root):
     return done.stdout
 
 
-def test_everything_a_network_needs_is_imported_and_collecting_garbage_goes_on(root):
+def test_everything_a_network_needs_is_imported_and_garbage_collection_stays_enabled(root):
     run(
         """
 assert "torch" not in sys.modules
@@ -32,7 +32,7 @@ assert not gc.isenabled()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads which libraries are loaded from /proc")
-def test_the_libraries_are_loaded_before_python_asks_for_them(root):
+def test_the_libraries_are_loaded_before_python_imports_them(root):
     run(
         """
 torch_import._load_libraries()
@@ -43,7 +43,7 @@ assert "libtorch_cpu" in open("/proc/self/maps").read()
     )
 
 
-def test_a_pytorch_that_is_missing_or_has_other_libraries_is_told_by_the_import_alone(root):
+def test_a_pytorch_that_is_missing_or_has_other_libraries_is_reported_by_the_import_alone(root):
     run(
         """
 torch_import._LIBRARIES = ("libtorch_of_another_build",)

@@ -1,4 +1,4 @@
-"""What a propagation takes over from an earlier one: everything that would come out the same, and nothing else."""
+"""What a propagation reuses of an earlier one: everything that would come out the same, and nothing else."""
 
 from dataclasses import replace
 
@@ -16,12 +16,12 @@ from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()
 ANCHOR = Anchor(15, box_around(BALL[15]))
-# anchor, slices 8 to 22 but for it, and 7 and 23 where it ends
+# the anchor, the other slices from 8 to 22, and 7 and 23 where it stops
 WHOLE = 17
 
 
 def encoded_again(pool, stack, previous, anchors=(ANCHOR,), **options):
-    """Slices that the network looked at for a second propagation, and that one."""
+    """Number of slices that the network encoded for a second propagation, and its result."""
     before = pool.network.embedded
     second = propagate(stack, anchors, pool, SETTINGS, previous=previous, **options)
     return pool.network.embedded - before, second
@@ -75,7 +75,7 @@ def test_other_weights_of_the_same_name_keep_nothing_of_it(first):
     assert [model["sha256"] for model in second.provenance["models"]] == ["1" * 64]
 
 
-def test_weights_that_are_gone_keep_nothing_and_say_so_where_they_are_needed(first):
+def test_without_its_weights_nothing_is_reused_and_the_error_says_so(first):
     pool, stack, result = first
 
     def gone(model):
