@@ -1,4 +1,4 @@
-"""Figures as PNG, made without a screen."""
+"""Matplotlib figures as PNG, without a display."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, which color-blind people tell apart
+# Okabe and Ito's colors, which color-blind people can distinguish
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches."""
-    # no pyplot: it keeps figures alive and may look for a screen
+    """An empty figure of this size in inches."""
+    # without pyplot, which keeps figures alive and may need a display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -24,7 +24,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def png_of(figure: Figure) -> bytes:
-    """The figure as PNG, 100 pixels an inch."""
+    """The figure as PNG, 100 pixels per inch."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=100)
     return out.getvalue()
