@@ -230,7 +230,7 @@ def test_auto_takes_the_model_preferred_for_the_prompts_or_the_first_trained_for
 
 def test_a_preferred_model_goes_before_earlier_ones_that_were_trained_for_the_same_prompts(monkeypatch):
     able, best = get_model("sam-vit-b"), replace(get_model("mobile-sam"), preferred_for=frozenset({"points"}))
-    monkeypatch.setattr("SAMLiverTumorLib.inference.pool.load_registry", lambda: {"able": able, "best": best})
+    monkeypatch.setattr("SAMLiverTumorLib.inference.model_choice.load_registry", lambda: {"able": able, "best": best})
     assert choose_model("auto", {"points"}) == "best"
     assert choose_model("auto", {"box"}) == choose_model("auto", {"points", "box"}) == "able"
 
