@@ -14,7 +14,8 @@ from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.model_choice import check_concept
-from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
+from SAMLiverTumorLib.inference.text_search import axial_slices
+from SAMLiverTumorLib.plane import Plane, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def slice_uncertainties(
     :raises Cancelled: `cancel` returned true.
     """
     concept = check_concept(concept, predictor.model.info)
-    indices = list(_slices(volume, liver))[::every]
+    indices = axial_slices(volume, liver)[::every]
     finds_liver = liver is None and LIVER in predictor.model.info.concepts
     steps, done = len(indices) * (2 if finds_liver else 1), 0
 
@@ -131,12 +132,6 @@ def scan_uncertainty(slices: Sequence[SliceUncertainty]) -> float:
 def slices_in(volume: Volume, step_mm: float) -> int:
     """Number of axial slices in a step of so many mm; at least 1."""
     return max(1, round(step_mm / slice_plane(volume, "axial", 0).spacing[2]))
-
-
-def _slices(volume: Volume, liver: np.ndarray | None) -> Iterator[int]:
-    for index in range(slice_count(volume, "axial")):
-        if liver is None or voxels_to_picture(liver, slice_plane(volume, "axial", index)).any():
-            yield index
 
 
 def liver_from_slices(masks: Sequence[np.ndarray], spacings: Sequence[tuple[float, float]]) -> list[np.ndarray]:

@@ -209,12 +209,13 @@ def embed_slice(
 def _embed(
     volume: Volume, plane: Plane, predictor: Predictor, settings: Settings, cancel: Callable[[], bool] | None
 ) -> Embedding:
-    rgb, best = _rgb(volume, plane, predictor, settings), settings.quality == "best"
+    rgb, best = slice_image(volume, plane, predictor, settings), settings.quality == "best"
     return predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
 
 
-def _rgb(volume: Volume, plane: Plane, predictor: Predictor, settings: Settings) -> np.ndarray:
-    window = _window(settings, predictor.model.info)
+def slice_image(volume: Volume, plane: Plane, predictor: Predictor, settings: Settings) -> np.ndarray:
+    """What the network sees of a plane: uint8, (rows, columns, 3)."""
+    window = window_for(settings, predictor.model.info)
     return plane_to_rgb(volume, plane, window, settings.channels, settings.further)
 
 
@@ -237,7 +238,7 @@ def _predict(
 
 
 def _model_entry(predictor: Predictor, settings: Settings) -> dict:
-    return model_entry(predictor, _window(settings, predictor.model.info))
+    return model_entry(predictor, window_for(settings, predictor.model.info))
 
 
 def further_entry(settings: Settings) -> dict:
@@ -259,9 +260,10 @@ def _load(
     for model, plane_prompts in zip(models, prompts_by_plane, strict=True):
         check_prompts(plane_prompts, registry.get(model))
         if model in registry:
-            check_window(volume, _window(settings, registry[model]))
+            check_window(volume, window_for(settings, registry[model]))
     return {model: pool.predictor(model) for model in dict.fromkeys(models)}
 
 
-def _window(settings: Settings, info: ModelInfo) -> Window:
+def window_for(settings: Settings, info: ModelInfo) -> Window:
+    """The settings' window, or else the model's own."""
     return settings.window or parse_window(info.default_window)

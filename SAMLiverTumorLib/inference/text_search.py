@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ def find(
     info = predictor.model.info
     concept = check_concept(concept, info)
     window = window or parse_window(info.default_window)
-    wanted = list(_slices(volume, liver))
+    wanted = axial_slices(volume, liver)
     masks, done = [], 0
     for done, index in enumerate(wanted):
         if cancel is not None and cancel():
@@ -107,10 +107,12 @@ def find(
     return Found(mask, lesions, done, done < len(wanted), provenance)
 
 
-def _slices(volume: Volume, liver: np.ndarray | None) -> Iterator[int]:
-    for index in range(slice_count(volume, "axial")):
-        if liver is None or voxels_to_picture(liver, slice_plane(volume, "axial", index)).any():
-            yield index
+def axial_slices(volume: Volume, liver: np.ndarray | None) -> list[int]:
+    """Indices of the axial slices that show any of the liver, bool (k, j, i); of all slices without one."""
+    indices = range(slice_count(volume, "axial"))
+    if liver is None:
+        return list(indices)
+    return [index for index in indices if voxels_to_picture(liver, slice_plane(volume, "axial", index)).any()]
 
 
 def _without_small(mask: Mask, volume: Volume, smallest_ml: float) -> tuple[Mask, int]:

@@ -64,8 +64,6 @@ class Propagator:
         # in the order of the normal, whichever way the voxel index runs
         self.anchors = tuple(sorted(anchors, key=lambda anchor: anchor.index * stack.up))
         self.limits = limits or Limits()
-        self.total: int | None = None
-        """Greatest number of slices, for progress."""
         self._pool, self._cancel = pool, cancel
         self._stepper = SliceStepper(stack, pool, self.settings, self.rules, self.limits, cancel)
         self._anchor_slices: dict[str, SlicePropagation] = {}

@@ -21,9 +21,8 @@ from SAMLiverTumorLib.image.mask_geometry import (
     stability,
     stored,
 )
-from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import within
-from SAMLiverTumorLib.image.window import check_window, parse_window
+from SAMLiverTumorLib.image.window import check_window
 from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagation.anchors import Anchor
@@ -31,7 +30,7 @@ from SAMLiverTumorLib.inference.propagation.contrast import Contrast, measure_co
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.result import SlicePropagation, boxed
 from SAMLiverTumorLib.inference.propagation.stopping_rules import Measured, PropagationRules
-from SAMLiverTumorLib.inference.segment_slices import Settings, SliceResult, model_entry
+from SAMLiverTumorLib.inference.segment_slices import Settings, SliceResult, model_entry, slice_image, window_for
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import Box, PlanePrompts
 from SAMLiverTumorLib.volume import apply_affine
@@ -215,14 +214,14 @@ class SliceStepper:
         predictor = self.pool.predictor(model)
         info = predictor.model.info
         check_prompts(prompts, info)
-        window = self.settings.window or parse_window(info.default_window)
+        window = window_for(self.settings, info)
         check_window(self.stack.volume, window)
         self.models.setdefault(model, model_entry(predictor, window))
         return predictor, model
 
     def embed(self, plane: Plane, predictor: Predictor):
         """A plane's embedding and its grey values, uint8 (rows, columns)."""
-        rgb = self._rgb(plane, predictor)
+        rgb = slice_image(self.stack.volume, plane, predictor, self.settings)
         best = self.settings.quality == "best"
         return predictor.embed(rgb, plane.spacing[1::-1], self._cancel, mirrored=best), rgb[..., 1]
 
@@ -232,11 +231,7 @@ class SliceStepper:
 
     def grey(self, plane: Plane, predictor: Predictor) -> np.ndarray:
         """A plane's grey values as the network sees them, uint8 (rows, columns)."""
-        return self._rgb(plane, predictor)[..., 1]
-
-    def _rgb(self, plane: Plane, predictor: Predictor) -> np.ndarray:
-        window = self.settings.window or parse_window(predictor.model.info.default_window)
-        return plane_to_rgb(self.stack.volume, plane, window, self.settings.channels, self.settings.further)
+        return slice_image(self.stack.volume, plane, predictor, self.settings)[..., 1]
 
     def _prompts(self, box: PixelBox, state: StepState, predictor: Predictor) -> PlanePrompts:
         supported = predictor.model.info.prompts
