@@ -9,9 +9,9 @@ import numpy as np
 
 from SAMLiverTumorLib.evaluation.comparison.compare import Comparison, Overlay
 from SAMLiverTumorLib.evaluation.comparison.contestants import BOX, CORRECTED, ONE_POINT, THREE_POINTS
-from SAMLiverTumorLib.evaluation.comparison.png_figures import COLORS, new_figure, png_of
 from SAMLiverTumorLib.evaluation.comparison.tables import Table, dice_interval, scores_of, tables
 from SAMLiverTumorLib.evaluation.metrics.size_strata import by_stratum
+from SAMLiverTumorLib.evaluation.png_figures import COLORS, new_figure, png_of
 
 _CLICKS = {ONE_POINT: 1, THREE_POINTS: 3, CORRECTED: 4}
 

@@ -25,6 +25,7 @@ from SAMLiverTumorLib.evaluation.metrics.statistics import (
     paired_test,
 )
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SURFACE_RULE
+from SAMLiverTumorLib.evaluation.metrics.text_table import cell
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
 AVERAGING_RULE = (
@@ -246,11 +247,11 @@ def _notes(comparison: Comparison, versions: dict[str, str]) -> tuple[str, ...]:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(text.replace("|", "/").replace("\n", " ") for text in cells) + " |"
 
 
 def _f(value: float | None, decimals: int = 3) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+    return cell(value, decimals)
 
 
 def _limits(interval: Interval) -> str:

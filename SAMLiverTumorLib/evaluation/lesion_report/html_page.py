@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import IMAGE_RULE, draw_lesion, lesion_png, new_figure
+from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import IMAGE_RULE, draw_lesion, lesion_png
 from SAMLiverTumorLib.evaluation.lesion_report.table import NOT_A_DEVICE, LesionReport, LesionRow
+from SAMLiverTumorLib.evaluation.png_figures import new_figure
 from SAMLiverTumorLib.volume import Volume
 
 PICTURES = 6
@@ -86,7 +87,7 @@ def write_pdf(
     """The same page as a PDF of one A4 sheet, with fewer rows and images of at most six lesions."""
     from matplotlib.backends.backend_pdf import PdfPages
 
-    figure = new_figure(8.27, 11.69)
+    figure = new_figure(8.27, 11.69, layout=None)
     # a dollar sign in the user's text does not start a formula
     style = {"parse_math": False, "va": "top", "ha": "left"}
     figure.text(0.06, 0.965, "\n".join(textwrap.wrap(title, 60)[:2]), fontsize=15, weight="bold", **style)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SAMLiverTumorLib.evaluation.lesion_report.table import LesionRow
+from SAMLiverTumorLib.evaluation.png_figures import new_figure, png_of
 from SAMLiverTumorLib.image.sampling import sample_plane
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
@@ -15,7 +15,6 @@ from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 IMAGE_RULE = (
     "Images: the axial slice of the longest diameter, seen from the feet (R is the patient's right); the lesion in "
@@ -63,23 +62,11 @@ def draw_lesion(axes: Axes, row: LesionRow, volume: Volume, mask: np.ndarray) ->
     _annotate(axes, extent)
 
 
-def new_figure(width: float, height: float, **options) -> Figure:
-    """A figure of so many inches, without pyplot: that keeps figures alive and may look for a screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), **options)
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def lesion_png(row: LesionRow, volume: Volume, mask: np.ndarray, inches: float = 3.2) -> bytes:
     """The drawing of `draw_lesion` as a square PNG file."""
-    figure = new_figure(inches, inches)
+    figure = new_figure(inches, inches, layout=None)
     draw_lesion(figure.add_axes((0.0, 0.0, 1.0, 1.0)), row, volume, mask)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=120, facecolor="black")
-    return out.getvalue()
+    return png_of(figure, dpi=120, background="black")
 
 
 def _percentile_window(pixels: np.ndarray) -> Window:

@@ -21,6 +21,7 @@ from SAMLiverTumorLib.evaluation.metrics.lesion_matching import (
 from SAMLiverTumorLib.evaluation.metrics.overlap import ACCURACY_RULE, EMPTY_RULE, Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.size_strata import STRATA_RULE, StratumRow, mean_or_none, strata_rows
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SURFACE_RULE, SurfaceDistances, surface_distances
+from SAMLiverTumorLib.evaluation.metrics.text_table import aligned, cell
 
 AVERAGING_RULE = (
     "Overall compares the union of the evaluated segments with the whole reference label, voxel by voxel. Means are "
@@ -164,18 +165,18 @@ class Evaluation:
         means = []
         for group, word, figures in ((self.found, "found", self.mean_found), (self.lesions, "in all", self.mean_all)):
             surfaces = [
-                _cell(mean_or_none(getattr(x.surface, key) for x in group), decimals)
+                cell(mean_or_none(getattr(x.surface, key) for x in group), decimals)
                 for key, decimals in zip(_SURFACES, (2, 2, 4), strict=True)
                 if with_surface
             ]
-            ratios = [_cell(figures[key], 4) for key in _RATIOS]
+            ratios = [cell(figures[key], 4) for key in _RATIOS]
             means.append((f"mean of {len(group)} {word}", "", *ratios, "", "", "", "", *surfaces))
         name = "union" if len(self.segments) > 1 else next(iter(self.segments))
         totals = [("overall", name, *_cells(self.overall), *_surface_cells(self.surface))]
         if len(self.segments) > 1:
             blank = ("", "", "") if with_surface else ()
             totals += [("segment", name, *_cells(result), *blank) for name, result in self.segments.items()]
-        lines = [*_aligned(header, [rows, means, totals]), "", *self._counts(), ""]
+        lines = [*aligned(header, [rows, means, totals]), "", *self._counts(), ""]
         return "\n".join([*lines, *(textwrap.fill(f"* {x}", _WIDTH, subsequent_indent="  ") for x in self.notes)])
 
     def _counts(self) -> list[str]:
@@ -275,7 +276,7 @@ def _surface_figures(surface: SurfaceDistances | None) -> dict:
 def _surface_cells(surface: SurfaceDistances | None) -> tuple[str, ...]:
     if surface is None:
         return ()
-    return _cell(surface.hd95_mm, 2), _cell(surface.assd_mm, 2), _cell(surface.surface_dice, 4)
+    return cell(surface.hd95_mm, 2), cell(surface.assd_mm, 2), cell(surface.surface_dice, 4)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -283,23 +284,6 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _cells(result: Overlap) -> tuple[str, ...]:
-    ratios = [_cell(getattr(result, key), 4) for key in _RATIOS]
-    volumes = [_cell(getattr(result, key), 3) for key in _VOLUMES[:3]]
-    return (*ratios, *volumes, _cell(result.volume_error_percent, 1))
-
-
-def _cell(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
-
-
-def _aligned(header: tuple[str, ...], groups: list[list[tuple[str, ...]]]) -> list[str]:
-    """Lines of a table, with names left-aligned, figures right-aligned, and a rule before each group."""
-    everything = [header, *(row for group in groups for row in group)]
-    widths = [max(len(row[column]) for row in everything) for column in range(len(header))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = [x.ljust(w) if n < 2 else x.rjust(w) for n, (x, w) in enumerate(zip(row, widths, strict=True))]
-        return "  ".join(cells).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return [line(header), *(text for group in groups if group for text in (rule, *map(line, group)))]
+    ratios = [cell(getattr(result, key), 4) for key in _RATIOS]
+    volumes = [cell(getattr(result, key), 3) for key in _VOLUMES[:3]]
+    return (*ratios, *volumes, cell(result.volume_error_percent, 1))

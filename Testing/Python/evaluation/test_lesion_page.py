@@ -11,8 +11,9 @@ import pytest
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.evaluation.lesion_report.files import FILES, write_report
 from SAMLiverTumorLib.evaluation.lesion_report.html_page import as_html, write_pdf
-from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import draw_lesion, new_figure
+from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import draw_lesion
 from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
+from SAMLiverTumorLib.evaluation.png_figures import new_figure
 from SAMLiverTumorLib.volume import Volume
 
 pytest.importorskip("matplotlib")
@@ -100,7 +101,7 @@ def test_lines_in_the_image_are_as_long_as_the_diameters_and_end_at_the_outline(
     mask = np.zeros(phantom.array.shape, bool)
     mask[8:12, 30:44, 20:50] = True
     report = measure_lesions(mask, phantom)
-    axes = new_figure(3, 3).subplots()
+    axes = new_figure(3, 3, layout=None).subplots()
     draw_lesion(axes, report.rows[0], phantom, mask)
     longest, perpendicular = (np.array(line.get_data()).T for line in axes.lines[:2])
     axial = report.rows[0].axial
@@ -127,7 +128,7 @@ def test_the_patients_right_is_on_the_left_of_the_image_however_the_scan_is_stor
         (phantom, mask),
         (Volume(phantom.array[:, :, ::-1], flipped, "flipped"), np.ascontiguousarray(mask[:, :, ::-1])),
     ):
-        figure = new_figure(3, 3)
+        figure = new_figure(3, 3, layout=None)
         draw_lesion(figure.add_axes((0, 0, 1, 1)), measure_lesions(array, volume).rows[0], volume, array)
         out = io.BytesIO()
         figure.savefig(out, format="rgba", dpi=50)
