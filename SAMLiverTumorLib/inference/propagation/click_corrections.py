@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -94,12 +95,12 @@ def corrected_anchor(propagation: Propagation, click: Click, stepper: SliceStepp
     prompts = PlanePrompts(
         np.vstack([before.points, uv]), np.append(before.labels, int(click.include)), before.box, before.mask
     )
-    seeds = [np.zeros(plane.shape, bool), np.zeros(plane.shape, bool)]
+    discs = [np.zeros(plane.shape, bool), np.zeros(plane.shape, bool)]
     for label, point in zip(prompts.labels, prompts.points, strict=True):
-        seeds[label] |= _disc(plane, point)
-    seeds[1 - int(click.include)] &= ~_disc(plane, uv)
-    change = _including if click.include else _excluding
-    slice_mask = change(propagation, stepper, index, present, _disc(plane, uv), seeds)
+        discs[label] |= _disc(plane, point)
+    discs[1 - int(click.include)] &= ~_disc(plane, uv)
+    clicked = _ClickedSlice(propagation, stepper, index, plane, present, _disc(plane, uv), *discs)
+    slice_mask = clicked.mask_with_click() if click.include else clicked.mask_without_click()
     model = None
     if not np.array_equal(slice_mask, present):
         before_click = reached.probabilities if present.any() else None
@@ -109,107 +110,108 @@ def corrected_anchor(propagation: Propagation, click: Click, stepper: SliceStepp
     return Anchor(index, replace(prompts, box=box), slice_mask, model)
 
 
-def _including(
-    propagation: Propagation,
-    stepper: SliceStepper,
-    index: int,
-    present: np.ndarray,
-    disc: np.ndarray,
-    seeds: list[np.ndarray],
-) -> np.ndarray:
-    """The mask after an include click outside it; the network's mask of the click if there was none.
+@dataclass(frozen=True, eq=False)
+class _ClickedSlice:
+    """A slice with a new click. All masks are bool (rows, columns).
 
+    :param present: the slice's mask before the click.
     :param disc: the disc around the click.
-    :param seeds: discs around all exclude and all include clicks of the slice; bool (rows, columns).
+    :param excluded: discs around all exclude clicks of the slice, the new one included.
+    :param included: likewise around all include clicks.
     """
-    if not (disc & ~present).any():
-        return present
-    nearest, state = _nearest(propagation, stepper, index)
-    shape = present if present.any() else _moved_to(nearest, disc)
-    plane = propagation.stack.plane(index)
-    seeded = StepState(shape | disc, state.contrast, max(state.largest_mm2, area_mm2(shape | disc, plane)))
-    found = stepper.step(index, seeded, "anchor")[0].slice_mask
-    labels, _ = ndimage.label(found & ~present)
-    added = np.isin(labels, np.unique(labels[disc & (labels > 0)])) & (labels > 0) if present.any() else found
-    if not (found & disc).any():
-        added = added | _grown(stepper, plane, shape, disc, state)
-    if seeds[0].any():
-        added = added & _nearer(stepper, plane, added | disc, seeds[1], seeds[0], state)
-    return (present | added | disc) & ~seeds[0]
 
+    propagation: Propagation
+    stepper: SliceStepper
+    index: int
+    plane: Plane
+    present: np.ndarray
+    disc: np.ndarray
+    excluded: np.ndarray
+    included: np.ndarray
 
-def _grown(stepper: SliceStepper, plane: Plane, present: np.ndarray, disc: np.ndarray, state: StepState) -> np.ndarray:
-    """Pixels around a click with similar grey values, about as far as the mask."""
-    part = around(present | disc, plane, _AROUND_MM)
-    distance = _distance(stepper, plane, part, disc, state)
-    to_mask = float(distance[present[part]].min()) if present.any() else 0.0
-    grown = np.zeros(present.shape, bool)
-    grown[part] = distance <= min(max(_ADD_FACTOR * to_mask, _CLICK_MM), _MOST_ADDED_MM)
-    return grown
+    def mask_with_click(self) -> np.ndarray:
+        """The mask after an include click outside it; the network's mask of the click if there was none."""
+        present, disc = self.present, self.disc
+        if not (disc & ~present).any():
+            return present
+        nearest, state = self._nearest
+        shape = present if present.any() else _moved_to(nearest, disc)
+        seeded = StepState(shape | disc, state.contrast, max(state.largest_mm2, area_mm2(shape | disc, self.plane)))
+        found = self.stepper.step(self.index, seeded, "anchor")[0].slice_mask
+        labels, _ = ndimage.label(found & ~present)
+        added = np.isin(labels, np.unique(labels[disc & (labels > 0)])) & (labels > 0) if present.any() else found
+        if not (found & disc).any():
+            added = added | self._grown(shape)
+        if self.excluded.any():
+            added = added & self._nearer_included(added)
+        return (present | added | disc) & ~self.excluded
 
+    def mask_without_click(self) -> np.ndarray:
+        """The mask after an exclude click inside it; empty if the click removes all of it."""
+        present, disc = self.present, self.disc
+        if not (present & disc).any():
+            return present
+        nearest, _ = self._nearest
+        depth = ndimage.distance_transform_edt(np.pad(present, 1))[1:-1, 1:-1]
+        core = present & nearest & ~disc
+        core = (core & (depth >= 0.5 * depth[core].max())) if core.any() else core
+        core |= present & self.included
+        if not core.any() or (depth[disc].max() >= _DEEP * depth.max() and not self.included.any()):
+            return np.zeros_like(present)
+        part = around(present, self.plane, _AROUND_MM)
+        to_click, to_core = self._distance(part, disc), self._distance(part, core)
+        outside = ~present[part]
+        to_outside = float(to_click[outside].min()) if outside.any() else 0.0
+        left = present.copy()
+        left[part] &= (to_core <= to_click) | (to_click > max(_REMOVE_FACTOR * to_outside, _CLICK_MM))
+        left &= ~self.excluded
+        labels, _ = ndimage.label(left)
+        left = np.isin(labels, np.unique(labels[core & left])) & left
+        remains = np.count_nonzero(left) >= _REMNANT * np.count_nonzero(present)
+        return left if remains or self.included.any() else np.zeros_like(present)
 
-def _excluding(
-    propagation: Propagation,
-    stepper: SliceStepper,
-    index: int,
-    present: np.ndarray,
-    disc: np.ndarray,
-    seeds: list[np.ndarray],
-) -> np.ndarray:
-    """The mask after an exclude click inside it; empty if the click removes all of it."""
-    if not (present & disc).any():
-        return present
-    plane = propagation.stack.plane(index)
-    nearest, state = _nearest(propagation, stepper, index)
-    depth = ndimage.distance_transform_edt(np.pad(present, 1))[1:-1, 1:-1]
-    core = present & nearest & ~disc
-    core = (core & (depth >= 0.5 * depth[core].max())) if core.any() else core
-    core |= present & seeds[1]
-    if not core.any() or (depth[disc].max() >= _DEEP * depth.max() and not seeds[1].any()):
-        return np.zeros_like(present)
-    part = around(present, plane, _AROUND_MM)
-    unlike = _distance(stepper, plane, part, disc, state)
-    like = _distance(stepper, plane, part, core, state)
-    outside = ~present[part]
-    out = float(unlike[outside].min()) if outside.any() else 0.0
-    left = present.copy()
-    left[part] &= (like <= unlike) | (unlike > max(_REMOVE_FACTOR * out, _CLICK_MM))
-    left &= ~seeds[0]
-    labels, _ = ndimage.label(left)
-    left = np.isin(labels, np.unique(labels[core & left])) & left
-    remains = np.count_nonzero(left) >= _REMNANT * np.count_nonzero(present)
-    return left if remains or seeds[1].any() else np.zeros_like(present)
+    def _grown(self, mask: np.ndarray) -> np.ndarray:
+        """Pixels around the click with similar grey values, about as far as a mask."""
+        part = around(mask | self.disc, self.plane, _AROUND_MM)
+        distance = self._distance(part, self.disc)
+        to_mask = float(distance[mask[part]].min()) if mask.any() else 0.0
+        grown = np.zeros(mask.shape, bool)
+        grown[part] = distance <= min(max(_ADD_FACTOR * to_mask, _CLICK_MM), _MOST_ADDED_MM)
+        return grown
 
+    def _nearer_included(self, mask: np.ndarray) -> np.ndarray:
+        """Pixels around a mask with a smaller geodesic distance to include clicks than to exclude clicks."""
+        part = around(mask | self.included | self.excluded, self.plane, _AROUND_MM)
+        nearer = np.zeros(mask.shape, bool)
+        nearer[part] = self._distance(part, self.included) <= self._distance(part, self.excluded)
+        return nearer
 
-def _nearer(
-    stepper: SliceStepper, plane: Plane, mask: np.ndarray, this: np.ndarray, other: np.ndarray, state: StepState
-) -> np.ndarray:
-    """Pixels around a mask with a smaller geodesic distance to one set of seeds than to another."""
-    part = around(mask | this | other, plane, _AROUND_MM)
-    nearer = np.zeros(mask.shape, bool)
-    nearer[part] = _distance(stepper, plane, part, this, state) <= _distance(stepper, plane, part, other, state)
-    return nearer
+    def _distance(self, part: tuple[slice, slice], seeds: np.ndarray) -> np.ndarray:
+        """Geodesic distance (mm) from seeds in a part of the plane."""
+        spacing = row_column_mm(self.plane)
+        grey = smoothed(self._grey[part], spacing, self.stepper.rules.sigma_mm)
+        return geodesic_distance(grey, seeds[part], spacing, self._nearest[1].contrast.spread / 2)
 
+    @cached_property
+    def _grey(self) -> np.ndarray:
+        """Grey values of the plane, uint8."""
+        predictor, _ = self.stepper.predictor(PlanePrompts(box=(0.0, 0.0, 1.0, 1.0)))
+        return self.stepper.grey(self.plane, predictor)
 
-def _distance(
-    stepper: SliceStepper, plane: Plane, part: tuple[slice, slice], seeds: np.ndarray, state: StepState
-) -> np.ndarray:
-    """Geodesic distance (mm) from seeds in a part of a plane."""
-    predictor, _ = stepper.predictor(PlanePrompts(box=(0.0, 0.0, 1.0, 1.0)))
-    spacing = row_column_mm(plane)
-    grey = smoothed(stepper.grey(plane, predictor)[part], spacing, stepper.rules.sigma_mm)
-    return geodesic_distance(grey, seeds[part], spacing, state.contrast.spread / 2)
+    @cached_property
+    def _nearest(self) -> tuple[np.ndarray, StepState]:
+        """The nearest other slice's mask on the side of the nearest other anchor, and that anchor's state.
 
-
-def _nearest(propagation: Propagation, stepper: SliceStepper, index: int) -> tuple[np.ndarray, StepState]:
-    """The nearest mask on the side of the nearest anchor, and that anchor's state; another slice's if there is one."""
-    masked = [a for a in propagation.anchors if propagation.slices[a.index].result.pixels]
-    others = [a for a in masked if a.index != index] or masked
-    anchor = min(others, key=lambda a: abs(a.index - index))
-    state = stepper.begin(propagation.slices[anchor.index])
-    reached = [n for n in propagation.reached if n != index] or [anchor.index]
-    side = [n for n in reached if (anchor.index - index) * (n - index) >= 0] or reached
-    return propagation.slices[min(side, key=lambda n: abs(n - index))].slice_mask, state
+        If there is no other, those of the slice itself.
+        """
+        propagation, index = self.propagation, self.index
+        masked = [a for a in propagation.anchors if propagation.slices[a.index].result.pixels]
+        others = [a for a in masked if a.index != index] or masked
+        anchor = min(others, key=lambda a: abs(a.index - index))
+        state = self.stepper.begin(propagation.slices[anchor.index])
+        reached = [n for n in propagation.reached if n != index] or [anchor.index]
+        side = [n for n in reached if (anchor.index - index) * (n - index) >= 0] or reached
+        return propagation.slices[min(side, key=lambda n: abs(n - index))].slice_mask, state
 
 
 def _moved_to(mask: np.ndarray, disc: np.ndarray) -> np.ndarray:
