@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from geometry import reordered
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptError
 from SAMLiverTumorLib.image.window import Window
@@ -93,18 +94,6 @@ STORED = [
 ]
 
 
-def stored(volume, order, signs):
-    """The same patient with other voxel axes: axis n runs along the volume's axis order[n], turned if signs[n] < 0."""
-    flips = tuple(slice(None, None, s) for s in signs)
-    array = volume.array.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0)
-    change = np.zeros((4, 4))
-    change[3, 3] = 1
-    for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-        change[source, axis] = sign
-        change[source, 3] = 0 if sign > 0 else volume.dimensions[source] - 1
-    return Volume(np.ascontiguousarray(array), volume.ijk_to_ras @ change, volume.name)
-
-
 @pytest.mark.parametrize("orientation", ["axial", "coronal"])
 def test_the_same_patient_stored_in_any_axis_order_gives_the_same_mask_in_the_world(phantom, pool, orientation):
     box = CENTER_SLICE if orientation == "axial" else Box(CENTER, np.eye(3), [30, 0, 32])
@@ -113,7 +102,7 @@ def test_the_same_patient_stored_in_any_axis_order_gives_the_same_mask_in_the_wo
     assert expected.sum() > 80
     encoded = pool.predictor("lite-medsam").encoded
     for order, signs in STORED:
-        volume = stored(phantom, order, signs)
+        volume, _ = reordered(phantom, order, signs)
         mask = segment(volume, Prompts(box=box), pool, settings).mask
         ras = apply_affine(volume.ijk_to_ras, np.argwhere(mask.full())[:, ::-1])
         ijk = np.rint(apply_affine(phantom.ras_to_ijk, ras)).astype(int)

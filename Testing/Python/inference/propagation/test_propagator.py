@@ -3,10 +3,10 @@
 import gc
 import tracemalloc
 from dataclasses import replace
-from itertools import permutations, product
 
 import numpy as np
 import pytest
+from geometry import STORAGE_ORDERS, in_original_order, reordered
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, ladder, phantom_of, ras_of
 from scipy import ndimage
 
@@ -21,7 +21,6 @@ from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRul
 from SAMLiverTumorLib.inference.segment_slices import SliceResult, segment_slice
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import oblique_plane
-from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()
 # the ball's slices: 8 voxels around slice 15, its ends excluded
@@ -152,78 +151,6 @@ def test_between_anchors_slices_are_weighted_by_nearness_and_confidence():
     assert reconciled(12, (10, None), (18, None)) is None
 
 
-def test_after_a_corrected_slice_only_the_slices_beyond_are_recomputed():
-    stack, anchor = started()
-    pool, rules = DarkPool(), PropagationRules(reconcile=False)
-    first = propagate(stack, [anchor], pool, SETTINGS, rules)
-    before = pool.network.embedded
-    again = propagate(stack, [anchor], pool, SETTINGS, rules, previous=first)
-    assert pool.network.embedded == before, "nothing has changed"
-    assert np.array_equal(again.mask().full(), first.mask().full())
-    corrected = stack.slice_mask_of(BALL, stack.plane(18)).copy()
-    corrected[:, :22] = False
-    second = propagate(stack, [anchor, Anchor(18, slice_mask=corrected)], pool, SETTINGS, rules, previous=first)
-    # slices 19 to 22, and 23 where it stops; the corrected slice itself was given
-    assert pool.network.embedded - before == 5
-    for n in range(8, 18):
-        assert second.slices[n] is first.slices[n]
-    whole = propagate(stack, [anchor, Anchor(18, slice_mask=corrected)], DarkPool(), SETTINGS, rules)
-    assert np.array_equal(second.mask().full(), whole.mask().full())
-
-
-def test_with_reconciling_only_the_direction_back_to_the_anchor_is_added():
-    stack, anchor = started()
-    pool = DarkPool()
-    first = propagate(stack, [anchor], pool, SETTINGS)
-    before = pool.network.embedded
-    corrected = stack.slice_mask_of(BALL, stack.plane(18))
-    second = propagate(stack, [anchor, Anchor(18, slice_mask=corrected)], pool, SETTINGS, previous=first)
-    # 16 and 17 on the way back, 19 to 23 beyond
-    assert pool.network.embedded - before == 7
-    assert {n: second.slices[n].source for n in (16, 17)} == {16: "between", 17: "between"}
-    assert all(second.slices[n] is first.slices[n] for n in range(8, 16))
-
-
-def test_other_settings_or_rules_reuse_nothing_of_the_previous_result():
-    stack, anchor = started()
-    pool = DarkPool()
-    first = propagate(stack, [anchor], pool, SETTINGS)
-    before = pool.network.embedded
-    propagate(stack, [anchor], pool, SETTINGS, PropagationRules(sigma_mm=2.0), previous=first)
-    assert pool.network.embedded == 2 * before
-
-
-def test_cancel_keeps_the_finished_slices_and_continuing_gives_the_same():
-    stack, anchor = started()
-    pool = DarkPool()
-    cancelled = propagate(stack, [anchor], pool, SETTINGS, cancel=lambda: pool.network.embedded >= 6)
-    assert cancelled.cancelled
-    assert cancelled.provenance["cancelled"]
-    assert cancelled.notes == ("Cancelled; the slices done until then are kept.",)
-    assert cancelled.reached == (10, 11, 12, 13, 14, 15)
-    assert cancelled.stops[-1].kind == "cancelled"
-    whole = propagate(stack, [anchor], DarkPool(), SETTINGS)
-    before = pool.network.embedded
-    resumed = propagate(stack, [anchor], pool, SETTINGS, previous=cancelled)
-    assert not resumed.cancelled
-    assert resumed.reached == whole.reached
-    for n in SLICES:
-        assert np.array_equal(resumed.slices[n].probabilities, whole.slices[n].probabilities), n
-    # 8 and 9 are left below, with 7 where it stops, and 16 to 23 above
-    assert pool.network.embedded - before == 11
-
-
-def test_continuing_starts_from_the_last_slice_not_from_the_anchor():
-    # a disc of radius 4 that moves by 1.5 pixels a slice: 9 pixels in six slices, out of the anchor's reach
-    volume, inside = ladder([4] * 12, centers=[(20, 12 + 1.5 * n) for n in range(12)])
-    stack, pool = PlaneStack(volume, "axial"), DarkPool()
-    anchor = Anchor(5, box_around(stack.slice_mask_of(inside, stack.plane(5))))
-    cancelled = propagate(stack, [anchor], pool, SETTINGS, cancel=lambda: pool.network.embedded >= 8)
-    assert cancelled.reached == tuple(range(5, 12))
-    resumed = propagate(stack, [anchor], pool, SETTINGS, previous=cancelled)
-    assert resumed.reached == tuple(range(5, 17))
-
-
 def test_steps_yield_each_slice_when_it_is_done():
     stack, anchor = started()
     propagator = Propagator(stack, [anchor], DarkPool(), SETTINGS)
@@ -288,23 +215,13 @@ def test_any_of_the_48_axis_orders_gives_the_same_mask():
     lump[10:14, 14:20, 26:34] |= ball()[10:14, 14:20, 20:28]
     straight = phantom_of(lump)
     expected = None
-    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
-        flips = tuple(slice(None, None, sign) for sign in signs)
-        array = straight.array.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0)
-        change = np.zeros((4, 4))
-        change[3, 3] = 1
-        for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-            change[source, axis] = sign
-            change[source, 3] = 0 if sign > 0 else straight.dimensions[source] - 1
-        volume = Volume(np.ascontiguousarray(array), straight.ijk_to_ras @ change, "turned")
+    for order, signs in STORAGE_ORDERS:
+        volume, to_original = reordered(straight, order, signs)
         stack = PlaneStack(volume, "axial")
         index = stack.index_at(ras_of(straight, 15, 20, 22))
         dark = stack.slice_mask_of(volume.array < 100, stack.plane(index))
         result = propagate(stack, [Anchor(index, box_around(dark))], DarkPool(), SETTINGS)
-        found = np.argwhere(result.mask().full())[:, ::-1]
-        back = np.rint(found @ change[:3, :3].T + change[:3, 3]).astype(int)
-        mask = np.zeros(lump.shape, bool)
-        mask[tuple(back[:, ::-1].T)] = True
+        mask = in_original_order(result.mask().full(), to_original, lump.shape)
         expected = mask if expected is None else expected
         assert np.array_equal(mask, expected), (order, signs)
         assert [s.direction for s in result.stops] == ["down", "up"]

@@ -2,11 +2,10 @@
 
 import tracemalloc
 from dataclasses import replace
-from itertools import permutations, product
 
 import numpy as np
 import pytest
-from geometry import rotation
+from geometry import STORAGE_ORDERS, in_original_order, reordered, rotation
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import InputError, PromptError
@@ -95,24 +94,14 @@ def test_axis_orders_do_not_change_the_probabilities():
     straight = phantom_of(lump)
     expected = None
     # every seventh of the 48: each order of axes and each sign occurs
-    for order, signs in list(product(permutations(range(3)), product((1, -1), repeat=3)))[::7]:
-        array = straight.array.transpose(2, 1, 0).transpose(order)
-        array = array[tuple(slice(None, None, sign) for sign in signs)].transpose(2, 1, 0)
-        change = np.zeros((4, 4))
-        change[3, 3] = 1
-        for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-            change[source, axis] = sign
-            change[source, 3] = 0 if sign > 0 else straight.dimensions[source] - 1
-        volume = Volume(np.ascontiguousarray(array), straight.ijk_to_ras @ change, "turned")
+    for order, signs in STORAGE_ORDERS[::7]:
+        volume, to_original = reordered(straight, order, signs)
         stack = PlaneStack(volume, "axial")
         index = stack.index_at(ras_of(straight, 15, 20, 22))
         dark = stack.slice_mask_of(volume.array < 100, stack.plane(index))
         first = propagate(stack, [Anchor(index, box_around(dark))], DarkPool(), SETTINGS)
         found = whole(fuse(first, DarkPool(), SETTINGS, Ensemble(ORIENTATIONS, every_mm=1.0)).probability)
-        place = np.argwhere(found)
-        back = np.rint(place[:, ::-1] @ change[:3, :3].T + change[:3, 3]).astype(int)
-        values = np.zeros(lump.shape, np.uint8)
-        values[tuple(back[:, ::-1].T)] = found[tuple(place.T)]
+        values = in_original_order(found, to_original, lump.shape)
         expected = values if expected is None else expected
         assert np.array_equal(values, expected), (order, signs)
     assert dice(expected >= 128, lump) > 0.9
