@@ -126,10 +126,10 @@ def measure(
 
     def corrected(index: int) -> float:
         if index not in after:
-            picture = stack.picture_of(lesion.mask, stack.plane(index))
-            boxed = answer == "box" and picture.any()
-            prompts = PlanePrompts(box=grown_box(picture, BOX_MARGIN)) if boxed else None
-            said = Anchor(index, prompts, None if boxed else picture)
+            slice_mask = stack.slice_mask_of(lesion.mask, stack.plane(index))
+            boxed = answer == "box" and slice_mask.any()
+            prompts = PlanePrompts(box=grown_box(slice_mask, BOX_MARGIN)) if boxed else None
+            said = Anchor(index, prompts, None if boxed else slice_mask)
             again = propagate(stack, [anchor, said], pool, settings, previous=first)
             after[index] = dice(again.mask().full(), lesion.mask)
         return after[index]

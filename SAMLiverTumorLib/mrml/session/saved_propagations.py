@@ -136,7 +136,7 @@ def _objectOf(said: dict, source: VolumeSource, plan: Plan) -> OpenObject | None
     slices = {key: SliceShare(each.promptKey) for key, each in plan.slices.items()}
     slices.update({each.key: SliceShare(each.planned.promptKey) for each in planned.values()})
     for index, each in propagation.slices.items():
-        mask = mask_to_voxels(each.picture, propagation.stack.plane(index), volume)
+        mask = mask_to_voxels(each.slice_mask, propagation.stack.plane(index), volume)
         model = propagation.provenance["models_by_name"].get(each.result.model)
         model = None if model is None else {**model, "mode": "volume"}
         if index in planned:

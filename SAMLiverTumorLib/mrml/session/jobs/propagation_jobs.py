@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import prepare_channels
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
-from SAMLiverTumorLib.inference.propagation.prompted_slice import Followed, PromptedSlice
+from SAMLiverTumorLib.inference.propagation.prompted_slice import PromptedSlice, PropagatedSlice
 from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.inference.threads.network_worker import Job
@@ -37,7 +37,7 @@ class _Running:
     settings: Settings
     job: Job | None = None
     #: Filled by the worker's thread; a deque's ends are safe to use from two.
-    arrived: deque[tuple[Followed, Propagation]] = field(default_factory=deque)
+    arrived: deque[tuple[PropagatedSlice, Propagation]] = field(default_factory=deque)
     count: int = 0
 
 
@@ -247,7 +247,7 @@ class PropagationJobs:
         except SAMLiverTumorError as error:
             lines.append(str(error))
 
-    def _writeSlice(self, run: _Running, each: Followed, result: Propagation) -> None:
+    def _writeSlice(self, run: _Running, each: PropagatedSlice, result: Propagation) -> None:
         slices = run.target.objectOn(run.volumeKey).slices
         prompted, key = run.planned.get(each.index), followedKey(run.stack, each.index)
         if prompted is None:
