@@ -1,4 +1,4 @@
-"""The accuracy benchmark: which cases it takes, the prompts it derives, the figures it gives."""
+"""The accuracy benchmark: the cases it accepts, the prompts it derives, the figures it computes."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def write_pair(folder, number, inside=BALL):
 
 
 @pytest.mark.parametrize("number", [4, 8, 9, 10])
-def test_held_out_cases_are_refused_asked_for_or_not(tmp_path, number, capsys):
+def test_held_out_cases_are_refused_named_or_not(tmp_path, number, capsys):
     for n in (2, number):
         write_pair(tmp_path, n)
     for arguments in ([], ["--cases", f"2,{number}"]):

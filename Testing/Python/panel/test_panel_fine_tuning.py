@@ -225,7 +225,7 @@ def test_names_that_the_panel_knows_of_a_run_are_those_of_the_training(root):
     from SAMLiverTumorLib.training.runs import run_training as run
 
     assert (training.STATE, training.SETTINGS, training.LOCK) == (state.NAME, process.SETTINGS, process.LOCK)
-    assert training.RESULTS == (run.ADOPTED, run.KEPT_ASIDE)
+    assert training.RESULTS == (run.ADOPTED, run.NOT_ADOPTED)
     module = (root / "SAMLiverTumor" / "SAMLiverTumor.py").read_text(encoding="utf-8")
     choices = ", ".join(f'"{part}"' for part in settings.TRAINABLE)
     assert f"trainPart: Annotated[str, Choice([{choices}])]" in module
