@@ -1,7 +1,7 @@
-"""`StepHistory`: what each step of a prompt session began with, so that undo can go back there.
+"""`StepHistory`: the state before each step of a prompt session, for undo.
 
-One step holds prompts and voxels of one segment. It keeps only what the prompts had put into the segments, so
-that undo leaves everything else as it is: other segments, and what was painted by hand in the meantime.
+A step holds the prompts and voxels of one segment. Only voxels added by prompts are kept, so that undo leaves
+everything else unchanged: other segments, and what was painted by hand in the meantime.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Step:
     """A segment's state on one side of a step.
 
     :param target: the segment.
-    :param prompts: what the prompt nodes said.
+    :param prompts: the prompts.
     :param objects: what the prompts had added, by volume.
-    :param changesVoxels: False for a step that leaves the voxels where they are, such as accepting.
-    :param digest: all voxels of the segmentation, see `voxelDigest`; None where no Segment Editor goes along.
+    :param changesVoxels: False for a step that leaves the voxels unchanged, such as accepting.
+    :param digest: of all voxels of the segmentation, see `voxelDigest`; None if no Segment Editor is linked.
     """
 
     target: PromptedSegment
@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class EditorStep:
-    """Edits that the Segment Editor made between two steps, to be taken back through its own history.
+    """Edits that the Segment Editor made between two steps, to be undone through its own history.
 
     :param digest: the voxels on this side of them, see `voxelDigest`.
     """
@@ -60,42 +60,42 @@ class StepHistory:
         self._undone.clear()
 
     def nextUndo(self) -> Step | EditorStep | None:
-        """The state that undo goes back to; steps of segments that are gone are forgotten."""
+        """The state that undo goes back to; steps of deleted segments are dropped."""
         return self._last(self._done)
 
     def nextRedo(self) -> Step | EditorStep | None:
-        """The state that redo comes back to."""
+        """The state that redo goes to."""
         return self._last(self._undone)
 
     def undone(self, present: Step | EditorStep, keep: bool = False) -> None:
-        """Note that `nextUndo` was restored; `present` is what redo has to come back to.
+        """Note that `nextUndo` was restored; `present` is the state that redo returns to.
 
-        :param keep: there is more of it to take back.
+        :param keep: the step is not fully undone yet.
         """
         if not keep:
             self._done.pop()
         self._undone.append(present)
 
     def redone(self, present: Step | EditorStep) -> None:
-        """Note that `nextRedo` was restored; `present` is what undo has to go back to."""
+        """Note that `nextRedo` was restored; `present` is the state that undo returns to."""
         self._undone.pop()
         self._done.append(present)
 
     def stepsBack(self, digest: int) -> int:
-        """How many steps to take back to come to the voxels of a digest; 0 where no step began with them."""
+        """How many steps to undo to reach the voxels of a digest; 0 if no step began with them."""
         return self._distance(self._done, digest)
 
     def stepsForth(self, digest: int) -> int:
-        """How many undone steps to do again to come to the voxels of a digest; 0 where none ended with them."""
+        """How many steps to redo to reach the voxels of a digest; 0 if none ended with them."""
         return self._distance(self._undone, digest)
 
     def forgetEditor(self) -> None:
-        """Drop the Segment Editor's steps, because its history cannot be gone through any more."""
+        """Drop the Segment Editor's steps, because its history is no longer available."""
         for stack in (self._done, self._undone):
             stack[:] = [step for step in stack if not isinstance(step, EditorStep)]
 
     def forget(self, target: PromptedSegment) -> None:
-        """Drop the steps of a segment that is gone for good."""
+        """Drop the steps of a deleted segment."""
         for stack in (self._done, self._undone):
             stack[:] = [step for step in stack if isinstance(step, EditorStep) or step.target is not target]
 

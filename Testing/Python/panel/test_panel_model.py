@@ -221,7 +221,7 @@ assert not ui.removeModelButton.enabled and ui.statusLabel.text == "Removed: Lit
     )
 
 
-def test_missing_packages_are_told_and_asked_for_only_by_a_click(run):
+def test_missing_packages_are_reported_and_asked_for_only_by_a_click(run):
     run(
         """
 import slicer.packaging as packaging

@@ -336,7 +336,7 @@ assert parameters.phase2 is None
     )
 
 
-def test_following_and_searching_see_the_phases(run):
+def test_propagation_and_searching_see_the_phases(run):
     run(
         """
 from propagation_case import DarkPool, ball, phantom_of

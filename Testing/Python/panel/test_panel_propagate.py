@@ -27,7 +27,7 @@ def at_phantom(at_panel):
     return lambda program, **options: at_panel(_PHANTOM + program, **options)
 
 
-def test_both_ways_follows_the_tumor_and_says_where_it_ended(at_phantom):
+def test_both_ways_propagates_the_tumor_and_says_where_it_ended(at_phantom):
     at_phantom(
         """
 assert not ui.followBothButton.enabled
@@ -36,13 +36,13 @@ user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
 assert slices() == [15] and ui.followBothButton.enabled
 ui.followBothButton.click()
-assert ui.statusLabel.text.startswith("Following the tumor") and ui.cancelButton.enabled
+assert ui.statusLabel.text.startswith("Propagating the tumor") and ui.cancelButton.enabled
 assert panel.timer.active and panel.timer.interval == 40
 user.finish()
 found = user.array()
 assert not (found & ~inside).any() and found.sum() > 0.95 * inside.sum()
 count = len(slices())
-assert ui.statusLabel.text.startswith(f"Followed through {count} slices"), ui.statusLabel.text
+assert ui.statusLabel.text.startswith(f"Propagated through {count} slices"), ui.statusLabel.text
 assert ui.logText.toPlainText().count("stopped at slice") == 2
 assert not panel.timer.active
 ui.undoButton.click()
@@ -80,7 +80,7 @@ assert slices() == kept
     )
 
 
-def test_the_key_and_the_effect_follow_as_well(at_phantom):
+def test_the_key_and_the_effect_propagate_as_well(at_phantom):
     at_phantom(
         """
 user.drawBox((12, 10, 15), (32, 30, 15))
@@ -185,7 +185,7 @@ assert array[outside].max() < 100 / 3 / 2, array[outside].max()
 
 
 @pytest.mark.parametrize("kind", ["segment", "label map"])
-def test_a_followed_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
+def test_a_propagated_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
     at_phantom(
         f"""
 kind = {kind!r}

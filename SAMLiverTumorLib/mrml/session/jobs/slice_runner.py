@@ -1,4 +1,4 @@
-"""`SliceRunner`: brings segments to what their prompts say, slice by slice, through the worker."""
+"""`SliceRunner`: keeps segments up to date with their prompts, slice by slice, through the worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.session.open_object import FOUND, OpenObject, SliceShare
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session.protocols import Worker
-from SAMLiverTumorLib.mrml.session.saved_propagations import SavedRuns
+from SAMLiverTumorLib.mrml.session.saved_propagations import SavedPropagations
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -24,26 +24,26 @@ _NEIGHBORS = (1, -1, 2, -2)
 
 
 class SliceRunner:
-    """Submits slices whose prompts have changed and writes what comes back, if it is still wanted.
+    """Submits slices whose prompts have changed and writes the results that are still wanted.
 
     :param pool: a `PredictorPool`, used in the worker's thread only.
     """
 
     def __init__(self, worker: Worker, pool: object, objects: ObjectWriter) -> None:
         self.chosen = Settings()
-        #: Asked, whenever something is submitted, what else the network is to see.
+        #: Returns further channels for the network; called at each submission.
         self.further: Callable[[], tuple[PendingChannel, ...]] = tuple
         self.jobs = SliceJobs(worker, self)
         self._worker, self._pool, self._objects = worker, pool, objects
 
     @property
     def settings(self) -> Settings:
-        """What was chosen, with the further phases as they are now."""
+        """The chosen settings with the current further phases."""
         further = self.further()
         return replace(self.chosen, further=further) if further else self.chosen
 
     def choose(self, settings: Settings) -> bool:
-        """Segment with other settings from now on; whether they are others."""
+        """Use other settings from now on; returns whether they differ."""
         if settings == self.chosen:
             return False
         self.chosen = settings
@@ -57,11 +57,11 @@ class SliceRunner:
         """
         return target.plan(source.volume(), self.settings.orientation)
 
-    def adopt(self, target: PromptedSegment, source: VolumeSource, runs: SavedRuns) -> str:
-        """Take the prompts of a segment as settled when it meets a volume: a loaded scene has their voxels already.
+    def adopt(self, target: PromptedSegment, source: VolumeSource, saved: SavedPropagations) -> str:
+        """Treat a segment's prompts as settled when it is first used with a volume: a loaded scene has their voxels.
 
-        :param runs: how tumors were followed, where that came with the scene.
-        :return: what to tell the user; empty if nothing.
+        :param saved: propagations that were saved with the scene.
+        :return: a line for the user; empty if there is nothing to say.
         """
         if source.key in target.objects:
             return ""
@@ -69,11 +69,11 @@ class SliceRunner:
         try:
             plan = self.plan(target, source)
         except SAMLiverTumorError:
-            return ""  # told when the prompts are used
+            return ""  # reported when the prompts are used
         slices = {key: SliceShare(planned.promptKey) for key, planned in plan.slices.items()}
         target.keep(OpenObject(source.key, slices))
         try:
-            target.keep(runs.restored(target, source, plan) or target.objectOn(source.key))
+            target.keep(saved.restored(target, source, plan) or target.objectOn(source.key))
         except SAMLiverTumorError as error:
             return str(error)
         return ""
@@ -87,23 +87,23 @@ class SliceRunner:
         again: frozenset[SliceKey] = frozenset(),
         others: frozenset[SliceKey] = frozenset(),
     ) -> None:
-        """Take back the slices that have no prompts any more, and submit those that have others than before.
+        """Remove the masks of slices that no longer have prompts, and submit those whose prompts have changed.
 
-        :param submit: False only takes back.
-        :param again: slices to submit though nothing changed.
-        :param others: slices that a propagation sees to.
+        :param submit: False only removes.
+        :param again: slices to submit even if nothing has changed.
+        :param others: slices that a propagation handles.
         :raises SAMLiverTumorError: the segment cannot be written.
         """
         part = target.objectOn(source.key)
-        isFollowing = part.propagation is not None and (
+        isPropagating = part.propagation is not None and (
             plan.slices or any(anchor.prompts is None for anchor in part.propagation.anchors)
         )
         for key, share in part.slices.items():
-            if key == FOUND or (share.isFollowed and isFollowing):
+            if key == FOUND or (share.isPropagated and isPropagating):
                 continue
             if key not in plan.slices and key not in others:
                 self._objects.set(target, source.key, key, None)
-        if part.propagation is not None and not isFollowing:
+        if part.propagation is not None and not isPropagating:
             target.keep(replace(target.objectOn(source.key), propagation=None))
         for key in self.jobs.slicesOf(target):
             if key not in plan.slices:
@@ -122,7 +122,7 @@ class SliceRunner:
         self._objects.recordProvenance(target, source.key, plan.prompts, self.settings)
 
     def write(self, arrivals: list[Arrival]) -> tuple[list[str], list[BaseException]]:
-        """Put results into their segments: lines for the user, and errors that are not the user's to mend."""
+        """Write results into their segments; returns lines for the user, and errors the user cannot fix."""
         lines, failures, touched = [], [], []
         for arrival in arrivals:
             if isinstance(arrival.error, SAMLiverTumorError):
@@ -135,7 +135,7 @@ class SliceRunner:
                     share = SliceShare(arrival.promptKey, value.mask, value.model)
                     self._objects.set(arrival.target, arrival.volumeKey, arrival.key, share)
                     touched.append(arrival)
-                    lines.append(_told(arrival.key, value))
+                    lines.append(_sliceLine(arrival.key, value))
                 except SAMLiverTumorError as error:
                     lines.append(str(error))
         for arrival in {arrival.target: arrival for arrival in touched}.values():
@@ -147,7 +147,7 @@ class SliceRunner:
         return lines, failures
 
     def cancel(self) -> bool:
-        """Drop what is on its way; whether there was anything.
+        """Cancel everything queued or running; returns whether there was anything.
 
         The slices count as settled with what they have: a click elsewhere must not start them again.
         """
@@ -160,7 +160,7 @@ class SliceRunner:
         return bool(dropped)
 
     def prefetch(self, view: View | None, volume: Volume | None, target: PromptedSegment | None) -> None:
-        """Have the slices beside the present one encoded when the worker has nothing else to do."""
+        """Encode the neighbors of the current slice when the worker is idle."""
         self._worker.drop_idle()
         if view is None or volume is None or view.index is None:
             return
@@ -173,7 +173,7 @@ class SliceRunner:
                 self._worker.submit_idle((id(self), "prefetch", view.name, plane.index), work)
 
     def dropIdle(self) -> None:
-        """Forget the slices that were to be encoded ahead."""
+        """Cancel the slices queued for encoding in advance."""
         self._worker.drop_idle()
 
     def _submit(self, target: PromptedSegment, key: SliceKey, planned: PlannedSlice, source: VolumeSource) -> None:
@@ -181,7 +181,7 @@ class SliceRunner:
         self.jobs.submit(target, key, planned.promptKey, source, work)
 
 
-def _told(key: SliceKey, value: SliceMask) -> str:
+def _sliceLine(key: SliceKey, value: SliceMask) -> str:
     name, where = key
     place = _("{name} slice {index}") if isinstance(where, int) else _("{name} slice")
     place = place.format(name=name, index=where)
