@@ -31,8 +31,8 @@ def exportDicomSeg(
     """Write all segments as one DICOM SEG into a folder.
 
     If the volume was loaded from Slicer's DICOM database, Slicer writes the file and adds it to the database (it
-    leaves out empty segments, after asking). With `dicomFolder`, and outside the application, this library writes it; that file
-    also holds the provenance, and empty segments.
+    leaves out empty segments, after asking). With `dicomFolder`, and outside the application, this library writes it;
+    that file also holds the provenance, and empty segments.
 
     :param volumeNode: the CT that was outlined; segments must lie on its voxel grid.
     :param dicomFolder: the folder of the CT's files, to write with this library.

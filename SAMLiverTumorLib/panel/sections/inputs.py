@@ -1,4 +1,4 @@
-"""The section Inputs: which volume, segmentation and segment."""
+"""The section Inputs: the choice of volume, segmentation and segment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.resources import sample_case
 
 
 class Inputs:
-    """Binds the selectors to the session."""
+    """Connects the selectors to the session."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
@@ -28,7 +28,7 @@ class Inputs:
         self._ui.loadSampleButton.connect("clicked(bool)", self._onLoadSample)
 
     def apply(self) -> None:
-        """Have the session work on what the parameter node names."""
+        """Apply the parameter node's choices to the session."""
         parameters, session = self._shared.parameters, self._shared.session
         if parameters is None or not self._shared.isActive():
             return
@@ -43,7 +43,7 @@ class Inputs:
             session.setSegment(segmentId)
 
     def update(self) -> None:
-        """Show the present choice."""
+        """Show the current choice."""
         session, ui = self._shared.session, self._ui
         segment = self._segment()
         ids = self._segmentIds()
@@ -69,13 +69,13 @@ class Inputs:
             ui.segmentColorButton.icon = qt.QIcon()
 
     def ensureSegment(self) -> bool:
-        """Have a segment to prompt for: a segmentation and a segment are made where there are none."""
+        """Make sure there is a segment to prompt: create segmentation and segment if missing."""
         if self._shared.session.segmentId:
             return True
         return self._addSegment()
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._observations.clear()
         self._observed = None
 
@@ -127,7 +127,7 @@ class Inputs:
                 self._observations.add(self, segmentationNode.GetSegmentation(), event, self._onSegments)
 
     def _onSegments(self) -> None:
-        # while the node is being deleted its segments go one by one
+        # while the node is being deleted its segments are removed one by one
         if self._observed is not None and slicer.mrmlScene.IsNodePresent(self._observed):
             self.apply()
             self.update()
