@@ -72,6 +72,7 @@ class EditorPanel:
         ui.liveCheckBox.connect("toggled(bool)", self._onOptions)
         ui.boxThroughCheckBox.connect("toggled(bool)", self._onOptions)
         ui.panelButton.connect("clicked(bool)", lambda checked: slicer.util.selectModule("SAMLiverTumor"))
+        self.session.onChosen.append(self._onChosenBySession)
         engine.join(self)
 
     @property
@@ -182,6 +183,13 @@ class EditorPanel:
         self._choices.live = self.ui.liveCheckBox.checked
         self._choices.boxThroughSlices = self.ui.boxThroughCheckBox.checked
         self.apply()
+
+    def _onChosenBySession(self) -> None:
+        """Take over the segment that undo or redo has chosen."""
+        node = self._editorNode
+        if node is not None and self.engine.belongsTo(self):
+            node.SetAndObserveSegmentationNode(self.session.segmentationNode)
+            node.SetSelectedSegmentID(self.session.segmentId)
 
     def _onMoved(self) -> None:
         if self.isActive and not self._isUpdating:

@@ -59,7 +59,7 @@ class Panel:
         self.prompts = Prompts(shared, self.inputs.ensureSegment)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
-        self.find = Find(shared, weights.prepare, self.inputs.ensureSegment)
+        self.find = Find(shared, weights.prepare, lambda: self.inputs.ensureSegment(isProvisional=True))
         self.uncertainty = Uncertainty(shared)
         self.evaluate = Evaluate(shared)
         self.lesions = Lesions(shared)

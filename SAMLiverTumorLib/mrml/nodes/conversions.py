@@ -11,6 +11,7 @@ import vtk
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.mrml.nodes.liver_window import LEVEL, WIDTH
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume
 
@@ -183,16 +184,12 @@ def addVolumeNode(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLS
 
 
 def createVolumeDisplay(volumeNode: slicer.vtkMRMLScalarVolumeNode, volume: Volume) -> None:
-    """Give a new volume node a display; a CT is shown at width 250, level 60 HU.
-
-    That is wider and brighter than the radiologist's 150/30: enhanced liver (100 to 120 HU in the portal
-    venous phase) stays grey, so that tumors in it can be seen.
-    """
+    """Give a new volume node a display; a CT is shown in the window of `liver_window`."""
     volumeNode.CreateDefaultDisplayNodes()
     if volume.looks_like_hounsfield:
         displayNode = volumeNode.GetDisplayNode()
         displayNode.SetAutoWindowLevel(False)
-        displayNode.SetWindowLevel(250, 60)
+        displayNode.SetWindowLevel(WIDTH, LEVEL)
 
 
 def _styleDisplay(displayNode: slicer.vtkMRMLMarkupsDisplayNode, color: tuple[float, float, float]) -> None:

@@ -149,6 +149,14 @@ def voxelDigest(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> int:
     return digest
 
 
+def voxelCount(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> int:
+    """The number of voxels of a segment."""
+    for each, labelmap, value in _labelmaps(segmentationNode):
+        if each == segmentId:
+            return int(np.count_nonzero(vtk_to_numpy(labelmap.GetPointData().GetScalars()) == value))
+    return 0
+
+
 def _labelmaps(segmentationNode) -> list[tuple[str, slicer.vtkOrientedImageData, int]]:
     if segmentationNode is None:
         return []

@@ -104,6 +104,11 @@ class PromptSession:
     #: Whether there is a step to undo, and one to redo.
     canUndo: bool = delegated("_undo.canUndo")
     canRedo: bool = delegated("_undo.canRedo")
+    #: What undo and redo would do, such as "propagation of Liver tumor"; empty if nothing.
+    undoName: str = delegated("_undo.undoName")
+    redoName: str = delegated("_undo.redoName")
+    #: Called without arguments when undo, redo or a new segment has changed the choice of the segment.
+    onChosen: list[Callable[[], None]] = delegated("_updater.onChosen")
     #: The current status line, and all lines so far.
     message: str = delegated("messages.message", isAssignable=True)
     log: deque[str] = delegated("messages.log")
@@ -131,9 +136,28 @@ class PromptSession:
 
     def setSegment(self, segmentId: str | None) -> None:
         """Choose the segment to prompt; its prompts are shown and those of all others hidden."""
+        before = self.selection.current
         self.selection.setSegment(segmentId or "")
+        current = self.selection.current
+        if before is not None and current is not None and current is not before:
+            self.messages.message = self._updater.stateLine()
         self._updater.adopt()
         self.messages.changed()
+
+    def addSegment(self, name: str, isProvisional: bool = False) -> bool:
+        """Add an empty segment and choose it, as one step; a segmentation is made if none is chosen.
+
+        :param isProvisional: for a search: the segment is removed again if nothing is found.
+        :return: whether that was possible; if not, `message` says why.
+        """
+        if self.volumeNode is None:
+            return self.messages.refuse(_("Choose a volume first."))
+        try:
+            self._updater.addSegment(name, isProvisional)
+        except SAMLiverTumorError as error:
+            return self.messages.refuse(str(error))
+        self.messages.changed()
+        return True
 
     def setSettings(self, settings: Settings) -> None:
         """Use other settings from now on; existing masks stay until their prompts change or `segment` is called."""
@@ -224,7 +248,7 @@ class PromptSession:
         """
         if line := self.jobs.cancel():
             self._undo.noteVoxels(self.segmentationNode)
-            self.say(line)
+            self.say(f"{line} {self._updater.stateLine()}".strip())
 
     def accept(self) -> bool:
         """Make the object a permanent part of the segment and clear its prompts, as one step; whether it did."""
@@ -258,12 +282,12 @@ class PromptSession:
     def undo(self) -> bool:
         """Undo the last step, prompts and voxels together; returns whether there was one."""
         self.followEditor()
-        return self.canUndo and self._updater.goBackOrForth(self._undo.undo)
+        return self.canUndo and self._updater.goBackOrForth(self._undo.undo, _("Undone: {step}."))
 
     def redo(self) -> bool:
         """Redo the last undone step; returns whether there was one."""
         self.followEditor()
-        return self.canRedo and self._updater.goBackOrForth(self._undo.redo)
+        return self.canRedo and self._updater.goBackOrForth(self._undo.redo, _("Redone: {step}."))
 
     def followEditor(self) -> None:
         """Update the prompts after the Segment Editor's own Undo or Redo has changed the voxels.
@@ -291,3 +315,4 @@ class PromptSession:
         self._undo.history.clear()
         self.onChanged.clear()
         self.onEdited.clear()
+        self.onChosen.clear()

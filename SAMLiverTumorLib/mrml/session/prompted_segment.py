@@ -32,6 +32,17 @@ class PromptedSegment:
         self.isDragged = False
         #: Whether the current event is the user releasing what was dragged.
         self.isLetGo = False
+        #: The segment after undo has removed it, for redo.
+        self.removed: slicer.vtkSegment | None = None
+        self._name = ""
+
+    @property
+    def name(self) -> str:
+        """The segment's name, also after it was deleted."""
+        segment = self.segmentationNode.GetSegmentation().GetSegment(self.segmentId)
+        if segment is not None:
+            self._name = segment.GetName()
+        return self._name
 
     @property
     def exists(self) -> bool:
@@ -39,6 +50,17 @@ class PromptedSegment:
         return (
             self.isSegmentationThere and self.segmentationNode.GetSegmentation().GetSegment(self.segmentId) is not None
         )
+
+    def addAgain(self) -> None:
+        """Add the segment again after undo has removed it: empty, with its ID, name, color and tags."""
+        segmentation, old = self.segmentationNode.GetSegmentation(), self.removed
+        segmentation.AddEmptySegment(self.segmentId, old.GetName(), old.GetColor())
+        segment = segmentation.GetSegment(self.segmentId)
+        label = segment.GetLabelValue()
+        segment.DeepCopyMetadata(old)
+        segment.SetLabelValue(label)
+        self.nodes.find()
+        self.known = self.nodes.read()
 
     @property
     def isSegmentationThere(self) -> bool:
@@ -49,6 +71,12 @@ class PromptedSegment:
     def hasVoxels(self) -> bool:
         """Whether the prompts have added anything."""
         return any(part.hasVoxels for part in self.objects.values())
+
+    def showSegment(self) -> None:
+        """Make the segment visible in the views."""
+        displayNode = self.segmentationNode.GetDisplayNode()
+        if displayNode is not None and not displayNode.GetSegmentVisibility(self.segmentId):
+            displayNode.SetSegmentVisibility(self.segmentId, True)
 
     def objectOn(self, volumeKey: VolumeKey) -> OpenObject:
         """What the prompts have added on a volume's grid."""

@@ -41,7 +41,8 @@ class SceneChanges:
 
     def _segmentGone(self, target: PromptedSegment) -> None:
         self._jobs.drop(target)
-        self._undo.history.forget(target)
+        if not self._undo.isStepping:
+            self._undo.history.forget(target)
         self._saved.forget(target)
         if not target.isSegmentationThere:
             self._objects.drop(target.segmentationNode)

@@ -130,6 +130,16 @@ class Selection:
             self.observe(self._targets[key])
         self.showPrompts()
 
+    def choose(self, target: PromptedSegment) -> bool:
+        """Choose a segment that was prompted before; returns whether it was another one."""
+        if target is self.current:
+            return False
+        self._targets[target.segmentationNode.GetID(), target.segmentId] = target
+        if target.segmentationNode is not self.segmentationNode:
+            self.setSegmentation(target.segmentationNode)
+        self.setSegment(target.segmentId)
+        return True
+
     def setPlane(self, plane: str | np.ndarray | None, index: int | None = None) -> None:
         """Choose the slice: an axis's name and a voxel index, or a 4x4 SliceToRAS matrix; None for none."""
         if plane is not None and not isinstance(plane, str):

@@ -14,6 +14,7 @@ class SessionMessages:
     def __init__(self) -> None:
         #: The current status line.
         self.message = ""
+        self._progress = ""
         #: All lines so far.
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         #: Called in this order, without arguments, when anything shown of the session has changed.
@@ -31,9 +32,12 @@ class SessionMessages:
         return False
 
     def showProgress(self, text: str) -> None:
-        """Show changes; a text is progress, which is not logged, and an empty one keeps the status line."""
+        """Show changes; a text is progress, which is not logged, and an empty one ends the progress shown before."""
         if text:
             self.message = text
+        elif self.message == self._progress:
+            self.message = ""
+        self._progress = text
         self.changed()
 
     def changed(self) -> None:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import slicer
 
+from SAMLiverTumorLib.mrml.nodes.liver_window import DisplayWindow
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
-from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelDigest, voxelStamp
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelCount, voxelDigest, voxelStamp
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session.protocols import EditorHistory
-from SAMLiverTumorLib.mrml.session.step_history import EditorStep, Step, StepHistory
+from SAMLiverTumorLib.mrml.session.step_history import AnyStep, EditorStep, NewSegment, Step, StepHistory, WindowStep
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What undo or redo did.
+
+    :param name: the step, for the user.
+    :param target: the segment to choose; None if the choice stays.
+    """
+
+    name: str
+    target: PromptedSegment | None
 
 
 class SessionUndo:
@@ -44,9 +58,12 @@ class SessionUndo:
         self._editor = editor
         self.noteVoxels(self._segmentationNode)
 
-    def record(self, target: PromptedSegment, prompts: PromptState | None = None, changesVoxels: bool = True) -> None:
+    def record(
+        self, target: PromptedSegment, action: str, prompts: PromptState | None = None, changesVoxels: bool = True
+    ) -> None:
         """Start a step of a segment.
 
+        :param action: what the step does, for the user.
         :param prompts: the prompts before it; None for the current ones.
         :param changesVoxels: whether undoing it also restores voxels.
         """
@@ -54,14 +71,28 @@ class SessionUndo:
         if self._editor is not None and changesVoxels:
             self._editor.saveStateForUndo()
         before = target.nodes.read() if prompts is None else prompts
-        self.history.record(Step(target, before, target.objects, changesVoxels, self._stepDigest()))
+        self.history.record(Step(target, before, target.objects, changesVoxels, self._stepDigest(), action))
 
-    def recordUnlessFresh(self, target: PromptedSegment) -> None:
-        """Start a step, unless the last one is of this segment and has had no effect yet."""
+    def recordNew(
+        self, target: PromptedSegment, previous: PromptedSegment | None, isProvisional: bool, hasNewSegmentation: bool
+    ) -> None:
+        """Record that a segment was added; see `NewSegment`."""
+        self._recordEdits()
+        self.history.record(NewSegment(target, previous, self._stepDigest(), isProvisional, hasNewSegmentation))
+
+    def recordWindow(self, before: DisplayWindow) -> None:
+        """Record that the display window of a volume was changed."""
+        self._recordEdits()
+        self.history.record(WindowStep(before))
+
+    def recordUnlessFresh(self, target: PromptedSegment, action: str) -> None:
+        """Start a step, unless the last one is of this segment and has had no effect yet: then that one is meant."""
         last = self.history.nextUndo()
         isFresh = isinstance(last, Step) and last.target is target and last.objects is target.objects
         if not isFresh or not last.changesVoxels:
-            self.record(target)
+            self.record(target, action)
+        else:
+            self.history.rename(action)
 
     def isStillDrawing(self, target: PromptedSegment) -> bool:
         """Whether the segment's last step was drawing a box that has had no effect yet.
@@ -92,8 +123,22 @@ class SessionUndo:
         step = self.history.nextRedo()
         return self._editor.canRedo() if isinstance(step, EditorStep) else step is not None
 
-    def undo(self) -> PromptedSegment | None:
-        """Undo the last step; returns its segment, or None if it was the Segment Editor's own.
+    @property
+    def undoName(self) -> str:
+        """What undo would undo, for the user; empty if nothing."""
+        if self._isEdited():
+            return EditorStep(self._left).name
+        step = self._nextUndo()
+        return step.name if step is not None else ""
+
+    @property
+    def redoName(self) -> str:
+        """What redo would redo, for the user; empty if nothing."""
+        step = self.history.nextRedo()
+        return step.name if step is not None and self.canRedo else ""
+
+    def undo(self) -> Moved:
+        """Undo the last step.
 
         :raises SAMLiverTumorError: the segment cannot be written; the step is kept.
         """
@@ -104,24 +149,59 @@ class SessionUndo:
             self._stepEditor(self._editor.undo, self._editor.canUndo)
             # it may comprise several strokes
             self.history.undone(left, keep=self._left != step.digest and self._editor.canUndo())
-            return None
+            return Moved(step.name, None)
+        if isinstance(step, NewSegment | WindowStep):
+            return self._moveSimple(step, self.history.undone, isUndo=True)
         left = self._leave(step, self._stepDigest())
         self._restore(step, self._editor and (self._editor.undo, self._editor.canUndo, self._editor.redo))
         self.history.undone(left)
-        return step.target
+        return Moved(step.name, step.target)
 
-    def redo(self) -> PromptedSegment | None:
+    def redo(self) -> Moved:
         """Redo the last undone step; see `undo`."""
         step = self.history.nextRedo()
         if isinstance(step, EditorStep):
             left = EditorStep(self._left)
             self._stepEditor(self._editor.redo, self._editor.canRedo)
             self.history.redone(left)
-            return None
+            return Moved(step.name, None)
+        if isinstance(step, NewSegment | WindowStep):
+            return self._moveSimple(step, self.history.redone, isUndo=False)
         left = self._leave(step, self._stepDigest())
         self._restore(step, self._editor and (self._editor.redo, self._editor.canRedo, self._editor.undo))
         self.history.redone(left)
-        return step.target
+        return Moved(step.name, step.target)
+
+    @property
+    def isStepping(self) -> bool:
+        """Whether undo or redo is changing the scene now."""
+        return self._isStepping
+
+    def removeSegment(self, step: NewSegment) -> None:
+        """Remove an added segment from its segmentation, unless it holds voxels: those are not ours to delete."""
+        target = step.target
+        if voxelCount(target.segmentationNode, target.segmentId):
+            return
+        segmentation = target.segmentationNode.GetSegmentation()
+        target.removed = segmentation.GetSegment(target.segmentId)
+        with self._stepping():
+            segmentation.RemoveSegment(target.segmentId)
+
+    def _moveSimple(self, step: NewSegment | WindowStep, note: Callable[[AnyStep], None], isUndo: bool) -> Moved:
+        """Undo or redo an added segment, or a change of a display window."""
+        name = step.name
+        if isinstance(step, WindowStep):
+            left = WindowStep(DisplayWindow.of(step.display.volumeNode))
+            step.display.apply()
+            note(left)
+            return Moved(name, None)
+        if isUndo:
+            self.removeSegment(step)
+        elif not step.target.exists:
+            with self._stepping():
+                step.target.addAgain()
+        note(replace(step, digest=self._stepDigest()))
+        return Moved(name, step.previous if isUndo else step.target)
 
     @property
     def isEdited(self) -> bool:
@@ -152,19 +232,21 @@ class SessionUndo:
         self._left = digest
         return [target for n, target in enumerate(targets) if target is not None and target not in targets[:n]]
 
-    def _passed(self, step: Step | EditorStep, note: Callable[[Step | EditorStep], None]) -> PromptedSegment | None:
+    def _passed(self, step: AnyStep, note: Callable[[AnyStep], None]) -> PromptedSegment | None:
         """Move a step whose voxels are restored already to the other stack, and restore its prompts."""
         if isinstance(step, EditorStep):
             note(EditorStep(self._left))
             self._left = step.digest
             return None
+        if not isinstance(step, Step):
+            return self._moveSimple(step, note, isUndo=note == self.history.undone).target
         note(self._leave(step, self._left))
         self._settle(step, areVoxelsThere=True)
         if step.digest is not None:
             self._left = step.digest
         return step.target
 
-    def _nextUndo(self) -> Step | EditorStep | None:
+    def _nextUndo(self) -> AnyStep | None:
         """The state that undo goes back to; edits that the Segment Editor has forgotten are kept."""
         step = self.history.nextUndo()
         if isinstance(step, EditorStep) and not self._editor.canUndo():
@@ -203,7 +285,7 @@ class SessionUndo:
     def _leave(self, step: Step, digest: int | None) -> Step:
         """The state that a step's segment is in, before it goes to `step`."""
         target = step.target
-        return Step(target, target.nodes.read(), target.objects, step.changesVoxels, digest)
+        return replace(step, prompts=target.nodes.read(), objects=target.objects, digest=digest)
 
     def _restore(self, step: Step, way: tuple[Callable, Callable, Callable] | None) -> None:
         """Go to a state.

@@ -29,7 +29,7 @@ class Find:
     def find(self) -> None:
         """Search for tumors, after installing what is missing."""
         model = self._model()
-        if model and self._ensureSegment():
+        if model:
             self._prepare(partial(self._go, model), frozenset({"text"}), model)
 
     def update(self) -> None:
@@ -53,7 +53,9 @@ class Find:
     def _go(self, model: str) -> None:
         session = self._shared.session
         try:
-            session.find(model, session.inside())
+            inside = session.inside()
+            if self._ensureSegment():
+                session.find(model, inside)
         except SAMLiverTumorError as error:
             session.say(str(error))
         self._shared.follow()

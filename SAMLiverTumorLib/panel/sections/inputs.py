@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
-from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import createSegmentation
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.resources import sample_case
 
@@ -26,6 +26,7 @@ class Inputs:
         self._ui.segmentColorButton.connect("clicked(bool)", self._onColor)
         self._ui.addSegmentButton.connect("clicked(bool)", self._onAdd)
         self._ui.loadSampleButton.connect("clicked(bool)", self._onLoadSample)
+        shared.session.onChosen.append(self._onChosenBySession)
 
     def apply(self) -> None:
         """Apply the parameter node's choices to the session."""
@@ -68,42 +69,41 @@ class Inputs:
             ui.segmentNameEdit.text = ""
             ui.segmentColorButton.icon = qt.QIcon()
 
-    def ensureSegment(self) -> bool:
-        """Make sure there is a segment to prompt: create segmentation and segment if missing."""
+    def ensureSegment(self, isProvisional: bool = False) -> bool:
+        """Make sure there is a segment to prompt: create segmentation and segment if missing.
+
+        :param isProvisional: see `PromptSession.addSegment`.
+        """
         if self._shared.session.segmentId:
             return True
-        return self._addSegment()
+        return self._addSegment(isProvisional)
 
     def close(self) -> None:
         """Release the scene."""
         self._observations.clear()
         self._observed = None
 
-    def _addSegment(self) -> bool:
-        parameters, session = self._shared.parameters, self._shared.session
+    def _addSegment(self, isProvisional: bool = False) -> bool:
+        session = self._shared.session
         if self._missingVolume():
             session.say(self._missingVolume())
             return False
-        try:
-            segmentationNode = parameters.segmentation
-            if segmentationNode is None:
-                segmentationNode = createSegmentation(slicer.mrmlScene, parameters.volume)
-            elif segmentationNode.GetDisplayNode() is None:
-                segmentationNode.CreateDefaultDisplayNodes()
-            taken = {name for name, _id in _segmentNames(segmentationNode)}
-            name, number = _("Liver tumor"), 1
-            while name in taken:
-                number += 1
-                name = _("Liver tumor {number}").format(number=number)
-            segmentId = addTumorSegment(segmentationNode, name)
-        except SAMLiverTumorError as error:
-            session.say(str(error))
-            return False
-        parameters.segmentId = segmentId
-        parameters.segmentation = segmentationNode
-        self.apply()
+        taken = {name for name, _id in _segmentNames(session.segmentationNode)}
+        name, number = _("Liver tumor"), 1
+        while name in taken:
+            number += 1
+            name = _("Liver tumor {number}").format(number=number)
+        isAdded = session.addSegment(name, isProvisional)
         self._shared.follow()
-        return session.segmentId == segmentId
+        return isAdded
+
+    def _onChosenBySession(self) -> None:
+        """Take over the segment that undo, redo or a new segment has chosen."""
+        parameters, session = self._shared.parameters, self._shared.session
+        if parameters is not None and self._shared.isActive():
+            with slicer.util.NodeModify(parameters.parameterNode):
+                parameters.segmentId = session.segmentId
+                parameters.segmentation = session.segmentationNode
 
     def _missingVolume(self) -> str:
         parameters = self._shared.parameters
@@ -178,7 +178,9 @@ class Inputs:
         session.say(_("Sample case loaded; its reference segmentation is hidden, see Evaluate."))
 
 
-def _segmentNames(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[tuple[str, str]]:
+def _segmentNames(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> list[tuple[str, str]]:
+    if segmentationNode is None:
+        return []
     segmentation = segmentationNode.GetSegmentation()
     return [(segmentation.GetSegment(segmentId).GetName(), segmentId) for segmentId in segmentation.GetSegmentIDs()]
 

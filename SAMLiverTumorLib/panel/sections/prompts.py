@@ -43,6 +43,8 @@ class Prompts:
         interactionNode, selectionNode = applicationLogic.GetInteractionNode(), applicationLogic.GetSelectionNode()
         if not on:
             interactionNode.SetCurrentInteractionMode(interactionNode.ViewTransform)
+            if self._shared.session.message in self._hints():
+                self._shared.session.message = ""
         elif self._ensureSegment():
             node = self._shared.session.promptNodes[_ROLES.index(role)]
             if role == BOX and node.GetNumberOfControlPoints():
@@ -52,8 +54,13 @@ class Prompts:
             # several points in a row, but only one box
             interactionNode.SetPlaceModePersistence(int(role != BOX))
             interactionNode.SetCurrentInteractionMode(interactionNode.Place)
-            self._shared.session.message = _("Click in a slice view.") if role != BOX else _("Draw in a slice view.")
+            self._shared.session.message = self._hints()[role == BOX]
         self._shared.follow()
+
+    @staticmethod
+    def _hints() -> tuple[str, str]:
+        """What to do in place mode, for points and for the box."""
+        return _("Click in a slice view."), _("Draw in a slice view.")
 
     def toggle(self, role: str) -> None:
         """Start or stop placing, as the button does."""

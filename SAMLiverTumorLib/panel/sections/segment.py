@@ -55,9 +55,9 @@ class Segment:
             _("Stop what is running; propagated slices are kept. Key: Escape"),
         )
         noUndo = "" if session.canUndo else _("There is nothing to undo.")
-        enable(ui.undoButton, noUndo, _("Undo the last step, prompt and mask together. Key: Ctrl+Z"))
+        enable(ui.undoButton, noUndo, _("Undo {step}. Key: Ctrl+Z").format(step=session.undoName))
         noRedo = "" if session.canRedo else _("There is nothing to redo.")
-        enable(ui.redoButton, noRedo, _("Redo what was undone. Key: Ctrl+Y"))
+        enable(ui.redoButton, noRedo, _("Redo {step}. Key: Ctrl+Y").format(step=session.redoName))
         noAccept = "" if session.canAccept else _("There is no finished mask to accept.")
         enable(ui.acceptButton, noAccept, _("Keep the mask and clear the prompts, for the next tumor. Key: A"))
         self.updateProgress()

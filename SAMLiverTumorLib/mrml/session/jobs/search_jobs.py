@@ -45,14 +45,16 @@ class SearchJobs:
     search replaces it, and Accept makes it permanent.
 
     :param pool: a `PredictorPool`, used in the worker's thread only.
-    :param record: starts an undo step of a segment.
+    :param record: starts an undo step of a segment, with a name.
     """
 
     def __init__(
-        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment], None]
+        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment, str], None]
     ) -> None:
         self._worker, self._pool, self._objects, self._record = worker, pool, objects, record
         self._running: _Running | None = None
+        #: Called with the segment of a search that found nothing, failed or was cancelled.
+        self.onNothing: Callable[[PromptedSegment], None] = lambda target: None
 
     @property
     def busy(self) -> bool:
@@ -130,14 +132,17 @@ class SearchJobs:
                 lines.append(_("The volume changed meanwhile, so the result was discarded; search again."))
             else:
                 lines.append(self._write(run, outcome.value))
+            self.onNothing(run.target)
         return lines, failures
 
     def cancel(self, target: PromptedSegment | None = None) -> bool:
         """Stop the search, or only one for `target`; nothing of it is kept. Returns whether one was running."""
         if not self.busy or target not in (None, self._running.target):
             return False
+        target = self._running.target
         self._running.job.cancel()
         self._running = None
+        self.onNothing(target)
         return True
 
     def _write(self, run: _Running, found: Found) -> str:
@@ -149,7 +154,7 @@ class SearchJobs:
             share = SliceShare(None, found.mask, provenance["models"][0], provenance=provenance)
         if share is not None or before is not None:
             try:
-                self._record(run.target)
+                self._record(run.target, _("search"))
                 self._objects.set(run.target, run.volumeKey, FOUND, share)
                 prompts = run.target.nodes.prompts()
                 self._objects.recordProvenance(run.target, run.volumeKey, prompts, run.settings)

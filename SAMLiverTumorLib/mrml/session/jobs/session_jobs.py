@@ -37,7 +37,7 @@ class SessionJobs:
     """
 
     def __init__(
-        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment], None]
+        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment, str], None]
     ) -> None:
         self._objects = objects
         self.slices = SliceRunner(worker, pool, objects)

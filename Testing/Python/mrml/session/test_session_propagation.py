@@ -1,4 +1,4 @@
-"""Following a tumor through the volume in a session: one step, corrections stick, cancel keeps what is done."""
+"""Propagating a tumor through the volume in a session: one step, corrections stick, cancel keeps what is done."""
 
 import numpy as np
 import pytest
