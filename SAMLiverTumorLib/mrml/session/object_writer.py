@@ -66,7 +66,7 @@ class ObjectWriter:
         """
         for volumeKey in dict.fromkeys([*target.objects, *objects]):
             present, wanted = target.objectOn(volumeKey), objects.get(volumeKey) or OpenObject(volumeKey)
-            if not areVoxelsThere and (present.hasVoxels or wanted.hasVoxels):
+            if not areVoxelsThere and (present.hasChanges or wanted.hasChanges):
                 with self._writing():
                     restoreVoxels(self._writer(target, volumeKey), target.segmentId, present, wanted)
             if present.provenance != wanted.provenance:

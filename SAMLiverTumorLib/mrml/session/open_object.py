@@ -1,7 +1,8 @@
 """`OpenObject`: the voxels that the current prompts have added to a segment, and can still remove.
 
-It is the union of one mask per prompted slice. A changed slice replaces its own share. Voxels that were in the segment
-before, such as those painted by hand, are never removed. Voxels taken from other segments by the user's overwrite mode
+It is the union of one mask per prompted slice, without the pieces that exclude points cut off. A changed slice replaces
+its own share. Voxels that were in the segment before, such as those painted by hand, are removed only as such a piece,
+and returned with the prompt. Voxels taken from other segments by the user's overwrite mode
 are returned when the object releases them.
 """
 
@@ -31,6 +32,7 @@ class SliceShare:
     :param model: provenance of the model, or None.
     :param isPropagated: whether the slice has no prompts of its own and was reached by propagation.
     :param provenance: its origin, if it does not come from prompts.
+    :param cut: what exclude points on the slice take away, whether the object has added it or not.
     """
 
     promptKey: Hashable
@@ -38,6 +40,7 @@ class SliceShare:
     model: dict | None = None
     isPropagated: bool = False
     provenance: dict | None = None
+    cut: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class OpenObject:
     :param volumeKey: the volume whose grid the masks lie on, as (node ID, dimensions).
     :param slices: shares by slice.
     :param added: voxels of the segment that this object has added.
+    :param removed: voxels that were in the segment before and that this object has removed.
     :param taken: voxels it has taken from other segments, by segment ID.
     :param provenance: its entry in the segment's provenance.
     :param propagation: the propagation through the volume, to continue from; None if there was none.
@@ -55,6 +59,7 @@ class OpenObject:
     volumeKey: VolumeKey
     slices: Mapping[Hashable, SliceShare] = field(default_factory=dict)
     added: Mask | None = None
+    removed: Mask | None = None
     taken: Mapping[str, Mask] = field(default_factory=dict)
     provenance: dict | None = None
     propagation: Propagation | None = None
@@ -63,6 +68,11 @@ class OpenObject:
     def hasVoxels(self) -> bool:
         """Whether the object added anything to the segment."""
         return self.added is not None and self.added.array.size > 0
+
+    @property
+    def hasChanges(self) -> bool:
+        """Whether the object added anything to the segment or removed anything from it."""
+        return self.hasVoxels or (self.removed is not None and self.removed.array.size > 0)
 
     def withShare(self, key: Hashable, share: SliceShare | None) -> OpenObject:
         """The object with one slice's share replaced (None removes it) and its voxels unchanged."""
@@ -79,15 +89,21 @@ def setShare(
     :raises InputError: see `SegmentWriter.write`; the segment and `target` are unchanged.
     """
     old, changed = target.slices.get(key), target.withShare(key, share)
-    box = unionBox(part.mask for part in (old, share) if part is not None)
+    box = unionBox(mask for part in (old, share) if part is not None for mask in (part.mask, part.cut))
     if box is None:
         return changed
     grid = writer.grid()
     origin, shape = box
-    wanted = np.zeros(shape, bool)
+    wanted, cut = np.zeros(shape, bool), np.zeros(shape, bool)
     for other in changed.slices.values():
         if other.mask is not None:
             wanted |= inBox(other.mask, origin, shape)
+        if other.cut is not None:
+            cut |= inBox(other.cut, origin, shape)
+    wanted &= ~cut
+    wasRemoved = inBox(target.removed, origin, shape)
+    if (wasRemoved & ~cut).any():
+        writer.put(segmentId, add=_mask(wasRemoved & ~cut, grid, origin))
     others = writer.overwritable(segmentId)
     before = {other: writer.readBox(other, origin, shape) for other in others}
     ours = inBox(target.added, origin, shape)
@@ -95,6 +111,12 @@ def setShare(
         segmentId, _mask(wanted, grid, origin), previous=_mask(ours, grid, origin) if ours.any() else None
     )
     added = inBox(written, origin, shape)
+    removed = wasRemoved & cut
+    if cut.any():
+        present = writer.readBox(segmentId, origin, shape) & cut
+        removed |= present
+        if present.any():
+            writer.put(segmentId, remove=_mask(present, grid, origin))
     taken = dict(target.taken)
     for other in {*others, *taken}:
         was = inBox(taken.get(other), origin, shape)
@@ -107,6 +129,7 @@ def setShare(
     return replace(
         changed,
         added=_withBox(target.added, added, grid, origin),
+        removed=_withBox(target.removed, removed, grid, origin) if removed.any() or target.removed else None,
         taken={other: mask for other, mask in taken.items() if mask.count},
     )
 
@@ -126,6 +149,11 @@ def restoreVoxels(writer: SegmentWriter, segmentId: str, present: OpenObject, wa
         segmentId,
         add=_minus(wanted.added, present.added, grid),
         remove=_minus(present.added, wanted.added, grid),
+    )
+    writer.put(
+        segmentId,
+        add=_minus(present.removed, wanted.removed, grid),
+        remove=_minus(wanted.removed, present.removed, grid),
     )
     for other in {*present.taken, *wanted.taken}:
         if writer.hasSegment(other):

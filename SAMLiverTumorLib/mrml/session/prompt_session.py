@@ -263,7 +263,7 @@ class PromptSession:
     def canAccept(self) -> bool:
         """Whether the prompts have added something to the segment and nothing is being computed for it."""
         current = self.selection.current
-        return current is not None and current.hasVoxels and not self.jobs.isBusyWith(current)
+        return current is not None and current.hasChanges and not self.jobs.isBusyWith(current)
 
     def clearSlice(self) -> None:
         """Remove the prompts on the current slice, as one step."""

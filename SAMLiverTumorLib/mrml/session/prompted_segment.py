@@ -68,9 +68,9 @@ class PromptedSegment:
         return bool(self.scene.IsNodePresent(self.segmentationNode))
 
     @property
-    def hasVoxels(self) -> bool:
-        """Whether the prompts have added anything."""
-        return any(part.hasVoxels for part in self.objects.values())
+    def hasChanges(self) -> bool:
+        """Whether the prompts have added or removed anything."""
+        return any(part.hasChanges for part in self.objects.values())
 
     def showSegment(self) -> None:
         """Make the segment visible in the views."""

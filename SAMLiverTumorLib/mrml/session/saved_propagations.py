@@ -133,7 +133,7 @@ def _objectOf(said: dict, source: VolumeSource, plan: Plan) -> OpenObject | None
     planned = plannedOn(plan, propagation.stack)
     if any(anchor.prompts is not None and anchor.index not in planned for anchor in propagation.anchors):
         return None
-    slices = {key: SliceShare(each.promptKey) for key, each in plan.slices.items()}
+    slices = {key: SliceShare(each.promptKey) for key, each in {**plan.slices, **plan.lone}.items()}
     slices.update({each.key: SliceShare(each.planned.promptKey) for each in planned.values()})
     for index, each in propagation.slices.items():
         mask = mask_to_voxels(each.picture, propagation.stack.plane(index), volume)

@@ -66,7 +66,10 @@ class SegmentUpdater:
         if not self._undo.isStillDrawing(target):
             self._undo.record(target, _actionOf(before, target.nodes.read()), before)
         target.known = target.nodes.read()
+        said = self._messages.message
         self.reconcile(target)
+        if self._messages.message == said:
+            self._messages.message = self.stateLine()
         self._messages.showProgress(self._jobs.progress)
 
     def reconcile(self, target: PromptedSegment) -> bool:
@@ -82,9 +85,9 @@ class SegmentUpdater:
         try:
             plan = slices.plan(target, source)
             others = propagations.update(target, source, plan, slices.settings, self.live)
-            for note in (*plan.notes, *plan.loneNotes(others)):
+            cut = slices.reconcile(target, source, plan, self.live, others=others)
+            for note in (*plan.notes, *plan.loneNotes(others | cut)):
                 self._messages.say(note)
-            slices.reconcile(target, source, plan, self.live, others=others)
         except SAMLiverTumorError as error:
             self._jobs.drop(target)
             self._messages.say(str(error))
@@ -102,17 +105,18 @@ class SegmentUpdater:
         if view is not None and not self._through and target.addBoxSlice(view, source.volume()):
             self.processPrompts(target)
         plan = slices.plan(target, source)
-        if not plan.slices:
-            missing = _("Place an include point or draw a box first.")
-            raise PromptError(next(iter((*plan.notes, *plan.loneNotes())), missing))
-        self._undo.recordUnlessFresh(target, _("segmentation"))
+        if plan.slices or (plan.lone and not self.live):
+            self._undo.recordUnlessFresh(target, _("segmentation"))
         others = self._jobs.propagations.update(target, source, plan, slices.settings, True)
         again = {
             key
             for key, planned in plan.slices.items()
             if view is None or key == view.key or (self._through and planned.seen.box is not None)
         }
-        slices.reconcile(target, source, plan, True, frozenset(again), others)
+        cut = slices.reconcile(target, source, plan, True, frozenset(again), others)
+        if not (plan.slices or cut):
+            missing = _("Place an include point or draw a box first.")
+            raise PromptError(next(iter((*plan.notes, *plan.loneNotes(others))), missing))
 
     def propagate(self, target: PromptedSegment, source: VolumeSource, direction: str) -> None:
         """Propagate the tumor from the prompted slices of the current view through the volume, as one step.

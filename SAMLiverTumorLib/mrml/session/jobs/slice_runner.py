@@ -6,19 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import PendingChannel
 from SAMLiverTumorLib.inference.segment_slices import Settings, SliceMask, embed_slice, segment_slice
+from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import Arrival, SliceJobs, VolumeSource
 from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan, PlannedSlice, SliceKey, View
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
-from SAMLiverTumorLib.mrml.session.open_object import FOUND, OpenObject, SliceShare
+from SAMLiverTumorLib.mrml.session.open_object import FOUND, OpenObject, SliceShare, inBox
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session.protocols import Worker
 from SAMLiverTumorLib.mrml.session.saved_propagations import SavedPropagations
-from SAMLiverTumorLib.plane import slice_count, slice_plane
-from SAMLiverTumorLib.volume import Volume
+from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
+from SAMLiverTumorLib.volume import Volume, apply_affine
 
 _NEIGHBORS = (1, -1, 2, -2)
 
@@ -70,7 +73,7 @@ class SliceRunner:
             plan = self.plan(target, source)
         except SAMLiverTumorError:
             return ""  # reported when the prompts are used
-        slices = {key: SliceShare(planned.promptKey) for key, planned in plan.slices.items()}
+        slices = {key: SliceShare(planned.promptKey) for key, planned in {**plan.slices, **plan.lone}.items()}
         target.keep(OpenObject(source.key, slices))
         try:
             target.keep(saved.restored(target, source, plan) or target.objectOn(source.key))
@@ -86,12 +89,13 @@ class SliceRunner:
         submit: bool = True,
         again: frozenset[SliceKey] = frozenset(),
         others: frozenset[SliceKey] = frozenset(),
-    ) -> None:
+    ) -> frozenset[SliceKey]:
         """Remove the masks of slices that no longer have prompts, and submit those whose prompts have changed.
 
         :param submit: False only removes.
         :param again: slices to submit even if nothing has changed.
         :param others: slices that a propagation handles.
+        :return: slices where exclude points alone cut pieces off.
         :raises SAMLiverTumorError: the segment cannot be written.
         """
         part = target.objectOn(source.key)
@@ -100,6 +104,8 @@ class SliceRunner:
         )
         for key, share in part.slices.items():
             if key == FOUND or (share.isPropagated and isPropagating):
+                continue
+            if key in plan.lone and share.promptKey == plan.lone[key].promptKey:
                 continue
             if key not in plan.slices and key not in others:
                 self._objects.set(target, source.key, key, None)
@@ -119,7 +125,21 @@ class SliceRunner:
                 self.jobs.cancelSlice(target, key)
                 if submit:
                     self._submit(target, key, planned, source)
+        if submit:
+            self._cutPieces(target, source, {key: each for key, each in plan.lone.items() if key not in others})
         self._objects.recordProvenance(target, source.key, plan.prompts, self.settings)
+        shares = target.objectOn(source.key).slices
+        return frozenset(key for key in plan.lone if key in shares and shares[key].cut is not None)
+
+    def _cutPieces(self, target: PromptedSegment, source: VolumeSource, lone: dict[SliceKey, PlannedSlice]) -> None:
+        """On slices with exclude points alone, remove the connected pieces of the segment under the points."""
+        for key, planned in lone.items():
+            if key in target.objectOn(source.key).slices:
+                continue
+            voxels = self._objects.voxelsOn(target, source.key, planned.plane)
+            piece = piecesAt(voxels, planned, source.volume()) if voxels is not None else None
+            if piece is not None:
+                self._objects.set(target, source.key, key, SliceShare(planned.promptKey, cut=piece))
 
     def write(self, arrivals: list[Arrival]) -> tuple[list[str], list[BaseException]]:
         """Write results into their segments; returns lines for the user, and errors the user cannot fix."""
@@ -179,6 +199,36 @@ class SliceRunner:
     def _submit(self, target: PromptedSegment, key: SliceKey, planned: PlannedSlice, source: VolumeSource) -> None:
         work = partial(segment_slice, source.volume(), planned.plane, planned.seen, self._pool, self.settings)
         self.jobs.submit(target, key, planned.promptKey, source, work)
+
+
+def piecesAt(voxels: Mask, planned: PlannedSlice, volume: Volume) -> Mask | None:
+    """The connected pieces of a slice's voxels that the slice's exclude points lie on; None if they lie on none."""
+    from SAMLiverTumorLib.image.lesion_components import label_lesions
+
+    axis = planned.plane.axis
+    onSlice = inBox(voxels, *_sliceBox(planned.plane, volume))
+    # arrays are (k, j, i)
+    labels, _count = label_lesions(np.squeeze(onSlice, 2 - axis))
+    excluded = planned.seen.points[np.asarray(planned.seen.labels) == 0]
+    pointsRas = apply_affine(planned.plane.to_ras, np.column_stack([excluded, np.zeros(len(excluded))]))
+    found = set()
+    for ijk in np.rint(apply_affine(volume.ras_to_ijk, pointsRas)).astype(int):
+        place = tuple(np.delete(ijk, axis)[::-1])
+        if all(0 <= n < size for n, size in zip(place, labels.shape, strict=True)):
+            found.add(int(labels[place]))
+    found.discard(0)
+    if not found:
+        return None
+    return Mask.from_array(
+        np.expand_dims(np.isin(labels, list(found)), 2 - axis), volume, _sliceBox(planned.plane, volume)[0]
+    )
+
+
+def _sliceBox(plane: Plane, volume: Volume) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First voxel (i, j, k) and shape (k, j, i) of a slice of the volume's grid."""
+    origin, size = [0, 0, 0], list(volume.dimensions)
+    origin[plane.axis], size[plane.axis] = plane.index, 1
+    return tuple(origin), tuple(size[::-1])
 
 
 def _sliceLine(key: SliceKey, value: SliceMask) -> str:
