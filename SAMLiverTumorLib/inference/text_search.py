@@ -117,11 +117,11 @@ def axial_slices(volume: Volume, liver: np.ndarray | None) -> list[int]:
 
 def _without_small(mask: Mask, volume: Volume, smallest_ml: float) -> tuple[Mask, int]:
     """The mask without its small connected components, and the number of those left."""
-    from scipy import ndimage
+    from SAMLiverTumorLib.image.lesion_components import label_lesions
 
     if not mask.count:
         return mask, 0
-    numbered, _ = ndimage.label(mask.array, np.ones((3, 3, 3)))
+    numbered, _ = label_lesions(mask.array)
     sizes = np.bincount(numbered.ravel()) * volume.voxel_volume_ml
     sizes[0] = 0.0
     kept = sizes >= smallest_ml

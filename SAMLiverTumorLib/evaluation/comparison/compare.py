@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import evenly, slice_trials
@@ -22,6 +21,7 @@ from SAMLiverTumorLib.evaluation.metrics.detection import Detection
 from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
 from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.image.lesion_components import label_lesions
 from SAMLiverTumorLib.image.mask_geometry import bounding_box
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
@@ -214,7 +214,7 @@ class _Lesions:
     """The reference's components in three dimensions, which give the size of each trial's lesion."""
 
     def __init__(self, case: Case) -> None:
-        labels, count = ndimage.label(case.tumor)
+        labels, count = label_lesions(case.tumor)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
         self._labels = labels
         self._rank = np.zeros(count + 1, int)

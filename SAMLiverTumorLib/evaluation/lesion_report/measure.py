@@ -34,13 +34,13 @@ from SAMLiverTumorLib.evaluation.lesion_report.table import (
 )
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import connected_components
 from SAMLiverTumorLib.evaluation.metrics.nearest_points import Points, least_distance
+from SAMLiverTumorLib.image.lesion_components import CONNECTIVITY
 from SAMLiverTumorLib.image.mask_geometry import Box
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 LESION_RULE = (
-    "Lesions are the connected components of the segment (6-connectivity: voxels that share a face), lesion 1 being "
-    "the largest by volume."
+    f"Lesions are the connected components of the segment ({CONNECTIVITY}), lesion 1 being the largest by volume."
 )
 
 # Least tilt in degrees that is reported.

@@ -15,11 +15,12 @@ from scipy import ndimage
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, from_counts
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.image.lesion_components import CONNECTIVITY, label_lesions
 from SAMLiverTumorLib.image.mask_geometry import Box, bounding_box
 
 CONNECTIVITY_RULE = (
-    "Lesions are the connected components of the reference, objects those of each predicted segment (6-connectivity: "
-    "voxels that share a face), lesion 1 being the largest."
+    "Lesions are the connected components of the reference, objects those of each predicted segment "
+    f"({CONNECTIVITY}), lesion 1 being the largest."
 )
 
 OBJECT_RULE = (
@@ -152,7 +153,7 @@ def connected_components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, Box]
     box = bounding_box(mask)
     if box is None:
         return np.zeros((0,) * mask.ndim, np.int32), np.zeros(0, int), (slice(0, 0),) * mask.ndim
-    labels, count = ndimage.label(mask[box])
+    labels, count = label_lesions(mask[box])
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
     rank = np.zeros(count + 1, labels.dtype)

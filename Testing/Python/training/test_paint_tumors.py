@@ -4,7 +4,21 @@ import dataclasses
 
 import numpy as np
 import pytest
-from liver_case import ANISOTROPIC, AROUND_HU, ball, distance, healthy, HU_AT_ZERO, HU_PER_LEVEL, ISOTROPIC, LIVER_HU, painted, VESSEL_HU, volume_of, with_vessel
+from liver_case import (
+    ANISOTROPIC,
+    AROUND_HU,
+    ball,
+    distance,
+    healthy,
+    HU_AT_ZERO,
+    HU_PER_LEVEL,
+    ISOTROPIC,
+    LIVER_HU,
+    painted,
+    VESSEL_HU,
+    volume_of,
+    with_vessel,
+)
 from scipy import ndimage
 
 from SAMLiverTumorLib.training.synthetic.paint_tumors import TumorPlan
