@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from liver_case import ANISOTROPIC, ball, distance, healthy, HU_PER_LEVEL, ISOTROPIC, with_vessel
+from liver_case import ANISOTROPIC, HU_PER_LEVEL, ISOTROPIC, ball, distance, healthy, with_vessel
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
