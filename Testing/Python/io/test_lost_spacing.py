@@ -83,8 +83,8 @@ def test_batch_says_it_of_each_case_and_in_record_and_summary(ct_file, tmp_path,
     outcome = worker.run_job(job, settings())
     assert outcome.state == "done", outcome.reason
     assert sum(LOST in note for note in json.loads(job.record.read_text())["notes"]) == 1
-    with _Progress(1) as shown:
-        shown.told(outcome)
+    with _Progress(1) as progress:
+        progress.add(outcome)
     assert f"note: 28: The spacing of 'volume-28.nii' {LOST}" in capsys.readouterr().out
     write_summary(tmp_path / "out", [outcome], settings())
     assert f"- 28: The spacing of 'volume-28.nii' {LOST}" in (tmp_path / "out" / "summary.md").read_text()
