@@ -72,7 +72,7 @@ def main() -> int:
     desktop.grab(widget, OUT / "panel-prompted.png")
     photograph({"axial.png": "prompted-axial.png"})
 
-    ui.followBothButton.click()
+    ui.propagateBothButton.click()
     finish()
     ui.helpSection.collapsed = False
     desktop.grab(widget, OUT / "panel-followed.png")

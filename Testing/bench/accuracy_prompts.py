@@ -27,13 +27,13 @@ def largest_slice(stack: PlaneStack, lesion: np.ndarray) -> int:
 def box_anchor(stack: PlaneStack, lesion: np.ndarray) -> Anchor:
     """A box around the lesion on its largest slice."""
     index = largest_slice(stack, lesion)
-    return Anchor(index, PlanePrompts(box=box_around(stack.picture_of(lesion, stack.plane(index)))))
+    return Anchor(index, PlanePrompts(box=box_around(stack.slice_mask_of(lesion, stack.plane(index)))))
 
 
 def point_anchor(stack: PlaneStack, lesion: np.ndarray) -> Anchor:
     """One click in the lesion on its largest slice."""
     index = largest_slice(stack, lesion)
-    return Anchor(index, PlanePrompts([deepest_point(stack.picture_of(lesion, stack.plane(index)))], [1]))
+    return Anchor(index, PlanePrompts([deepest_point(stack.slice_mask_of(lesion, stack.plane(index)))], [1]))
 
 
 def next_click(stack: PlaneStack, mask: np.ndarray, lesion: np.ndarray) -> Click | None:

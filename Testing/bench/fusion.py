@@ -128,10 +128,10 @@ def measure(
 
     def corrected(index: int) -> float:
         if index not in after:
-            outline = stack.picture_of(lesion.mask, stack.plane(index))
-            boxed = answer == "box" and outline.any()
-            prompts = PlanePrompts(box=grown_box(outline, BOX_MARGIN)) if boxed else None
-            added = Anchor(index, prompts, None if boxed else outline)
+            slice_mask = stack.slice_mask_of(lesion.mask, stack.plane(index))
+            boxed = answer == "box" and slice_mask.any()
+            prompts = PlanePrompts(box=grown_box(slice_mask, BOX_MARGIN)) if boxed else None
+            added = Anchor(index, prompts, None if boxed else slice_mask)
             again = propagate(stack, [anchor, added], pool, settings, previous=first)
             after[index] = dice(again.mask().full(), lesion.mask)
         return after[index]

@@ -11,7 +11,7 @@ import numpy as np
 from bench.learning_curve_plan import CurvePlan
 from bench.learning_curve_run import PointResult
 from SAMLiverTumorLib.evaluation.comparison.contestants import LITS_NOTE
-from SAMLiverTumorLib.evaluation.comparison.png_figures import COLORS, new_figure, png_of
+from SAMLiverTumorLib.evaluation.png_figures import COLORS, new_figure, png_of
 from SAMLiverTumorLib.training.optimization.validation import KINDS
 
 MEASURE_RULE = (

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from bench.accuracy_data import find_pairs, read_case
-from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt, scan_doubts
+from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceUncertainty, slice_uncertainties
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
@@ -31,10 +31,10 @@ from SAMLiverTumorLib.plane import slice_plane
 
 BAD_DICE = 0.7
 
-_MEASURES: dict[str, Callable[[SliceDoubt], float]] = {
+_MEASURES: dict[str, Callable[[SliceUncertainty], float]] = {
     "U": lambda each: each.uncertainty,
-    "D": lambda each: each.doubt.disagreement,
-    "W": lambda each: each.doubt.unsure_cm2,
+    "D": lambda each: each.outline.disagreement,
+    "W": lambda each: each.outline.unsure_cm2,
 }
 
 
@@ -93,7 +93,7 @@ def _rows(pair, pool: PredictorPool, model: str, every: int, marked: bool) -> li
     window = case.window or parse_window(predictor.model.info.default_window)
     given = None if marked else case.liver
     rows = []
-    for each in scan_doubts(case.volume, predictor, LIVER_TUMOR, window, given, every):
+    for each in slice_uncertainties(case.volume, predictor, LIVER_TUMOR, window, given, every):
         plane = slice_plane(case.volume, "axial", each.index)
         embedding = predictor.embed(plane_to_rgb(case.volume, plane, window), plane.spacing[1::-1])
         found = predictor.predict_text(embedding, LIVER_TUMOR).mask

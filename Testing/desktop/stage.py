@@ -67,7 +67,7 @@ def _keepNoneAlive() -> None:
 
 def _bootstrap() -> types.ModuleType:
     """The library's own scene, without importing the library: the module has to find that by itself."""
-    path = ROOT / "SAMLiverTumorLib" / "mrml" / "bootstrap.py"
+    path = ROOT / "SAMLiverTumorLib" / "mrml" / "application" / "headless_scene.py"
     spec = importlib.util.spec_from_file_location("desktop.bootstrap", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -137,7 +137,7 @@ def leave(widget) -> None:
 
 
 def grab(widget, path: Path | str, width: int = 420) -> tuple[int, int]:
-    """Write a picture of a panel or a Qt widget, as high as its contents need at `width` pixels; its size."""
+    """Write an image of a panel or a Qt widget, as high as its contents need at `width` pixels; its size."""
     shown = getattr(widget, "parent", widget)
     shown = widget if callable(shown) else shown
     shown.resize(width, 10)

@@ -20,8 +20,8 @@ from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 if TYPE_CHECKING:
     import numpy as np
 
-    from SAMLiverTumorLib.active_learning.rank_scans import ScanDoubt, Suggestions
-    from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt
+    from SAMLiverTumorLib.active_learning.rank_scans import ScanUncertainty, Suggestions
+    from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceUncertainty
     from SAMLiverTumorLib.datasets.cases import CaseFiles
     from SAMLiverTumorLib.volume import Volume
 
@@ -125,10 +125,10 @@ def table(suggestions: Suggestions, top: int) -> list[str]:
         return [] if suggestions.cancelled else ["There is no scan left to outline."]
     scans = [("scan", "uncertainty", "slices looked at", "most uncertain slice")]
     for scan in suggestions.scans:
-        scans.append((scan.name, f"{scan.uncertainty:.2f}", str(scan.looked_at), _named(scan.worst[0])))
+        scans.append((scan.name, f"{scan.uncertainty:.2f}", str(scan.slice_count), _named(scan.worst[0])))
     slices = [("", "scan", "slice", "uncertainty", "outlines disagree", "unsure cm2", "found cm2")]
     for number, (scan, each) in enumerate(suggestions.slices(top), 1):
-        numbers = (each.uncertainty, each.doubt.disagreement, each.doubt.unsure_cm2, each.doubt.found_cm2)
+        numbers = (each.uncertainty, each.outline.disagreement, each.outline.unsure_cm2, each.outline.found_cm2)
         slices.append((str(number), scan.name, _named(each), *(f"{value:.2f}" for value in numbers)))
     return ["Scans, most uncertain first", *aligned(scans), "", "Slices to outline next", *aligned(slices)]
 
@@ -144,19 +144,19 @@ def report(suggestions: Suggestions) -> dict[str, Any]:
     }
 
 
-def _plain(scan: ScanDoubt) -> dict[str, Any]:
+def _plain(scan: ScanUncertainty) -> dict[str, Any]:
     return {
         "name": scan.name,
         "uncertainty": round(scan.uncertainty, 6),
-        "slices_looked_at": scan.looked_at,
+        "slices_looked_at": scan.slice_count,
         "slices": [
             {
                 "index": each.index,
                 "position_mm": round(each.position_mm, 3),
                 "uncertainty": round(each.uncertainty, 6),
-                "disagreement": round(each.doubt.disagreement, 6),
-                "unsure_cm2": round(each.doubt.unsure_cm2, 6),
-                "found_cm2": round(each.doubt.found_cm2, 6),
+                "disagreement": round(each.outline.disagreement, 6),
+                "unsure_cm2": round(each.outline.unsure_cm2, 6),
+                "found_cm2": round(each.outline.found_cm2, 6),
             }
             for each in scan.worst
         ],
@@ -220,7 +220,7 @@ def _slice_bar() -> Iterator[Callable[[str, int, int, int, int], None]]:
         yield advance
 
 
-def _named(each: SliceDoubt) -> str:
+def _named(each: SliceUncertainty) -> str:
     return f"{each.index} (S {each.position_mm:.1f} mm)"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from SAMLiverTumorLib.errors import Cancelled, OutputError
 from SAMLiverTumorLib.models.download.lock import is_held, locked
+from SAMLiverTumorLib.resources import LIBRARY_PARENT
 from SAMLiverTumorLib.training.progress_events import NAME as PROGRESS
 from SAMLiverTumorLib.training.progress_events import events_in
 from SAMLiverTumorLib.training.settings import TrainSettings
@@ -94,7 +95,6 @@ class JobProcess:
             raise OutputError(
                 f"'{self.folder}' cannot be written ({error.strerror}); choose another folder."
             ) from error
-        library = Path(__file__).resolve().parents[2]
         with output:
             self._started = subprocess.Popen(
                 [*self._python, "-m", "SAMLiverTumorLib", *arguments],
@@ -104,7 +104,7 @@ class JobProcess:
                 cwd=self.folder,
                 env={
                     **os.environ,
-                    "PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")]),
+                    "PYTHONPATH": os.pathsep.join([str(LIBRARY_PARENT), os.environ.get("PYTHONPATH", "")]),
                     _LAUNCHED: str(time.time()),
                 },
                 **_detached(),

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.lesion_components import label_lesions
 
 # Smoothing (mm) that separates the scanner's grain from anatomy.
 GRAIN_MM = 1.5
@@ -20,7 +21,6 @@ _LARGE_MM = 1.65
 _LARGE_ML = 0.5
 # Spreads are estimated from about this many voxels.
 _SAMPLE = 200_000
-_NEIGHBORS = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,8 @@ def find_large_vessels(vessels: np.ndarray, spacing: tuple[float, float, float])
 
 
 def _pieces(mask: np.ndarray, least: float) -> np.ndarray:
-    """The 26-connected components of a mask that have at least `least` voxels."""
-    labels, _ = ndimage.label(mask, _NEIGHBORS)
+    """The connected components of a mask that have at least `least` voxels."""
+    labels, _ = label_lesions(mask)
     kept = np.bincount(labels.ravel()) >= least
     kept[0] = False
     return kept[labels]

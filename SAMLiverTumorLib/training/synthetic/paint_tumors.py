@@ -25,6 +25,7 @@ from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
+from SAMLiverTumorLib.image.lesion_components import label_lesions
 from SAMLiverTumorLib.training.synthetic.healthy_liver import (
     GRAIN_MM,
     HealthyLiver,
@@ -234,8 +235,8 @@ def _leave_out(
 
 
 def _largest_part(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest 6-connected component of a mask, and the rest."""
-    labels, count = ndimage.label(mask)
+    """The largest component of a mask, and the rest."""
+    labels, count = label_lesions(mask)
     if count < 2:
         return mask, np.zeros_like(mask)
     largest = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())

@@ -82,7 +82,7 @@ def test_prompts_lie_on_the_largest_slice():
     # a radius of 9, its end excluded: 17 pixels, 2 more on each side and half a pixel to the edge
     assert (u1 - u0, v1 - v0) == (21.0, 21.0)
     (point,) = point_anchor(stack, BALL).prompts.points
-    assert stack.picture_of(BALL, stack.plane(15))[int(point[1]), int(point[0])]
+    assert stack.slice_mask_of(BALL, stack.plane(15))[int(point[1]), int(point[0])]
 
 
 def test_the_next_click_lies_deepest_in_the_largest_error():
