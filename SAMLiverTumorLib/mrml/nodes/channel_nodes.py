@@ -19,7 +19,7 @@ def furtherChannels(
     register: bool = False,
     note: Callable[[str], None] = print,
 ) -> tuple[FurtherChannel, ...]:
-    """Bring other phases or modalities onto a volume's voxels, for `segmentNodes(..., further=...)`.
+    """Bring other phases or modalities onto a volume's voxels, for `Settings(further=...)`.
 
     Each lies where the scene shows it, parent transforms included: what was registered in Slicer needs nothing more.
     The nodes are only read.
@@ -31,7 +31,7 @@ def furtherChannels(
     :raises InputError: too many, without an image, without overlap, or a registration that failed.
 
     >>> further = furtherChannels(portalNode, [arterialNode])                               # doctest: +SKIP
-    >>> segmentNodes(portalNode, roiNode=roiNode, further=further)                          # doctest: +SKIP
+    >>> segmentNodes(portalNode, roiNode=roiNode, settings=Settings(further=further))       # doctest: +SKIP
     """
     if len(furtherNodes) > MOST_FURTHER:
         raise InputError(f"{len(furtherNodes)} further volumes are too many; the network has room for {MOST_FURTHER}.")
