@@ -5,17 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 
 _MODULES = {
-    "exportDicomSeg": "dicom_seg",
-    "exportSegments": "export_segments",
-    "findTumors": "find_and_fine_tune",
-    "fineTune": "find_and_fine_tune",
-    "lesionReport": "lesion_report",
-    "loadDicomSeries": "load_dicom",
-    "loadIrcadbCase": "load_ircadb",
-    "segmentNodes": "segment",
-    "segmentRequest": "segment",
-    "storeCase": "keep_case",
-    "writeResult": "write_result",
+    "exportDicomSeg": "api.dicom_seg",
+    "exportSegments": "api.export_segments",
+    "findTumors": "api.find_and_fine_tune",
+    "fineTune": "api.find_and_fine_tune",
+    "furtherChannels": "nodes.channel_nodes",
+    "lesionReport": "api.lesion_report",
+    "loadDicomSeries": "api.load_dicom",
+    "loadIrcadbCase": "api.load_ircadb",
+    "promptsFromNodes": "nodes.conversions",
+    "segmentNodes": "api.segment",
+    "segmentRequest": "api.segment",
+    "storeCase": "api.keep_case",
+    "volumeFromNode": "nodes.conversions",
+    "writeResult": "api.write_result",
 }
 
 __all__ = sorted(_MODULES)
@@ -24,7 +27,7 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"SAMLiverTumorLib.mrml.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -41,7 +41,7 @@ def segmentNodes(
     """Segment the slices that markups nodes prompt, and put the mask into a segment.
 
     :param settings: which network, on which slices, with which window and further channels; see `Settings`,
-        `image.window.window_for` and `mrml.nodes.channel_nodes.furtherChannels`.
+        `window_for` and `furtherChannels`.
 
     The other parameters, and what it raises, are those of `segmentRequest`.
 
