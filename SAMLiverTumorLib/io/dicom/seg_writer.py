@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -131,9 +132,11 @@ def dicom_seg(labels: LabelFile, source: DicomSource, algorithm: str = "") -> py
         raise InputError(f"The headers of '{source.name}' cannot be carried over to a DICOM SEG ({error}).") from error
     # DICOM wants it present, and dcmqi says so; who it was, the header does not know
     data.ContentCreatorName = None
-    # readers need it where slices without a voxel are left out, and the source's thickness is another length
-    measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    if not uneven:
+    if uneven:
+        _own_thickness(data, source)
+    else:
+        # readers need it where slices without a voxel are left out, and the source's thickness is another length
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         measures.SpacingBetweenSlices = f"{np.linalg.norm(source.ijk_to_ras[:3, 2]):.10g}"
     if source.numbers:
         _renumber(data, source.numbers)
@@ -141,6 +144,25 @@ def dicom_seg(labels: LabelFile, source: DicomSource, algorithm: str = "") -> py
         if known.provenance:
             set_provenance(item, known.provenance)
     return data
+
+
+def _own_thickness(data: pydicom.Dataset, source: DicomSource) -> None:
+    """Give each frame of uneven slices the thickness that its neighbors leave it, from middle to middle."""
+    step = float(np.linalg.norm(source.ijk_to_ras[:3, 2]))
+    heights = source.placement.heights * step
+    gaps = np.diff(heights)
+    thickness = (np.append(gaps[0], gaps) + np.append(gaps, gaps[-1])) / 2
+    normal = np.cross(*(source.ijk_to_ras[:3, n] for n in (0, 1))) * (-1, -1, 1)
+    normal /= np.linalg.norm(normal)
+    places = [frame.PlanePositionSequence[0].ImagePositionPatient for frame in data.PerFrameFunctionalGroupsSequence]
+    along = np.array(places, float) @ normal
+    along -= along.min()
+    (measures,) = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    for frame, height in zip(data.PerFrameFunctionalGroupsSequence, along, strict=True):
+        own = copy.deepcopy(measures)
+        own.SliceThickness = f"{thickness[np.abs(heights - height).argmin()]:.10g}"
+        frame.PixelMeasuresSequence = [own]
 
 
 def _renumber(data: pydicom.Dataset, numbers: tuple[int, ...]) -> None:
