@@ -34,6 +34,7 @@ class DicomSeries:
     volume: Volume
     frames: tuple[Frame, ...]
     notes: tuple[str, ...]
+    resampled: bool = False
 
     @property
     def series_uid(self) -> str:
@@ -69,7 +70,9 @@ def read_dicom(path: str | Path, series: str | int | None = None) -> DicomSeries
         dark = max(float(array.min()), AIR) if arranged.frames[0].modality == "CT" else float(array.min())
         array = onto_regular(array, arranged.placement, dark)
     notes = (*arranged.notes, *_notes(arranged.frames, remarks), *identifier_notes(arranged.frames), *passed_over)
-    return DicomSeries(Volume(array, arranged.ijk_to_ras, path.name), arranged.frames, notes)
+    return DicomSeries(
+        Volume(array, arranged.ijk_to_ras, path.name), arranged.frames, notes, arranged.placement is not None
+    )
 
 
 @contextmanager
