@@ -61,7 +61,7 @@ def arrange(stack: Stack, same_pixels: Callable[[Frame, Frame], bool], folder: s
     ordered = sorted(stack.frames, key=position_along)
     ordered, notes = _without_duplicates(ordered, same_pixels, folder)
     first = ordered[0]
-    assert first.orientation is not None, "all images have been checked"
+    assert first.orientation is not None and first.spacing is not None, "all images have been checked"
     across, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
     across = across / np.linalg.norm(across)
     # headers round cosines: made exactly perpendicular
@@ -125,7 +125,7 @@ def _without_duplicates(
         if position_along(frame) - position_along(last) > SAME_PLACE:
             kept.append(frame)
             continue
-        apart = np.linalg.norm(np.subtract(frame.position, last.position)) > 10 * SAME_PLACE
+        apart = np.linalg.norm(np.array(frame.position) - np.array(last.position)) > 10 * SAME_PLACE
         if apart or not same_pixels(last, frame):
             if position_along(ordered[-1]) - position_along(ordered[0]) <= SAME_PLACE:
                 raise InputError(
@@ -152,6 +152,7 @@ def _placed(
     :raises InputError: slices missing.
     """
     first = ordered[0]
+    assert first.spacing is not None, "all images have been checked"
     moved = np.array([frame.position for frame in ordered]) @ axes.T
     moved -= moved[0]
     heights = moved[:, 2]

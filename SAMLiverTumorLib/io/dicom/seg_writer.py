@@ -149,10 +149,11 @@ def dicom_seg(labels: LabelFile, source: DicomSource, algorithm: str = "") -> py
 def _own_thickness(data: pydicom.Dataset, source: DicomSource) -> None:
     """Give each frame of uneven slices the thickness that its neighbors leave it, from middle to middle."""
     step = float(np.linalg.norm(source.ijk_to_ras[:3, 2]))
+    assert source.placement is not None, "only resampled series have uneven slices"
     heights = source.placement.heights * step
     gaps = np.diff(heights)
     thickness = (np.append(gaps[0], gaps) + np.append(gaps, gaps[-1])) / 2
-    normal = np.cross(*(source.ijk_to_ras[:3, n] for n in (0, 1))) * (-1, -1, 1)
+    normal = np.cross(source.ijk_to_ras[:3, 0], source.ijk_to_ras[:3, 1]) * (-1, -1, 1)
     normal /= np.linalg.norm(normal)
     places = [frame.PlanePositionSequence[0].ImagePositionPatient for frame in data.PerFrameFunctionalGroupsSequence]
     along = np.array(places, float) @ normal
@@ -175,6 +176,7 @@ def _renumber(data: pydicom.Dataset, numbers: tuple[int, ...]) -> None:
 
 def _on_slices(labels: LabelFile, source: DicomSource) -> LabelFile:
     """Labels of the resampled grid with the original slices for layers; their affine is then that of no volume."""
+    assert source.placement is not None, "only resampled series are put back on their slices"
     layers = tuple(onto_slices(layer, source.placement, source.size) for layer in labels.layers)
     return replace(labels, layers=layers)
 

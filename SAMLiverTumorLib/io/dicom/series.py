@@ -88,17 +88,20 @@ def without_itk_warnings() -> Iterator[None]:
 
 def _voxels(frames: tuple[Frame, ...], pixels: Pixels) -> tuple[np.ndarray, Remarks]:
     """Voxels (k, j, i) of the type that holds all of them, and what was done to how many of them."""
-    pictures, remarks = [], Remarks()
+    slices: list[np.ndarray] = []
+    remarks = Remarks()
     for frame in frames:
         values, more = pixels.values(frame)
-        pictures.append(values)
+        slices.append(values)
         remarks += more
-    kinds = {picture.dtype for picture in pictures}
+    kinds = {each.dtype for each in slices}
     # whole numbers beyond 2^24 in some slices would lose digits as float32, but none of them are CT numbers
     kind = np.float32 if np.dtype(np.float32) in kinds else np.result_type(*kinds)
-    array = np.empty((len(frames), *pictures[0].shape), kind)
+    array = np.empty((len(frames), *slices[0].shape), kind)
     for k in range(len(frames)):
-        array[k], pictures[k] = pictures[k], None
+        array[k] = slices[k]
+        # each slice's own memory goes as soon as it is copied
+        slices[k] = array[k]
     return array, remarks
 
 

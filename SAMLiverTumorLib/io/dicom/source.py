@@ -110,6 +110,7 @@ def _in_numbers(header: pydicom.Dataset, frame: Frame, step: float, ijk_to_ras: 
 
     :param ijk_to_ras: the grid whose slice k it is; a position that the header rounds is put on it.
     """
+    assert frame.orientation is not None and frame.spacing is not None, "images of a volume are placed"
     position = np.array(frame.position)
     if ijk_to_ras is not None:
         on_grid = (_RAS_TO_LPS @ ijk_to_ras @ (0, 0, k, 1))[:3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from SAMLiverTumorLib.io.dicom.slices.header_values import number_of, numbers_of, text_of
 
@@ -156,7 +157,8 @@ def frame_of(file: Path, header, index: int, count: int, own, shared) -> Frame:
             unreadable[keyword] = text
         return value
 
-    def numbers(keyword: str, group: str, size: int) -> tuple[float, ...] | None:
+    def numbers(keyword: str, group: str, size: int) -> Any:
+        # Any: the length, which the fields' types name, is checked here
         values, text = numbers_of(holder(keyword, group), keyword)
         if keyword == "PixelSpacing" and len(values) == 1:
             values *= 2
@@ -170,9 +172,8 @@ def frame_of(file: Path, header, index: int, count: int, own, shared) -> Frame:
     for name in _OF_FRAMES:
         told[name] = text_of(holder(name, "FrameContentSequence"), name)
     told["SliceThickness"] = text_of(holder("SliceThickness", "PixelMeasuresSequence"), "SliceThickness")
-    series_number, text = number_of(header, "SeriesNumber")
-    if series_number is None or not series_number.is_integer():
-        series_number = text or None
+    number_given, text = number_of(header, "SeriesNumber")
+    is_whole = number_given is not None and number_given.is_integer()
     instance, _ = number_of(header, "InstanceNumber")
     spacing_values, _ = numbers_of(holder("PixelSpacing", "PixelMeasuresSequence"), "PixelSpacing")
     return Frame(
@@ -182,7 +183,7 @@ def frame_of(file: Path, header, index: int, count: int, own, shared) -> Frame:
         instance_uid=text_of(header, "SOPInstanceUID"),
         series_uid=text_of(header, "SeriesInstanceUID"),
         study_uid=told["StudyInstanceUID"],
-        series_number=series_number if series_number is None or isinstance(series_number, str) else int(series_number),
+        series_number=int(number_given) if number_given is not None and is_whole else (text or None),
         description=" ".join(told["SeriesDescription"].split()),
         modality=text_of(header, "Modality"),
         frame_of_reference=told["FrameOfReferenceUID"],

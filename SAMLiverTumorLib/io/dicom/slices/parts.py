@@ -37,7 +37,7 @@ def parts_of(frames: list[Frame]) -> list[list[Frame]]:
     if doubled and (found := _by_all(frames)):
         return found
     for name in _KINDS if doubled else _PASSES:
-        parts = _divided(frames, lambda frame, name=name: dict(frame.distinguishing).get(name, ""))
+        parts = _divided(frames, _value_of(name))
         if len(parts) < 2 or not all(len(part) > 1 and _once(part) for part in parts):
             continue
         if not doubled and not all(map(_regular, parts)):
@@ -69,7 +69,12 @@ def _counter(frames: list[Frame], places: int) -> Callable[[Frame], Hashable]:
     """Which block of consecutive instance numbers an image is in, each as long as there are places."""
     numbers = sorted({frame.instance_number for frame in frames if frame.instance_number is not None})
     blocks = {number: n // places for n, number in enumerate(numbers)}
-    return lambda frame: blocks.get(frame.instance_number, -1)
+    return lambda frame: -1 if frame.instance_number is None else blocks[frame.instance_number]
+
+
+def _value_of(name: str) -> Callable[[Frame], Hashable]:
+    """What a header says that tells images apart; empty where it says nothing."""
+    return lambda frame: dict(frame.distinguishing).get(name, "")
 
 
 def _divided(frames: list[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
@@ -112,6 +117,6 @@ def _regular(frames: Sequence[Frame]) -> bool:
 def order(text: Hashable) -> tuple[float, str]:
     """Numbers by size before everything else."""
     try:
-        return float(text), ""
+        return float(text), ""  # type: ignore[arg-type]  # anything may be asked; what is no number is caught
     except (TypeError, ValueError):
         return float("inf"), str(text)

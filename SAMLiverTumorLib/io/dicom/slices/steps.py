@@ -28,6 +28,7 @@ _FINEST = 4
 
 def position_along(frame: Frame) -> float:
     """Position of a placed image along its normal, in mm."""
+    assert frame.position is not None and frame.orientation is not None, "only placed images are asked"
     return float(np.dot(frame.position, np.cross(frame.orientation[:3], frame.orientation[3:])))
 
 
