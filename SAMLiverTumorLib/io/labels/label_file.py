@@ -19,7 +19,8 @@ class _Masks(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         layer, value = self._entries[name]
-        return self._layers[layer] == value
+        # 0 is background, also where a header gives it to a segment
+        return self._layers[layer] == value if value else np.zeros(self._layers[layer].shape, bool)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
