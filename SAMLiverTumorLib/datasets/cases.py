@@ -15,7 +15,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
-from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, same_place, why_apart
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
@@ -159,10 +159,13 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
     else:
         labels = read_labels(files.label)
         notes += labels.notes
-    if labels.from_slicer and fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
-        # these files hold only the part of the volume that is outlined
+    grid = volume.ijk_to_ras, volume.dimensions
+    if same_place(labels, *grid) or (labels.from_slicer and fits_grid(labels, *grid) and not why_apart(labels, *grid)):
+        # in another order; files of Slicer hold only the part of the volume that is outlined
         labels, moved = onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
         notes += moved
+    if reason := why_apart(labels, *grid):
+        raise InputError(f"The label of '{files.name}' {reason}")
     if labels.dimensions != volume.dimensions:
         raise InputError(
             f"Image and label of '{files.name}' have different sizes, {volume.dimensions} and {labels.dimensions} "

@@ -54,6 +54,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="store_true",
         help="bring segments on other voxels onto those of --source, nearest neighbor",
     )
+    parser.add_argument(
+        "--same-voxels",
+        action="store_true",
+        help="take the voxels for those of --source one by one, for labels whose header lost its place",
+    )
     surface = parser.add_argument_group("surfaces")
     surface.add_argument(
         "--smoothing", type=float, default=0.0, metavar="X", help="0 to 1 (default: 0, none; Slicer shows 0.5)"
@@ -84,7 +89,14 @@ def run(args: argparse.Namespace) -> int:
     )
 
     settings = ExportSettings(
-        args.source, args.series, args.resample, args.smoothing, args.coordinates, args.algorithm, args.overwrite
+        args.source,
+        args.series,
+        args.resample,
+        args.same_voxels,
+        args.smoothing,
+        args.coordinates,
+        args.algorithm,
+        args.overwrite,
     )
     _check_paths(args)
     for path in args.to:

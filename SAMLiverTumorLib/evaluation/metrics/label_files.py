@@ -70,6 +70,7 @@ def compare_labels(
     notes = (*prediction.notes, *reference.notes, *prediction_notes, *reference_notes, *grid_notes, *moved)
     if lost := doubtful_spacing(dimensions, affine, reference.name):
         notes = (*notes, lost)
+    notes = tuple(dict.fromkeys(notes))
     return Compared(evaluation, tuple(segments), label, dimensions, reference.voxel_volume_ml, notes)
 
 
