@@ -125,7 +125,9 @@ def fits_grid(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, 
 
 
 def _of_same_size(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> tuple[str, ...]:
-    """A note on labels of a scan's very size that lie elsewhere."""
+    """A note on labels of a scan's very size that lie elsewhere; files of Slicer are cropped to any size."""
+    if labels.from_slicer:
+        return ()
     if labels.dimensions != tuple(dimensions) or covers(labels.ijk_to_ras, labels.dimensions, ijk_to_ras, dimensions):
         return ()
     apart = distance_mm(labels.ijk_to_ras, ijk_to_ras, dimensions)
