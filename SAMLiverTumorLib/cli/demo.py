@@ -110,10 +110,10 @@ def run_demo(
 
 
 def largest_components(mask: np.ndarray, count: int) -> list[np.ndarray]:
-    """The `count` largest connected components (faces touching), largest first, each a bool array."""
-    from scipy import ndimage
+    """The `count` largest lesions, largest first, each a bool array."""
+    from SAMLiverTumorLib.image.lesion_components import label_lesions
 
-    labels, _ = ndimage.label(mask)
+    labels, _ = label_lesions(mask)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return [labels == label for label in np.argsort(sizes, kind="stable")[::-1][:count]]

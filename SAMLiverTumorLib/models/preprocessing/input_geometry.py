@@ -44,5 +44,5 @@ def input_geometry(
     if resize == "square":
         return InputGeometry(shape, (input_size, input_size), input_size)
     extent = (shape[0] * spacing[0], shape[1] * spacing[1])
-    resized = tuple(max(1, round(input_size * side / max(extent))) for side in extent)
-    return InputGeometry(shape, resized, input_size)
+    rows, columns = (max(1, round(input_size * side / max(extent))) for side in extent)
+    return InputGeometry(shape, (rows, columns), input_size)

@@ -94,7 +94,7 @@ def test_a_segmentation_brings_models_and_prompts_along(store, files, tmp_path, 
 
 def test_what_is_tumor_has_to_be_said_where_it_is_not_plain(store, files, tmp_path, capsys):
     ct, label = files / "p1_ct.nii.gz", files / "p1_label.nii.gz"
-    assert "say with --segment which is tumor (in LiTS data --segment 2 --liver-segment 1)" in refused(
+    assert "choose the tumor with --segment (in LiTS data --segment 2 --liver-segment 1)" in refused(
         capsys, "add", ct, label
     )
     assert "has no segment '3'; it has '1', '2'" in refused(capsys, "add", ct, label, "--segment", 3)

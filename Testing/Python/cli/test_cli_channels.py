@@ -91,7 +91,7 @@ def test_a_registered_channel_is_said_and_recorded(ct, phantom, out, warm, tmp_p
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--register"], "--register is for further volumes"),
+        (["--register"], "--register needs a further volume"),
         (["--channel", "CT"] * 3, "--channel is given 3 times; the network has room for 2"),
         (["--channel", "CT", "--channels", "windows"], "--channel takes the place of --channels windows"),
         (["--channel", "gone.nrrd"], "'gone.nrrd' does not exist"),
