@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS
 from SAMLiverTumorLib.inference.segment_slices import QUALITIES
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.panel.panel_pool import FILE, chosenModel
+from SAMLiverTumorLib.panel.panel_pool import FILE
 from SAMLiverTumorLib.resources import sample_case
 
 PHASE_WINDOWS = ["auto", *PRESETS, PERCENTILE, "custom"]
@@ -283,9 +284,10 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         from SAMLiverTumorLib.mrml.api.segment import segmentNodes
         from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
         from SAMLiverTumorLib.mrml.session.phases import chosenPhases
+        from SAMLiverTumorLib.panel.sections.model import settingsFrom
 
         nodes, windows = zip(*chosenPhases(parameters), strict=True) if chosenPhases(parameters) else ((), ())
-        isCustom = parameters.window == "custom"
+        further = furtherChannels(parameters.volume, nodes, windows) if nodes else ()
         segmented = segmentNodes(
             parameters.volume,
             includeNode=parameters.include,
@@ -293,14 +295,9 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             roiNode=parameters.roi,
             segmentationNode=parameters.segmentation,
             segmentName=segmentName,
-            plane="axial" if parameters.plane == "view" else parameters.plane,
-            window=f"{parameters.windowLow},{parameters.windowHigh}" if isCustom else parameters.window,
-            model=chosenModel(parameters),
-            channels=parameters.channels,
-            quality=parameters.quality,
+            settings=replace(settingsFrom(parameters), further=further),
             confirm=confirm or (lambda question: False),
             progress=progress,
-            further=furtherChannels(parameters.volume, nodes, windows) if nodes else (),
         )
         return segmented.segmentationNode, segmented.segmentId
 

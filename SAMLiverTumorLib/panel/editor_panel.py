@@ -112,7 +112,10 @@ class EditorPanel:
             return
         self._isApplying = True
         try:
+            isOther = session.volumeNode is not node.GetSourceVolumeNode()
             session.setVolume(node.GetSourceVolumeNode())
+            if isOther:
+                session.showLiver()
             session.setSegmentation(node.GetSegmentationNode())
             if session.segmentId != (node.GetSelectedSegmentID() or ""):
                 session.setSegment(node.GetSelectedSegmentID())

@@ -19,7 +19,7 @@ def furtherChannels(
     register: bool = False,
     note: Callable[[str], None] = print,
 ) -> tuple[FurtherChannel, ...]:
-    """Bring other phases or modalities onto a volume's voxels, for `segmentNodes(..., further=...)`.
+    """Bring other phases or modalities onto a volume's voxels, for `Settings(further=...)`.
 
     Each is used at its position in the scene, parent transforms included: a phase registered in Slicer needs no further
     step. The nodes are only read.
@@ -31,7 +31,7 @@ def furtherChannels(
     :raises InputError: too many, without an image, without overlap, or a registration that failed.
 
     >>> further = furtherChannels(portalNode, [arterialNode])                               # doctest: +SKIP
-    >>> segmentNodes(portalNode, roiNode=roiNode, further=further)                          # doctest: +SKIP
+    >>> segmentNodes(portalNode, roiNode=roiNode, settings=Settings(further=further))       # doctest: +SKIP
     """
     if len(furtherNodes) > MOST_FURTHER:
         raise InputError(f"{len(furtherNodes)} further volumes are too many; the network has room for {MOST_FURTHER}.")

@@ -57,6 +57,11 @@ class DisplayWindow:
         low, high = self.level - self.width / 2, self.level + self.width / 2
         return low <= _SHOWN_HU[0] and high >= _SHOWN_HU[1] and self.width <= _WIDEST_HU
 
+    @property
+    def edges(self) -> dict[str, str]:
+        """The values shown black and white, for the user."""
+        return {"low": f"{self.level - self.width / 2:g}", "high": f"{self.level + self.width / 2:g}"}
+
     def isSame(self, other: DisplayWindow) -> bool:
         """Whether both show the volume alike."""
         return (self.isAuto, self.width, self.level) == (other.isAuto, other.width, other.level)

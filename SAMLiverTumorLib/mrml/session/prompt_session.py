@@ -22,6 +22,7 @@ from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.nodes.conversions import spacingNote
 from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
+from SAMLiverTumorLib.mrml.nodes.liver_window import DisplayWindow, isFirstLook
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 from SAMLiverTumorLib.mrml.session.delegated import delegated
@@ -157,6 +158,25 @@ class PromptSession:
         except SAMLiverTumorError as error:
             return self.messages.refuse(str(error))
         self.messages.changed()
+        return True
+
+    def showLiver(self, always: bool = False) -> bool:
+        """Show the volume in the liver window, as one step.
+
+        :param always: False changes only a CT whose window shows no liver, and each volume at most once: what the user
+            chooses later is kept.
+        :return: whether that changed anything.
+        """
+        volumeNode, volume = self.volumeNode, self.selection.volume()
+        if volume is None or (not always and (not isFirstLook(volumeNode) or not volume.looks_like_hounsfield)):
+            return False
+        before, wanted = DisplayWindow.of(volumeNode), DisplayWindow.ofLiver(volumeNode)
+        if before.isSame(wanted) or (not always and before.showsLiver):
+            return False
+        self._undo.recordWindow(before)
+        wanted.apply()
+        text = _("{volume} is shown in the liver window, {low} to {high} HU.")
+        self.say(text.format(volume=volumeNode.GetName(), **wanted.edges))
         return True
 
     def setSettings(self, settings: Settings) -> None:

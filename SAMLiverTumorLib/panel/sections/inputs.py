@@ -26,6 +26,7 @@ class Inputs:
         self._ui.segmentColorButton.connect("clicked(bool)", self._onColor)
         self._ui.addSegmentButton.connect("clicked(bool)", self._onAdd)
         self._ui.loadSampleButton.connect("clicked(bool)", self._onLoadSample)
+        self._ui.liverWindowButton.connect("clicked(bool)", lambda checked: shared.session.showLiver(always=True))
         shared.session.onChosen.append(self._onChosenBySession)
 
     def apply(self) -> None:
@@ -35,7 +36,10 @@ class Inputs:
             return
         if session.volumeNode is not parameters.volume or session.segmentationNode is not parameters.segmentation:
             session.message = ""
+        isOther = session.volumeNode is not parameters.volume
         session.setVolume(parameters.volume)
+        if isOther:
+            session.showLiver()
         session.setSegmentation(parameters.segmentation)
         self._observe(parameters.segmentation)
         ids = self._segmentIds()
@@ -57,6 +61,8 @@ class Inputs:
                 combo.addItem(name, segmentId)
         combo.currentIndex = ids.index(session.segmentId) if session.segmentId in ids else -1
         noSegment = "" if segment is not None else _("There is no segment yet: press New, or place a prompt.")
+        toolTip = _("Show the volume in the liver window; Undo restores the window before.")
+        enable(ui.liverWindowButton, self._missingVolume(), toolTip)
         enable(combo, noSegment, _("The segment that prompts fill. Other segments are never changed."))
         enable(ui.segmentNameEdit, noSegment, _("Name of the segment."))
         enable(ui.segmentColorButton, noSegment, _("Color of the segment."))

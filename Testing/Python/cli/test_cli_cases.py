@@ -101,7 +101,7 @@ def test_what_is_tumor_has_to_be_said_where_it_is_not_plain(store, files, tmp_pa
     labels = scan(center=(32, 30), radius=10)[1]
     only = write_volume(tmp_path / "only.nii.gz", type(labels)((labels.array == 2).astype(np.uint8), labels.ijk_to_ras))
     assert add(ct, only) == 0
-    assert "without a liver" in capsys.readouterr().out and store.list()[0].liver_ml is None
+    assert "there is no liver" in capsys.readouterr().out and store.list()[0].liver_ml is None
     liver = write_volume(tmp_path / "l.nii.gz", type(labels)((labels.array > 0).astype(np.uint8), labels.ijk_to_ras))
     assert add(ct, only, "--liver", liver) == 0
     (kept,) = store.list()

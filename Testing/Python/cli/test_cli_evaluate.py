@@ -215,7 +215,7 @@ def test_parsing_the_command_line_imports_nothing_heavy():
     import sys
 
     code = (
-        "import argparse, sys; from SAMLiverTumorLib.cli import evaluate;"
+        "import argparse, sys; from SAMLiverTumorLib.cli.commands import evaluate;"
         "evaluate.add_parser(argparse.ArgumentParser().add_subparsers());"
         "print([m for m in ('SimpleITK', 'scipy', 'torch', 'slicer', 'vtk') if m in sys.modules])"
     )

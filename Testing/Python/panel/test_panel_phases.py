@@ -400,7 +400,7 @@ calls = []
 api.segmentNodes = lambda volumeNode, **options: calls.append(options) or SimpleNamespace(
     segmentationNode="node", segmentId="id")
 slicer.util.getModuleLogic("SAMLiverTumor").segment(widget._parameterNode)
-(further,) = calls[0]["further"]
+(further,) = calls[0]["settings"].further
 assert further.volume.name == "arterial" and (further.window.low, further.window.high) == (-160, 240)
 ui.channelsCombo.setCurrentIndex(ui.channelsCombo.findText("windows"))
 assert 'channels "single"' in ui.phasesLabel.text

@@ -195,9 +195,10 @@ parameters.window, parameters.windowLow, parameters.windowHigh = "custom", -10.0
 assert logic.segment(parameters) == ("node", "id")
 parameters.plane = "coronal"
 logic.segment(parameters, segmentName="Lesion 2")
-assert [options["plane"] for options in calls] == ["axial", "coronal"]
+assert [options["settings"].orientation for options in calls] == ["axial", "coronal"]
 assert [options["segmentName"] for options in calls] == ["Liver tumor", "Lesion 2"]
-assert (calls[0]["window"], calls[0]["model"]) == ("-10.0,90.0", "auto")
+settings = calls[0]["settings"]
+assert (settings.window.low, settings.window.high, settings.model) == (-10.0, 90.0, "auto")
 assert calls[0]["confirm"]("Download 39 MB?") is False
 try:
     parameters.plane = "somewhere"
