@@ -65,7 +65,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["sam-liver-tumor compare", *(_bare(model) for model in args.models)]
     if args.run_folder is not None:
         words.insert(1, f"--run {args.run_folder.resolve().name}")
-    for option in ("images", "labels", "cases", "hold_out", "limit", "window", "device"):
+    for option in ("images", "labels", "cases", "hold_out", "limit", "liver_label", "window", "device"):
         value = getattr(args, option)
         if value is not None:
             words.append(f"--{option.replace('_', '-')} {value.name if isinstance(value, Path) else value}")

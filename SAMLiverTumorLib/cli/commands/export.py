@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
@@ -47,6 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default=[],
         metavar="NAME[=NEW]",
         help="write only this segment, as NEW if given; repeatable, numbered in this order (default: all)",
+    )
+    parser.add_argument(
+        LIVER_OPTION, metavar="NAME|N", help='write this segment or value as "Liver", as --segment "NAME=Liver"'
     )
     parser.add_argument(
         "--resample",
@@ -102,7 +106,8 @@ def run(args: argparse.Namespace) -> int:
     _check_paths(args)
     for path in args.to:
         check_export(path, settings)
-    labels = chosen_segments(read_labels(args.segmentation), args.segment)
+    liver = [] if args.liver_label is None else [f"{args.liver_label}=Liver"]
+    labels = chosen_segments(read_labels(args.segmentation), [*args.segment, *liver])
     for note in labels.notes:
         print(f"note: {note}")
     for path in args.to:

@@ -23,7 +23,7 @@ def add_liver_label_option(group: argparse.ArgumentParser | argparse._ArgumentGr
     group.add_argument(
         LIVER_OPTION,
         metavar="NAME|N",
-        help=f"segment or value that is the liver in {file} (default: the only one, the one named liver, or 1 and 2)",
+        help=f"segment or value of the liver in {file} (default: the only one, the one named liver, or 1 and 2)",
     )
 
 

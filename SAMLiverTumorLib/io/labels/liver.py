@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
+
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
@@ -69,6 +71,18 @@ def liver_of(
     if not any((labels.layers[layer] == value).any() for layer, value in liver.entries.values() if value):
         raise InputError(f"{_listed(taken)} of '{labels.name}' has no voxel; choose another with {option}.")
     return liver, _notes(labels, chosen, tumors)
+
+
+def liver_alone(labels: LabelFile, wanted: str | None = None) -> LabelFile:
+    """The liver with its tumors as the only segment of a label file, named "liver"; see `liver_of`.
+
+    :raises InputError: see `liver_of`.
+    """
+    liver, notes = liver_of(labels, wanted)
+    whole = np.zeros(labels.layers[0].shape, np.uint8)
+    for mask in liver.segments.values():
+        whole[mask] = 1
+    return replace(labels, layers=(whole,), entries={"liver": (0, 1)}, details={}, notes=(*labels.notes, *notes))
 
 
 def _wanted(labels: LabelFile, wanted: str, option: str) -> list[str]:
