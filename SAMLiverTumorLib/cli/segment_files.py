@@ -65,7 +65,17 @@ def write_files(
 
             role = segmentationNode.GetReferenceImageGeometryReferenceRole()
             volumeNode = segmentationNode.GetNodeReference(role)
-            saveDicomSeg(segmentationNode, volumeNode, args.output, args.ct, args.series, overwrite=args.overwrite)
+            notes = saveDicomSeg(
+                segmentationNode,
+                volumeNode,
+                args.output,
+                args.ct,
+                args.series,
+                overwrite=args.overwrite,
+                deriveFrameOfReference=args.derive_frame_of_reference,
+            )
+            for note in notes:
+                print_note(note)
         else:
             saveSegmentation(segmentationNode, args.output, args.overwrite)
 

@@ -73,6 +73,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     dicom.add_argument(
         "--algorithm", default="", metavar="NAME", help="what made segments without provenance (default: drawn by hand)"
     )
+    dicom.add_argument(
+        "--derive-frame-of-reference",
+        action="store_true",
+        help="make the FrameOfReferenceUID, and what else identifies the series, from its UID where the "
+        "headers lack it, as those of 3D-IRCADb do",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(run=run)
     return parser
@@ -102,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         args.coordinates,
         args.algorithm,
         args.overwrite,
+        args.derive_frame_of_reference,
     )
     _check_paths(args)
     for path in args.to:

@@ -111,6 +111,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="name of the segment")
     parser.add_argument("--json", type=Path, metavar="REPORT", help="write scores per slice and provenance to REPORT")
     add_paths_option(parser)
+    parser.add_argument(
+        "--derive-frame-of-reference",
+        action="store_true",
+        help="for a DICOM SEG: make the FrameOfReferenceUID, and what else identifies the series, from its UID where "
+        "the headers lack it, as those of 3D-IRCADb do",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
     parser.add_argument("--yes", action="store_true", help="download a missing model without asking")
     parser.set_defaults(run=run)
@@ -173,7 +179,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
     if writes_dicom(args):
         from SAMLiverTumorLib.io.dicom.source import read_source
 
-        read_source(args.ct, args.series)  # refuses what no DICOM SEG could refer to, before any work is done
+        # refuses what no DICOM SEG could refer to, before any work is done
+        read_source(args.ct, args.series, args.derive_frame_of_reference)
     if args.json:
         check_output(args.json, args.overwrite)
     check_liver_label(args)

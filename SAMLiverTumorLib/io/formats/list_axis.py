@@ -20,7 +20,7 @@ def with_kinds(content: bytes) -> bytes | None:
     header = content[: end.start()] if end else content
     directions = re.search(rb"(?m)^space directions:(.*)$", header)
     axes = re.findall(rb"none|\([^)]*\)", directions[1]) if directions else []
-    if b"none" not in axes:
+    if directions is None or b"none" not in axes:
         return None
     line = re.search(rb"(?m)^kinds:.*$", header)
     kinds = line[0][6:].split() if line else []

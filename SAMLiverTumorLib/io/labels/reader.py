@@ -48,7 +48,7 @@ def read_labels(path: str | Path, series: str | int | None = None) -> LabelFile:
         )
     name = printable(path.name)
     array, notes = _as_integers(image.array, path, name)
-    layers = (array,)
+    layers: tuple[np.ndarray, ...] = (array,)
     if image.components > 1:
         layers = tuple(np.ascontiguousarray(array[..., layer]) for layer in range(image.components))
     # Volume knows which affines are unusable and says what to do about them.

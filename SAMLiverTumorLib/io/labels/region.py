@@ -53,6 +53,7 @@ def _filled(
         filled |= segment
     if not filled.any():
         raise InputError(f"'{path}' labels no voxel of '{volume.name}'; check that it belongs to this CT.")
-    for text in (*notes, *said) if note is not None else ():
-        note(text)
+    if note is not None:
+        for text in (*notes, *said):
+            note(text)
     return filled

@@ -128,9 +128,10 @@ def _stored(path: Path, voxels: Path, header: NiftiHeader) -> np.ndarray:
         raise InputError(f"'{path}' does not fit into memory: its voxels take {expected:,} bytes.") from None
     with open_unzipped(voxels) as stream:
         _skip(stream, _begin(header, voxels, path))
-        read, view = 0, memoryview(raw)
-        while read < len(raw) and (count := stream.readinto(view[read : read + _CHUNK])):
-            read += count
+        read = 0
+        while read < len(raw) and (chunk := stream.read(min(_CHUNK, len(raw) - read))):
+            raw[read : read + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            read += len(chunk)
         _refuse_short(voxels, read, expected)
         _to_end(stream)
     array = raw.view(header.dtype).reshape(header.sizes[2::-1])

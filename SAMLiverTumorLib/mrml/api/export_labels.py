@@ -28,6 +28,7 @@ class ExportSettings:
     :param coordinates: of surfaces, "LPS" or "RAS".
     :param algorithm: the algorithm of segments of unknown origin, for DICOM; empty for manual.
     :param overwrite: replace existing files.
+    :param derive_frame_of_reference: the user agrees to identifiers made from the series' UID; see `read_source`.
     """
 
     source: Path | None = None
@@ -38,6 +39,7 @@ class ExportSettings:
     coordinates: str = "LPS"
     algorithm: str = ""
     overwrite: bool = False
+    derive_frame_of_reference: bool = False
 
 
 def check_export(path: Path, settings: ExportSettings) -> None:
@@ -96,7 +98,7 @@ def _dicomSeg(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[
     from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
     from SAMLiverTumorLib.io.dicom.source import read_source
 
-    source = read_source(settings.source, settings.series)
+    source = read_source(settings.source, settings.series, settings.derive_frame_of_reference)
     return write_dicom_seg(labels, source, path, settings.overwrite, settings.resample, settings.algorithm)
 
 

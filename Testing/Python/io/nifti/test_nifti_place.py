@@ -10,6 +10,8 @@ from support.nifti_files import AFFINE, SPACING, nifti_bytes, scan, write_nifti
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.labels.reader import read_labels
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import spacingNote
 
 CT, LABELS = scan()
 PIXDIM, CODES, QUATERNION, SFORM, UNITS = 80, 252, 256, 280, 123
@@ -159,3 +161,29 @@ def test_labels_tell_what_was_taken_as_scans_do(tmp_path):
     assert labels.voxel_volume_ml == pytest.approx(0.009)
     assert "Taken is the sform's" in labels.notes[0]
     assert struct.unpack_from("<3f", path.read_bytes(), PIXDIM) == (1, 1, 1)
+
+
+def in_scene(path):
+    """The volume node as Slicer's own dialog loads it."""
+    scene = createScene()
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    storage_node = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage_node.SetFileName(str(path))
+    assert storage_node.ReadData(node)
+    node.SetAndObserveStorageNodeID(storage_node.GetID())
+    return node
+
+
+def test_the_panel_tells_what_slicer_took_from_a_header_that_contradicts_itself(tmp_path):
+    good = in_scene(write_nifti(tmp_path / "good.nii", CT))
+    assert spacingNote(good) == ""
+    lost = in_scene(write_nifti(tmp_path / "lost.nii", CT, changes=[(PIXDIM, "3f", (1, 1, 1))]))
+    assert np.allclose(lost.GetSpacing(), 1.0)  # as ITK reads it
+    assert "Slicer takes the other, and shows other mm and ml" in spacingNote(lost)
+    thick = AFFINE.copy()
+    thick[2, 2] = 5.0
+    assert "volumes in ml depend on it" in spacingNote(
+        in_scene(write_nifti(tmp_path / "t.nii", CT, changes=[rows(thick)]))
+    )
+    (tmp_path / "lost.nii").unlink()
+    assert spacingNote(lost) == ""
