@@ -33,7 +33,7 @@ def check_liver_label(args: argparse.Namespace) -> None:
     :raises InputError: --liver-label without --liver.
     """
     if args.liver_label is not None and args.liver is None:
-        raise InputError(f"{LIVER_OPTION} chooses from the file of --liver; name that as well.")
+        raise InputError(f"{LIVER_OPTION} needs --liver; add it.")
 
 
 def read_liver(args: argparse.Namespace, volume: Volume, note: Callable[[str], None]) -> np.ndarray | None:

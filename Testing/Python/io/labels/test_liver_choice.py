@@ -137,7 +137,7 @@ def test_the_option_reads_the_liver_and_needs_its_file(body):
     args = SimpleNamespace(liver=body(), liver_label="spleen")
     assert np.array_equal(read_liver(args, VOLUME, said.append), BODY == 3)
     assert read_liver(SimpleNamespace(liver=None, liver_label=None), VOLUME, said.append) is None
-    with pytest.raises(InputError, match="--liver-label chooses from the file of --liver"):
+    with pytest.raises(InputError, match="--liver-label needs --liver"):
         read_liver(SimpleNamespace(liver=None, liver_label="5"), VOLUME, said.append)
 
 
