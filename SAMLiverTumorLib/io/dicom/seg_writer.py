@@ -16,7 +16,7 @@ from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.dicom.segments import describe, set_provenance
 from SAMLiverTumorLib.io.dicom.slices.resampling import onto_slices
 from SAMLiverTumorLib.io.dicom.source import DicomSource
-from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, refuse_lost_place
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 
@@ -67,6 +67,7 @@ def write_dicom_seg(
     """
     if not labels.entries:
         raise InputError(f"'{labels.name}' has no segment to write; a DICOM SEG needs one.")
+    refuse_lost_place(labels, source.ijk_to_ras, source.dimensions)
     if not resample and not fits_grid(labels, source.ijk_to_ras, source.dimensions):
         raise InputError(
             f"'{labels.name}' lies on another voxel grid than the series '{source.name}'; name the series that it was "
