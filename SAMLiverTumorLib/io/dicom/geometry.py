@@ -197,16 +197,6 @@ def _said(frame: Frame, *keywords: str) -> str:
     return f" (its header says {', '.join(found)})" if found else ""
 
 
-def _position(frame: Frame) -> tuple[float, float, float]:
-    assert frame.position is not None, "all images have been checked"
-    return frame.position
-
-
-def _spacing(frame: Frame) -> tuple[float, float]:
-    assert frame.spacing is not None, "all images have been checked"
-    return frame.spacing
-
-
 def _thickness(frame: Frame) -> float:
     """What one slice alone is taken as thick as, in mm.
 
