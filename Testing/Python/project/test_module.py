@@ -88,7 +88,7 @@ for uri, checksum in zip(options["uris"], options["checksums"]):
 
 
 def test_every_widget_that_the_code_names_is_in_the_ui_file(run_layers):
-    files = {path.name: path for path in PANEL.glob("*.py")}
+    files = {path.name: path for path in PANEL.rglob("*.py")}
     del files["editor_panel.py"]  # has a .ui file of its own
     used = {name for path in files.values() for name in re.findall(r"\b_?ui\.(\w+)", path.read_text("utf-8"))}
     assert {"segmentButton", "statusLabel"} <= used
