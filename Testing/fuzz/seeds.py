@@ -53,7 +53,7 @@ def odd_nifti(labels: bool) -> dict[str, dict[str, bytes]]:
     return {
         "two.nii": {"x.nii": nifti_bytes(array, version=2)},
         "big.nii": {"x.nii": nifti_bytes(array.astype(np.int64), order=">", extra_sizes=(1, 1))},
-        "scaled.nii": {"x.nii": nifti_bytes(array.astype(np.int16), changes=[(112, "2f", (0.5, -1024.0))])},
+        "scaled.nii": {"x.nii": nifti_bytes(array.astype(np.int16), changes=[(112, "2f", (2.0, -3.0))])},
         "pair.hdr": {"x.hdr": pair[:348], "x.img": pair[352:]},
         "plain.nii.gz": {"x.nii.gz": nifti_bytes(array)},
         "zipped.nii": {"x.nii": gzip.compress(nifti_bytes(array), mtime=0)},
