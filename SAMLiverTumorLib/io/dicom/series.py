@@ -66,8 +66,9 @@ def read_dicom(path: str | Path, series: str | int | None = None) -> DicomSeries
         check_size(arranged, str(path))
         array, remarks = _voxels(arranged.frames, pixels)
     if arranged.placement is not None:
-        # what no slice covers is air; stored values without a scale have none as dark
-        dark = max(float(array.min()), AIR) if arranged.frames[0].modality == "CT" else float(array.min())
+        first = arranged.frames[0]
+        # what no slice covers is air; values without a scale have none that is known
+        dark = AIR if first.modality == "CT" and first.intercept is not None else float(array.min())
         array = onto_regular(array, arranged.placement, dark)
     notes = (*arranged.notes, *_notes(arranged.frames, remarks), *identifier_notes(arranged.frames), *passed_over)
     return DicomSeries(

@@ -45,7 +45,7 @@ def regular_step(heights: np.ndarray, said: Sequence[float | None] = ()) -> floa
         return whole
     fitted = float(np.polyfit(index, heights, 1)[0])
     for step in (*(abs(each) for each in said if each), fitted, whole):
-        if np.ptp(heights - index * step) <= 2 * ROUNDING + 1e-6:
+        if np.ptp(heights - index * step) <= 2 * ROUNDING + SAME_PLACE:
             return step
     return None
 
@@ -71,6 +71,12 @@ def missing_after(heights: np.ndarray, numbers: Sequence[int | None]) -> int | N
     if counted:
         least = jumps.min()
         hole |= (jumps >= 2 * least) & (steps > _HOLE * np.median(steps[jumps == least]))
+    else:
+        # two in a row rather leave out every second slice than begin another distance
+        large = np.concatenate([[False], steps > _HOLE * usual, [False]])
+        edges = np.flatnonzero(np.diff(large.astype(int)))
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            hole[start] |= stop - start <= 2
     found = np.flatnonzero(hole)
     return int(found[0]) if len(found) else None
 
