@@ -150,8 +150,8 @@ def _told_by(parts: Sequence[Sequence[Frame]]) -> list[str]:
         values = [{dict(frame.distinguishing).get(name, "") for frame in part} for part in parts]
         if len(parts) > 1 and all(len(each) == 1 for each in values) and len(set.union(*values)) == len(parts):
             return [f"{name} {next(iter(each))}"[:_MOST_LETTERS] for each in values]
-    numbers = [[frame.instance_number for frame in part] for part in parts]
-    if len(parts) > 1 and not any(None in each for each in numbers):
+    numbers = [[frame.instance_number for frame in part if frame.instance_number is not None] for part in parts]
+    if len(parts) > 1 and all(len(known) == len(part) for known, part in zip(numbers, parts, strict=True)):
         ranges = sorted((min(each), max(each)) for each in numbers)
         if all(one[1] < other[0] for one, other in pairwise(ranges)):
             return [f"images {min(each)} to {max(each)}" for each in numbers]
