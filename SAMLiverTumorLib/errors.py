@@ -1,4 +1,4 @@
-"""What a user can mend is told by one family of exceptions; everything else propagates as a bug.
+"""One family of exceptions reports what a user can fix; every other exception propagates as a bug.
 
 The text of each error says what is wrong and what to do. The console program prints it as one line
 and exits with status 2; the panel shows it in its status line.
@@ -6,7 +6,7 @@ and exits with status 2; the panel shows it in its status line.
 
 
 class SAMLiverTumorError(Exception):
-    """Base of every error the user can mend."""
+    """Base of every error that the user can fix."""
 
 
 class InputError(SAMLiverTumorError):
