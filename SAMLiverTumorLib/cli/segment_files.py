@@ -1,10 +1,10 @@
-"""What `segment` reads and writes: the CT in; segmentation, maps and report out."""
+"""Files of `segment`: the CT in; segmentation, maps and report out."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -12,22 +12,27 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.options.hide_names import without_names
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
-from SAMLiverTumorLib.mask import Mask
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.volume import Volume
     from SAMLiverTumorLib.voxel_map import VoxelMap
 
 
-def read_ct(args: argparse.Namespace) -> Volume:
-    """The CT; what there is to know about it is printed.
+def read_ct(args: argparse.Namespace, note: Callable[[str], None]) -> Volume:
+    """The CT.
 
+    :param note: told what there is to know about it.
     :raises InputError: see `read_volume`.
     """
     from SAMLiverTumorLib.io.images import read_volume
 
-    return read_volume(args.ct, args.series, print_note)
+    return read_volume(args.ct, args.series, note)
+
+
+def _stands_for(args: argparse.Namespace) -> dict[str | Path, str]:
+    """What a report calls the files that were read."""
+    files = {args.ct: "the volume", args.liver: "the file of the liver", args.start: "the file to start from"}
+    return {path: text for path, text in files.items() if path is not None}
 
 
 def print_note(note: str) -> None:
@@ -45,7 +50,7 @@ def write_files(
     from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     if not args.paths:
-        report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}
+        report = {**report, "notes": without_names(report["notes"], _stands_for(args))}
     # the report is written first and put in place last
     with ExitStack() as outputs:
         if args.json:
@@ -60,7 +65,17 @@ def write_files(
 
             role = segmentationNode.GetReferenceImageGeometryReferenceRole()
             volumeNode = segmentationNode.GetNodeReference(role)
-            saveDicomSeg(segmentationNode, volumeNode, args.output, args.ct, args.series, overwrite=args.overwrite)
+            notes = saveDicomSeg(
+                segmentationNode,
+                volumeNode,
+                args.output,
+                args.ct,
+                args.series,
+                overwrite=args.overwrite,
+                deriveFrameOfReference=args.derive_frame_of_reference,
+            )
+            for note in notes:
+                print_note(note)
         else:
             saveSegmentation(segmentationNode, args.output, args.overwrite)
 
@@ -68,18 +83,3 @@ def write_files(
 def writes_dicom(args: argparse.Namespace) -> bool:
     """Whether a DICOM SEG is to be written."""
     return args.output.name.lower().endswith(".dcm")
-
-
-def report_head(args: argparse.Namespace, mask: Mask, notes: Sequence[str] = ()) -> dict:
-    """What every report begins with.
-
-    :param notes: for the reader; that the spacing, and so the volume, cannot be true is put before them.
-    """
-    files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
-    return {
-        **files,
-        "segment": args.segment_name,
-        "voxels": mask.count,
-        "volume_ml": round(mask.volume_ml, 6),
-        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *notes],
-    }

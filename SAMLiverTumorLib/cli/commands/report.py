@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.cli.options.hide_names import without_names
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ _DESCRIPTION = """\
 Measure every lesion of a segmentation: volume, longest axial diameter and its perpendicular (RECIST 1.1, WHO),
 longest 3D diameter, HU, distance to the liver's border and to the nearest lesion, share of the liver.
 
-Writes lesions.csv, lesions.json, lesions.html (one page with pictures, needs nothing else) and lesions.pdf into
-a folder. None of them holds a name or a path, unless --title brings one. For research; not a medical device.
+Writes lesions.csv, lesions.json, lesions.html (one self-contained page with images) and lesions.pdf into a folder.
+None of them holds a name or a path, unless --title does. For research; not a medical device.
 """
 
 _MOST_SHOWN = 10
@@ -36,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd with lesions")
-    parser.add_argument("ct", type=Path, metavar="CT", help="the CT it belongs to: a file or a DICOM folder")
-    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, where CT holds several")
+    parser.add_argument("ct", type=Path, metavar="CT", help="the CT that it belongs to: a file or a DICOM folder")
+    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, if CT holds several")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--segment", metavar="NAME", help="the segment with the lesions (default: the only one)")
     which.add_argument("--label", metavar="N", help="value of the lesions in a label map (default: the only one)")
@@ -45,23 +47,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--liver",
         type=Path,
         metavar="FILE",
-        help="label map or .seg.nrrd with the liver, for border and share; may be SEGMENTATION itself",
+        help="label map or .seg.nrrd with the liver, for distance to its border and share; may be SEGMENTATION",
     )
-    parser.add_argument(
-        "--liver-label",
-        metavar="N",
-        help="the liver's label or segment in FILE (default: the only one, the one named liver, or 1 and 2)",
-    )
+    add_liver_label_option(parser)
     parser.add_argument(
         "--min-ml",
         type=float,
         default=0.0,
         metavar="X",
-        help="leave connected components below X ml out of the lesions (default: 0, keep all)",
+        help="ignore lesions (connected components) below X ml (default: 0)",
     )
-    parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: one that names nobody)")
+    parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: one without names)")
     parser.add_argument(
-        "--pictures", type=int, metavar="N", help="pictures of the N largest lesions (default: 6; at most 6 in the PDF)"
+        "--pictures", type=int, metavar="N", help="images of the N largest lesions (default: 6; at most 6 in the PDF)"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace a report in DIR")
@@ -80,33 +78,38 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
     from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
     from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.io.labels.liver import liver_of
     from SAMLiverTumorLib.io.labels.reader import read_labels
 
     if args.pictures is not None and args.pictures < 0:
         raise InputError(f"--pictures {args.pictures}: give 0 or more.")
-    if args.liver_label is not None and args.liver is None:
-        raise InputError("--liver-label chooses from the file of --liver; name that as well.")
+    check_liver_label(args)
     check_folder(args.output, args.overwrite)
     labels = read_labels(args.segmentation)
+    read = list(labels.notes)
     wanted = args.segment if args.label is None else args.label
     option = "--segment" if labels.from_slicer else "--label"
     labels, name, notes = chosen_label(labels, wanted, option, "segmentation")
-    for note in notes:
-        print(f"! {note}")
-    volume = read_volume(args.ct, args.series, lambda note: print(f"! {note}"))
-    mask, notes = _on_volume(labels, volume, "segmentation")
+    read += notes
+    volume = read_volume(args.ct, args.series, read.append)
+    mask, moved = _on_volume(labels, volume, "segmentation")
     liver = None
+    stands = {args.segmentation: "the segmentation", args.ct: "the CT"}
     if args.liver is not None:
-        chosen = _liver(read_labels(args.liver), args.liver_label)
-        liver, moved = _on_volume(chosen, volume, "liver")
-        notes += moved
+        given = read_labels(args.liver)
+        chosen, said = liver_of(given, args.liver_label)
+        read += [*given.notes, *said]
+        liver, of_liver = _on_volume(chosen, volume, "liver")
+        moved += of_liver
+        stands.setdefault(args.liver, "the file of the liver")
+    notes = [*without_names(read, stands), *moved]
     details = labels.details.get(name)
     provenance = details.provenance_entries if details is not None else []
     with bar("measuring", "lesion") as progress:
         report = measure_lesions(mask, volume, liver, args.min_ml, provenance, notes, progress)
     paths = write_report(args.output, report, volume, mask, args.title, args.pictures, args.overwrite)
     _show(report)
-    for note in notes:
+    for note in [*read, *moved]:
         print(f"! {note}")
     print(f"Wrote {', '.join(map(str, paths))}")
     return 0
@@ -119,7 +122,7 @@ def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray
     """
     from SAMLiverTumorLib.io.labels.grids import onto_grid
 
-    # what is said of it goes into the report
+    # notes go into the report, so they must not name the file
     moved, notes = onto_grid(replace(labels, name=what), volume.ijk_to_ras, volume.dimensions)
     mask = np.zeros(volume.array.shape, bool)
     for segment in moved.segments.values():
@@ -129,28 +132,8 @@ def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray
     return mask, list(notes)
 
 
-def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
-    """A label file with only the liver: as asked for, the only label, the one named liver, or liver and tumor of LiTS.
-
-    :raises InputError: it cannot be told which label is the liver, or it has no voxel.
-    """
-    from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
-
-    entries = labels.entries
-    if wanted is None and len(entries) > 1:
-        named = [name for name in entries if name.strip().lower() == "liver"]
-        if set(entries) == {"1", "2"} and not labels.from_slicer:
-            named = ["1", "2"]
-        if named:
-            return replace(labels, entries={name: entries[name] for name in named})
-    chosen, _, notes = chosen_label(labels, wanted, "--liver-label", "liver")
-    if notes:
-        raise InputError(f"{notes[0]} Choose another file or --liver-label, or leave --liver out.")
-    return chosen
-
-
 def _show(report: LesionReport) -> None:
-    """The largest lesions as a table."""
+    """Print the largest lesions as a table."""
     header = f"{'Lesion':>6} {'ml':>9} {'longest mm':>11} {'perp. mm':>9} {'3D mm':>7} {'mean ' + report.unit:>8}"
     print(header)
     for row in report.rows[:_MOST_SHOWN]:

@@ -1,4 +1,4 @@
-"""Two label files compared: what of them is meant, on which grid, with which figures."""
+"""Compare two label files: choose segments and label, bring both onto one grid, and evaluate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation, evaluate
 from SAMLiverTumorLib.io.labels.grids import common_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.liver import is_liver_tumor
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 
 _NOTHING = "(nothing)"
@@ -20,13 +21,13 @@ _MOST_LISTED = 20
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Figures, and what they are of.
+    """An evaluation of two label files.
 
     :param segments: names of the predicted segments.
     :param label: name of the reference's label.
-    :param dimensions: voxels along (i, j, k) of the grid that both were brought onto.
-    :param voxel_volume_ml: of one of its voxels.
-    :param notes: for the reader.
+    :param dimensions: voxels along (i, j, k) of the common grid.
+    :param voxel_volume_ml: volume of one voxel of that grid.
+    :param notes: shown to the user.
     """
 
     evaluation: Evaluation
@@ -48,17 +49,21 @@ def compare_labels(
 ) -> Compared:
     """Compare a segmentation with a reference on the reference's voxels, surfaces included.
 
-    :param segment: only this segment of the prediction; None for all together.
+    :param segment: only this segment of the prediction; None for all.
     :param label: see `chosen_label`.
-    :param min_ml: components of the reference smaller than this are no lesions.
-    :param progress: told of (done, total).
-    :param option: what messages tell to choose the label with.
-    :raises InputError: there is no such segment or label, several to choose from, or the two lie apart.
+    :param min_ml: smaller components of the reference do not count as lesions.
+    :param progress: called with (done, total).
+    :param option: how to choose the label, for error messages.
+    :raises InputError: there is no such segment or label, there are several to choose from, or the two do not overlap.
 
     >>> compare_labels(read_labels("out.seg.nrrd"), read_labels("label.nii.gz"), label="2")   # doctest: +SKIP
     """
+    several = len(reference.entries) > 1
     prediction, prediction_notes = _chosen_segments(prediction, segment)
     reference, label, reference_notes = chosen_label(reference, label, option)
+    if segment is None and len(prediction.entries) > 1:
+        prediction, said = _of_several(prediction, label if several else None)
+        prediction_notes += said
     affine, dimensions, grid_notes = common_grid(prediction, reference)
     prediction, moved = onto_grid(prediction, affine, dimensions)
     reference, _ = onto_grid(reference, affine, dimensions)
@@ -70,11 +75,12 @@ def compare_labels(
     notes = (*prediction.notes, *reference.notes, *prediction_notes, *reference_notes, *grid_notes, *moved)
     if lost := doubtful_spacing(dimensions, affine, reference.name):
         notes = (*notes, lost)
+    notes = tuple(dict.fromkeys(notes))
     return Compared(evaluation, tuple(segments), label, dimensions, reference.voxel_volume_ml, notes)
 
 
 def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFile, list[str]]:
-    """The prediction with only the segment wanted, or with all; and notes."""
+    """The prediction with only the chosen segment, or with all; and notes."""
     if wanted is None:
         empty = [f"'{prediction.name}' holds no labeled voxel: an empty prediction."] * (not prediction.entries)
         return prediction, empty
@@ -83,15 +89,30 @@ def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFi
     return replace(prediction, entries={wanted: prediction.entries[wanted]}), []
 
 
+def _of_several(prediction: LabelFile, label: str | None) -> tuple[LabelFile, list[str]]:
+    """What is judged of a prediction with several segments, and a note that says so.
+
+    :param label: the reference's, where that was chosen from several too: the same of the prediction is meant.
+    """
+    if label in prediction.entries:
+        note = f"Of '{prediction.name}' {label} alone is judged, as of the reference; --segment chooses another."
+        return replace(prediction, entries={label: prediction.entries[label]}), [note]
+    if all(is_liver_tumor(prediction, name) for name in prediction.entries):
+        return prediction, []
+    number = len(prediction.entries)
+    listed = _listed(prediction)
+    return prediction, [f"All {number} segments of '{prediction.name}' are judged together: {listed}."]
+
+
 def chosen_label(
     reference: LabelFile, wanted: str | None, option: str = "--label", what: str = "reference"
 ) -> tuple[LabelFile, str, list[str]]:
-    """A label file with only the label wanted (or none, if it holds no such voxel), its name, and notes.
+    """A label file with only the chosen label (or none, if it has no such voxel), its name, and notes.
 
     :param wanted: a segment's name, a label's value, or None for the only one.
-    :param option: what messages tell to choose it with.
-    :param what: what notes call the file.
-    :raises InputError: there is no such segment, or several to choose from.
+    :param option: how to choose it, for error messages.
+    :param what: what the file is called in notes.
+    :raises InputError: there is no such segment, or there are several to choose from.
     """
     if wanted is None:
         if len(reference.entries) > 1:
@@ -100,6 +121,8 @@ def chosen_label(
         name = next(iter(reference.entries), None)
     elif wanted in reference.entries:
         name = wanted
+    elif same := [name for name in reference.entries if name.strip().lower() == wanted.strip().lower()]:
+        name = same[0]
     else:
         number = int(wanted) if re.fullmatch(r"[+-]?[0-9]{1,10}", wanted) else 0
         names = [name for name, value in reference.label_values.items() if value == number]
@@ -111,14 +134,14 @@ def chosen_label(
         name = names[0] if names else None
     if name is not None:
         return replace(reference, entries={name: reference.entries[name]}), name, []
-    # Patients without a tumor are cases like others, and their label map has no tumor voxel.
+    # Patients without a tumor are valid cases; their label map has no tumor voxel.
     wanted = wanted or _NOTHING
     note = f"'{reference.name}' has no voxel of label {wanted}; it has {_listed(reference)}: an empty {what}."
     return replace(reference, entries={}), wanted, [note]
 
 
 def _listed(labels: LabelFile) -> str:
-    """The names of a file's segments for a message."""
+    """Names of a file's segments, for messages."""
     names = [name if name.lstrip("-").isdigit() else f"'{name}'" for name in labels.entries]
     more = [f"{len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
     return ", ".join(names[:_MOST_LISTED] + more) or "no label at all"

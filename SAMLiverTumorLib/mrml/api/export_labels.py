@@ -1,15 +1,15 @@
-"""`exportLabels`: segments to the formats that others read; the ending of the file's name chooses."""
+"""`exportLabels`: writes segments in common formats, chosen by the file name's extension."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
-from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, refuse_lost_place
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _HIGHEST_VALUE = 65535
@@ -17,31 +17,35 @@ _HIGHEST_VALUE = 65535
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How to write.
+    """Options of an export.
 
     :param source: the volume that the segments were made on: a file, or a DICOM folder. A DICOM SEG needs the folder;
-        a label map lies on its voxels, else on the segmentation's own.
-    :param series: which DICOM series of several; see `read_dicom`.
-    :param resample: bring segments on other voxels onto the source's by nearest neighbor rather than refuse them.
+        a label map is written on its grid, else on the segmentation's own.
+    :param series: which DICOM series, if there are several; see `read_dicom`.
+    :param resample: resample segments on another grid by nearest neighbor instead of refusing them.
+    :param same_voxels: take the segments' voxels for the source's one by one, wherever their file says they lie.
     :param smoothing: of surfaces, from 0 (none) to 1.
     :param coordinates: of surfaces, "LPS" or "RAS".
-    :param algorithm: what made segments of unknown origin, for DICOM; empty for by hand.
+    :param algorithm: the algorithm of segments of unknown origin, for DICOM; empty for manual.
     :param overwrite: replace existing files.
+    :param derive_frame_of_reference: the user agrees to identifiers made from the series' UID; see `read_source`.
     """
 
     source: Path | None = None
     series: str | None = None
     resample: bool = False
+    same_voxels: bool = False
     smoothing: float = 0.0
     coordinates: str = "LPS"
     algorithm: str = ""
     overwrite: bool = False
+    derive_frame_of_reference: bool = False
 
 
 def check_export(path: Path, settings: ExportSettings) -> None:
-    """Refuse, before any work is done for it, what could not be written.
+    """Check, before any work is done, that the file can be written.
 
-    :raises OutputError: another ending, the file exists, its folder does not; a DICOM SEG without a source.
+    :raises OutputError: unknown extension; the file exists; its folder does not; a DICOM SEG without a source.
     """
     ending = ending_of(path)
     check_output(path, settings.overwrite)
@@ -50,9 +54,9 @@ def check_export(path: Path, settings: ExportSettings) -> None:
 
 
 def ending_of(path: Path) -> str:
-    """Which of the formats a file name means.
+    """The format that a file name's extension stands for.
 
-    :raises OutputError: none of them.
+    :raises OutputError: unknown extension.
     """
     for ending in _WRITERS:
         if path.name.lower().endswith(ending):
@@ -69,19 +73,21 @@ def exportLabels(labels: LabelFile, path: Path, settings: ExportSettings = Expor
     closed surface of all segments together.
 
     :return: notes for the reader.
-    :raises InputError: the segments lie on other voxels than the source, there is none, or the source cannot be used.
-    :raises OutputError: as `check_export`, or folder or disk refuses.
+    :raises InputError: the segments lie on another grid than the source, there is none, or the source cannot be used.
+    :raises OutputError: as `check_export`, or the folder cannot be written to.
 
     >>> exportLabels(read_labels("tumor.seg.nrrd"), Path("tumor.stl"))                       # doctest: +SKIP
     """
     check_export(path, settings)
     if not labels.entries:
         raise InputError(f"'{labels.name}' has no segment to write.")
+    if settings.same_voxels:
+        labels = _placed_as_source(labels, settings)
     return _WRITERS[ending_of(path)](labels, path, settings)
 
 
 def labelValues(labels: LabelFile) -> dict[str, int]:
-    """Values that segments get in a label map: those of a label map stay, others are numbered from 1 in order."""
+    """The values of segments in a label map: kept if they come from one, else numbered from 1 in order."""
     values = labels.label_values
     if labels.from_slicer or min(values.values()) < 1 or max(values.values()) > _HIGHEST_VALUE:
         return {name: number for number, name in enumerate(labels.entries, 1)}
@@ -92,7 +98,7 @@ def _dicomSeg(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[
     from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
     from SAMLiverTumorLib.io.dicom.source import read_source
 
-    source = read_source(settings.source, settings.series)
+    source = read_source(settings.source, settings.series, settings.derive_frame_of_reference)
     return write_dicom_seg(labels, source, path, settings.overwrite, settings.resample, settings.algorithm)
 
 
@@ -114,9 +120,9 @@ def _nifti(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str
 def writeNifti(labels: LabelFile, path: Path, source: Path | None, overwrite: bool = False) -> tuple[str, ...]:
     """Write a label map as NIfTI.
 
-    :param source: the volume's file; where it is NIfTI its affine is kept to the last bit.
+    :param source: the volume's file; if it is NIfTI, its affine is kept exactly.
     :return: notes for the reader.
-    :raises OutputError: as `check_export`, or folder or disk refuses.
+    :raises OutputError: as `check_export`, or the folder cannot be written to.
     """
     from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
 
@@ -145,18 +151,37 @@ def _surface(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[s
 
 
 def _onSource(labels: LabelFile, settings: ExportSettings) -> tuple[LabelFile, tuple[str, ...]]:
-    """The labels on the source's grid, and notes; as they are where there is no source."""
+    """The labels on the source's grid, and notes; unchanged if there is no source."""
     if settings.source is None:
         return labels, ()
     from SAMLiverTumorLib.io.images import read_volume
 
     volume = read_volume(settings.source, settings.series)
+    refuse_lost_place(labels, volume.ijk_to_ras, volume.dimensions)
     if not settings.resample and not fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
         raise InputError(
             f"'{labels.name}' lies on other voxels than '{settings.source}'; name the volume that it was made on, or "
             "add --resample to bring it onto this one's by nearest neighbor."
         )
     return onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
+
+
+def _placed_as_source(labels: LabelFile, settings: ExportSettings) -> LabelFile:
+    """The labels where the source's voxels lie, for files whose header was lost.
+
+    :raises InputError: no source, or one of another size.
+    """
+    from SAMLiverTumorLib.io.images import read_volume
+
+    if settings.source is None:
+        raise InputError("--same-voxels takes the voxels for those of --source; name that as well.")
+    volume = read_volume(settings.source, settings.series)
+    if labels.dimensions != volume.dimensions:
+        raise InputError(
+            f"'{labels.name}' has {labels.dimensions} voxels and '{volume.name}' {volume.dimensions}; --same-voxels is "
+            "for labels of the source's very voxels."
+        )
+    return replace(labels, ijk_to_ras=volume.ijk_to_ras)
 
 
 def _segmentation(labels: LabelFile):

@@ -1,4 +1,4 @@
-"""An evaluation as MRML nodes: a table, and a plot of it."""
+"""An evaluation as MRML nodes: a table and a plot."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ _MISSED_ROWS = 5
 def tableFromEvaluation(
     scene: slicer.vtkMRMLScene, evaluation: Evaluation, name: str, tableNode: slicer.vtkMRMLTableNode | None = None
 ) -> slicer.vtkMRMLTableNode:
-    """Overall, means and one row per lesion found, and for the largest of those missed; undefined figures are NaN.
+    """Overall, means and one row per lesion found, and for the largest of those missed.
 
-    :param tableNode: filled anew; None makes one.
+    :param tableNode: overwritten; None makes one.
     """
     rows: list[tuple[str, Overlap | dict]] = [(_("overall"), evaluation.overall)]
     if evaluation.lesions:
         found, everything = len(evaluation.found), len(evaluation.lesions)
-        rows.append((_("mean of {count} found").format(count=found), evaluation.mean_found))
+        if found:
+            rows.append((_("mean of {count} found").format(count=found), evaluation.mean_found))
         rows.append((_("mean of all {count}").format(count=everything), evaluation.mean_all))
     missed = evaluation.missed[:_MISSED_ROWS]
     for text, lesions in ((_("lesion {number}"), evaluation.found), (_("missed {number}"), missed)):
@@ -49,10 +50,16 @@ def _figure(figures: Overlap | dict, key: str) -> float | None:
     return figures.get(key) if isinstance(figures, dict) else getattr(figures, key)
 
 
+def hasPlot(tableNode: slicer.vtkMRMLTableNode, key: str = "Dice") -> bool:
+    """Whether a column is defined in all rows, so that it can be plotted."""
+    column = tableNode.GetTable().GetColumnByName(key)
+    return column is not None and column.IsNumeric() and column.GetNumberOfTuples() > 0
+
+
 def plotFromTable(
     scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode, key: str = "Dice"
 ) -> slicer.vtkMRMLPlotChartNode:
-    """A bar chart of one column, the same chart for the same table."""
+    """A bar chart of one column; the same table reuses its chart."""
     chartNode = tableNode.GetNodeReference("SAMLiverTumor.Plot")
     if chartNode is None:
         seriesNode = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", key)

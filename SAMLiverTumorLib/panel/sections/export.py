@@ -1,4 +1,4 @@
-"""The section Export: the chosen segment, or all of them, to a file that others read."""
+"""The section Export: writes the chosen segment, or all of them, in a common file format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.panel.sections.model_weights import confirm
 
-# What writes them brings SimpleITK and pydicom, so it is imported where it is needed.
+# Imported where needed, because it imports SimpleITK and pydicom.
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.api.export_segments import SegmentExport
 
@@ -24,11 +24,11 @@ _DICOM, _SEGMENTATION = ".dcm", ".seg.nrrd"
 
 
 class Export:
-    """Binds the choice of a format and the button, which asks for the place."""
+    """Connects the choice of a format and the button, which asks for the path."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
-        #: Where the user wrote to last, and where DICOM files were.
+        #: The last folder written to, and the last folder of DICOM files.
         self._folder, self._dicomFolder = "", ""
         self._formats = {
             _DICOM: _("DICOM SEG (.dcm)"),
@@ -44,31 +44,34 @@ class Export:
 
     def update(self) -> None:
         """Show whether there is anything to write."""
-        toolTip = _("Write the chosen segment to a file, or all segments; you are asked where.")
+        toolTip = _("Write the chosen segment, or all segments, to a file that you choose.")
         enable(self._ui.exportButton, self._missing(), toolTip)
 
     def export(self) -> None:
-        """Ask where, and write: Slicer's own formats at once, the others in the worker's thread."""
+        """Ask for a path and write: Slicer's own formats at once, the others in the worker's thread."""
         session, ui = self._shared.session, self._ui
         if self._missing():
             return
         ending = ui.exportFormatCombo.itemData(ui.exportFormatCombo.currentIndex)
         if ending == _DICOM and not self._haveHighdicom():
             return
-        path = self._askPath(ending)
-        files = (None, None)
-        if path is None or (ending == _DICOM and (files := self._askDicomFiles()) is None):
+        files = (None, None, False)
+        if ending == _DICOM and (files := self._askDicomFiles()) is None:
             return
+        path = self._askPath(ending)
+        if path is None:
+            return
+        folder, series, derive = files
         from SAMLiverTumorLib.mrml.api.export_segments import prepareExport
 
         segmentIds = None if ui.exportAllCheckBox.checked else [session.segmentId]
         try:
             prepared = prepareExport(
-                session.segmentationNode, session.volumeNode, path, segmentIds, *files, overwrite=True
+                session.segmentationNode, session.volumeNode, path, segmentIds, folder, series, True, derive
             )
             if prepared.isOfScene:
                 with slicer.util.WaitCursor():
-                    self._tell(prepared, prepared.write())
+                    self._report(prepared, prepared.write())
                 return
         except SAMLiverTumorError as error:
             session.say(str(error))
@@ -79,17 +82,17 @@ class Export:
             return prepared.write()
 
         title = _("Writing {name}").format(name=path.name)
-        self._shared.tasks.start("export segments", title, work, lambda notes: self._tell(prepared, notes))
+        self._shared.tasks.start("export segments", title, work, lambda notes: self._report(prepared, notes))
         self._shared.follow()
 
-    def _tell(self, prepared: SegmentExport, notes: tuple[str, ...]) -> None:
+    def _report(self, prepared: SegmentExport, notes: tuple[str, ...]) -> None:
         session = self._shared.session
         for note in notes:
             session.say(note)
         session.say(_("Written: {path}.").format(path=prepared.path))
 
     def _askPath(self, ending: str) -> Path | None:
-        """Where to write; None where the user wants it nowhere."""
+        """The path to write to; None if the user cancels."""
         session = self._shared.session
         isAll = self._ui.exportAllCheckBox.checked
         name = session.segmentationNode.GetName() if isAll else self._shared.state.segmentName
@@ -110,24 +113,65 @@ class Export:
         self._folder = str(path.parent)
         return path
 
-    def _askDicomFiles(self) -> tuple[Path, str | None] | None:
-        """(folder of the volume's DICOM files, its series where known); None where nobody knows."""
-        from SAMLiverTumorLib.mrml.api.dicom_seg import databaseFiles, unknownFiles
+    def _askDicomFiles(self) -> tuple[Path, str | None, bool] | None:
+        """(folder of the volume's DICOM files, its series where known, whether identifiers may be made up).
 
-        volumeNode = self._shared.session.volumeNode
-        known = databaseFiles(volumeNode)
-        if known is not None:
-            return known
-        title = _("Folder of the DICOM files of {volume}").format(volume=volumeNode.GetName())
-        folder = qt.QFileDialog.getExistingDirectory(self._ui.exportButton, title, self._dicomFolder)
-        if not folder:
-            self._shared.session.say(unknownFiles(volumeNode))
+        None where nobody knows, or the user does not agree. Asked before the place of the output is.
+        """
+        from SAMLiverTumorLib.mrml.api.dicom_seg import databaseFiles, rememberedFiles, unknownFiles
+
+        session = self._shared.session
+        volumeNode = session.volumeNode
+        known = databaseFiles(volumeNode) or rememberedFiles(volumeNode)
+        if known is None:
+            title = _("Folder of the DICOM files of {volume}").format(volume=volumeNode.GetName())
+            folder = qt.QFileDialog.getExistingDirectory(self._ui.exportButton, title, self._dicomFolder)
+            if not folder:
+                session.say(unknownFiles(volumeNode))
+                return None
+            self._dicomFolder = folder
+            known = (Path(folder), None)
+        try:
+            with slicer.util.WaitCursor():
+                return self._checked(*known)
+        except SAMLiverTumorError as error:
+            session.say(str(error))
             return None
-        self._dicomFolder = folder
-        return Path(folder), None
+
+    def _checked(self, folder: Path, series: str | None) -> tuple[Path, str | None, bool] | None:
+        """As `_askDicomFiles`, of files that are known.
+
+        :raises InputError: a DICOM SEG cannot refer to them.
+        """
+        from SAMLiverTumorLib.io.dicom.identifiers import MissingIdentifiers
+        from SAMLiverTumorLib.io.dicom.source import read_source
+        from SAMLiverTumorLib.io.dicom.stacks import SeveralSeries
+
+        try:
+            read_source(folder, series)
+        except SeveralSeries as several:
+            lines = [stack.describe() for stack in several.stacks]
+            title, label = _("Export to DICOM SEG"), _("Which series is the volume of?")
+            # the empty line at the top is what comes back from Cancel
+            line = qt.QInputDialog.getItem(self._ui.exportButton, title, label, ["", *lines], 0, False)
+            if line not in lines:
+                return None
+            return self._checked(folder, several.stacks[lines.index(line)].uid)
+        except MissingIdentifiers as missing:
+            what = "\n".join(f"{name}: {found}" for name, found in missing.lacking.items())
+            question = _(
+                "The files of this series lack identifiers that a DICOM SEG refers to them by, as those of 3D-IRCADb "
+                "do:\n{what}\nMake them from the series' own UID? The same ones are made each time, and the files stay "
+                "as they are."
+            ).format(what=what)
+            if not confirm(question):
+                self._shared.session.say(str(missing))
+                return None
+            return folder, series, True
+        return folder, series, False
 
     def _haveHighdicom(self) -> bool:
-        """Have the package that writes DICOM SEG installed, asking the user, where Slicer has not brought it."""
+        """Install the package that writes DICOM SEG, after asking the user, if Slicer does not include it."""
         if importlib.util.find_spec("highdicom") is not None:
             return True
         from SAMLiverTumorLib.mrml.application.packages import ensureRequirements
@@ -150,4 +194,4 @@ class Export:
             return _("Choose a volume.")
         if not session.segmentId:
             return _("There is no segment to write.")
-        return _("Wait until the present job is done.") if session.busy or self._shared.tasks.busy else ""
+        return _("Wait until the current job is done.") if session.busy or self._shared.tasks.busy else ""

@@ -1,4 +1,4 @@
-"""The benchmark of speeds runs whole on a tiny volume; what it takes is nobody's claim here."""
+"""The speed benchmark runs completely on a tiny volume; its times are not tested."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_a_short_run_writes_every_row(store, tmp_path, capsys):
     rows = {row["name"]: row for row in report["rows"]}
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)
-    assert len(rows) == 9
+    assert len(rows) == 8  # one of encoding, two of decoding, two of clicks, three of boxes
     full = rows["encode one slice, full quality"]
     assert full["notes"]["GFLOP"] == pytest.approx(77.5, abs=0.1)
     assert full["notes"]["Dice with the plain way's mask"] >= 0.995
@@ -55,7 +55,7 @@ def test_a_short_run_writes_every_row(store, tmp_path, capsys):
     assert rows["the same after a new start"]["notes"]["encodes"] == 0
 
 
-def test_a_device_that_is_not_there_ends_with_one_line(store, tmp_path, capsys):
+def test_a_missing_device_ends_with_one_line(store, tmp_path, capsys):
     if torch.cuda.is_available():
         pytest.skip("has a graphics card")
     assert main(["--device", "cuda", "--out", str(tmp_path / "out.json")]) == 2

@@ -1,4 +1,4 @@
-"""The panel follows a tumor through the volume."""
+"""The panel propagates a tumor through the volume."""
 
 import pytest
 
@@ -27,22 +27,22 @@ def at_phantom(at_panel):
     return lambda program, **options: at_panel(_PHANTOM + program, **options)
 
 
-def test_both_ways_follows_the_tumor_and_says_where_it_ended(at_phantom):
+def test_both_ways_propagates_the_tumor_and_says_where_it_ended(at_phantom):
     at_phantom(
         """
-assert not ui.followBothButton.enabled
-assert ui.followBothButton.toolTip == "Prompt the tumor on one slice first."
+assert not ui.propagateBothButton.enabled
+assert ui.propagateBothButton.toolTip == "Prompt the tumor on one slice first."
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-assert slices() == [15] and ui.followBothButton.enabled
-ui.followBothButton.click()
-assert ui.statusLabel.text.startswith("Following the tumor") and ui.cancelButton.enabled
+assert slices() == [15] and ui.propagateBothButton.enabled
+ui.propagateBothButton.click()
+assert ui.statusLabel.text.startswith("Propagating the tumor") and ui.cancelButton.enabled
 assert panel.timer.active and panel.timer.interval == 40
 user.finish()
 found = user.array()
 assert not (found & ~inside).any() and found.sum() > 0.95 * inside.sum()
 count = len(slices())
-assert ui.statusLabel.text.startswith(f"Followed through {count} slices"), ui.statusLabel.text
+assert ui.statusLabel.text.startswith(f"Propagated through {count} slices"), ui.statusLabel.text
 assert ui.logText.toPlainText().count("stopped at slice") == 2
 assert not panel.timer.active
 ui.undoButton.click()
@@ -65,7 +65,7 @@ def gated(embedding, prompts):
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
 dark.network.predict = gated
-ui.followUpButton.click()
+ui.propagateUpButton.click()
 # Slices are shown in bundles: the gate holds the sixth, and what was computed before it appears.
 desktop.wait(lambda: len(seen) == 6 and len(slices()) >= 3)
 assert session.busy
@@ -80,7 +80,7 @@ assert slices() == kept
     )
 
 
-def test_the_key_and_the_effect_follow_as_well(at_phantom):
+def test_the_key_and_the_effect_propagate_as_well(at_phantom):
     at_phantom(
         """
 user.drawBox((12, 10, 15), (32, 30, 15))
@@ -104,7 +104,7 @@ drawn[15] = inside[15]
 editor.paint(drawn)
 editor.setActiveEffectByName("SAM Liver Tumor")
 effect = editor.activeEffect().self()
-effect.panel.ui.followBothButton.click()
+effect.panel.ui.propagateBothButton.click()
 desktop.wait(lambda: not session.busy)
 desktop.processEvents()
 assert (user.array(other) & ~inside).sum() == 0 and user.array(other).sum() > 0.9 * whole.sum()
@@ -121,7 +121,7 @@ def test_uncertainty_lies_over_the_slices_until_it_is_switched_off(at_phantom):
 assert not ui.uncertaintyButton.enabled and "Follow" in ui.uncertaintyButton.toolTip
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 before = user.array()
 assert ui.uncertaintyButton.enabled and not ui.uncertaintyButton.checked
@@ -148,7 +148,7 @@ def test_the_next_best_slice_is_one_that_is_not_prompted(at_phantom):
         """
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followUpButton.click()
+ui.propagateUpButton.click()
 user.finish()
 dark.network.sharpness = 1.0
 desktop.pressKeys("N")
@@ -166,7 +166,7 @@ def test_the_other_axes_do_not_leave_a_box_through_slices(at_phantom):
 ui.boxThroughCheckBox.checked = True
 user.drawBox((12, 10, 12), (32, 30, 18))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert set(slices()) <= set(range(12, 19))
 ui.uncertaintyButton.click()
@@ -185,7 +185,7 @@ assert array[outside].max() < 100 / 3 / 2, array[outside].max()
 
 
 @pytest.mark.parametrize("kind", ["segment", "label map"])
-def test_a_followed_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
+def test_a_propagated_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
     at_phantom(
         f"""
 kind = {kind!r}
@@ -208,7 +208,7 @@ assert widget._parameterNode.inside is node
 assert ui.insideSegmentCombo.currentText == ("Liver" if kind == "segment" else "1")
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert min(slices()) == 12 and max(slices()) > 20, slices()
 user.look(19)
@@ -216,7 +216,7 @@ user.click(28, 20, 19, ui.excludeButton)
 user.finish()
 assert not user.array()[19, 20, 28] and min(slices()) == 12, slices()
 ui.insideSelector.setCurrentNode(None)
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert min(slices()) < 12, slices()
 """
@@ -262,7 +262,7 @@ found, notes = session.inside().onGrid(gridFromNode(user.volumeNode))
 assert (found == (liver | inside)).all() and not notes, (found.sum(), (liver | inside).sum())
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert user.count() > 0.9 * inside.sum(), (user.count(), inside.sum())
 # the tumors alone are what they are
@@ -270,5 +270,57 @@ ui.insideSegmentCombo.setCurrentIndex(1)
 ui.insideSegmentCombo.activated.emit(1)
 found, _ = session.inside().onGrid(gridFromNode(user.volumeNode))
 assert (found == inside).all()
+"""
+    )
+
+
+def test_propagation_is_offered_only_where_it_can_begin(at_phantom):
+    at_phantom(
+        """
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+assert ui.propagateUpButton.enabled
+ui.addSegmentButton.click()
+for button in (ui.propagateUpButton, ui.propagateBothButton, ui.propagateDownButton):
+    assert not button.enabled and button.toolTip == "Prompt the tumor on this slice, or draw it there, first."
+array = np.zeros(user.volume.array.shape, np.uint8)
+array[user.session.view.index, 12:16, 14:18] = 1
+slicer.util.updateSegmentBinaryLabelmapFromArray(array, session.segmentationNode, session.segmentId, user.volumeNode)
+panel.update()
+assert ui.propagateBothButton.enabled, ui.propagateBothButton.toolTip
+"""
+    )
+
+
+def test_ctrl_z_after_new_takes_back_new_and_the_panel_shows_the_lesion_before(at_phantom):
+    at_phantom(
+        """
+def choice():
+    return ui.segmentCombo.currentText, widget._parameterNode.segmentId == session.segmentId
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+ui.propagateBothButton.click()
+user.finish()
+whole = user.count()
+ui.addSegmentButton.click()
+assert choice() == ("Liver tumor 2", True) and ui.statusLabel.text == "Liver tumor 2 is new and empty."
+assert ui.undoButton.toolTip == "Undo new segment Liver tumor 2. Key: Ctrl+Z"
+desktop.pressKeys("Ctrl+Z")
+assert choice() == ("Liver tumor", True)
+assert ui.segmentCombo.count == 1
+assert user.count() == whole
+assert ui.statusLabel.text == f"Undone: new segment Liver tumor 2. Liver tumor: {whole:,} voxels."
+assert ui.undoButton.toolTip == "Undo propagation of Liver tumor. Key: Ctrl+Z"
+assert ui.redoButton.toolTip == "Redo new segment Liver tumor 2. Key: Ctrl+Y"
+desktop.pressKeys("Ctrl+Z")
+assert slices() == [15] and choice() == ("Liver tumor", True)
+assert ui.statusLabel.text == f"Undone: propagation of Liver tumor. Liver tumor: {user.count():,} voxels."
+for _ in range(2):
+    desktop.pressKeys("Ctrl+Y")
+assert choice() == ("Liver tumor 2", True) and user.count() == 0
+# choosing a segment says what it holds
+ui.segmentCombo.setCurrentIndex(0)
+ui.segmentCombo.activated.emit(0)
+assert choice() == ("Liver tumor", True) and ui.statusLabel.text == f"Liver tumor: {whole:,} voxels."
 """
     )
