@@ -424,7 +424,7 @@ editor = desktop.openSegmentEditor().editor
 editor.setSegmentationNode(segmentationNode)
 editor.setSourceVolumeNode(user.volumeNode)
 editor.setCurrentSegmentID(segmentId)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 user.look(4)
 session.promptNodes[0].AddControlPointWorld(*user.ras(5, 6, 4))
 user.finish()

@@ -102,7 +102,7 @@ editor.mrmlSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.
 drawn = np.zeros_like(inside)
 drawn[15] = inside[15]
 editor.paint(drawn)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 effect = editor.activeEffect().self()
 effect.panel.ui.propagateBothButton.click()
 desktop.wait(lambda: not session.busy)
