@@ -15,6 +15,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
+from SAMLiverTumorLib.io.labels.dataset_json import meanings_in_set
 from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
@@ -142,10 +143,15 @@ def read_hold_out(path: Path) -> frozenset[str]:
     return frozenset(name for line in lines if (name := line.split("#")[0].strip()))
 
 
-def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
+def load_case(
+    files: CaseFiles, names: Mapping[str, str] | None = None, others: Mapping[str, str] | None = None
+) -> Case:
     """Read a case.
 
-    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore".
+    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore". The set's `dataset.json` says the
+        others.
+    :param others: meanings of values that neither says, where there is no `dataset.json`; by default those of LiTS if
+        `names` has none.
     :raises InputError: image and label lie on different voxels; a label value that has no name; no label file.
     """
     if files.label is None:
@@ -157,6 +163,8 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
         names = LITS_VALUES
         notes += said
     else:
+        names, said = meanings_in_set(files.label, names or {}, others or ({} if names else LITS_VALUES))
+        notes += said
         labels = read_labels(files.label)
         notes += labels.notes
     if labels.from_slicer and fits_grid(labels, volume.ijk_to_ras, volume.dimensions):

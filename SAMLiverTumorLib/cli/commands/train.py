@@ -73,7 +73,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "--label",
         action="append",
         metavar="VALUE=NAME",
-        help="meaning of a label value or segment: tumor, liver or ignore (default: 1=liver 2=tumor)",
+        help="meaning of a label value or segment: tumor, liver or ignore (default: as dataset.json says, else "
+        "1=liver 2=tumor)",
     )
     parser.add_argument(
         "--store",
