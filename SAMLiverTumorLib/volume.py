@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
 
 # CT numbers of fat (about -100) and of air (-1000) occur in every abdominal CT, so a volume without
 # any voxel below this is not in Hounsfield units (8-bit grey, MR, CT without its rescale applied).
@@ -52,6 +52,8 @@ class Volume:
     name: str = "volume"
 
     def __post_init__(self) -> None:
+        # names of files may hold bytes that neither MRML nor a report can
+        object.__setattr__(self, "name", printable(self.name))
         array = np.asarray(self.array)
         if array.ndim != 3:
             raise InputError(

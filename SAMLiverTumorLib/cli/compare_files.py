@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.text_table import aligned
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ def _command(args: argparse.Namespace) -> str:
     words = ["sam-liver-tumor compare", *(_bare(model) for model in args.models)]
     if args.run_folder is not None:
         words.insert(1, f"--run {args.run_folder.resolve().name}")
-    for option in ("images", "labels", "cases", "hold_out", "limit", "window", "device"):
+    for option in ("images", "labels", "cases", "hold_out", "limit", "liver_label", "window", "device"):
         value = getattr(args, option)
         if value is not None:
             words.append(f"--{option.replace('_', '-')} {value.name if isinstance(value, Path) else value}")
     words += [f"--label {text}" for text in args.label]
-    return " ".join([*words, f"-o {args.output.name}"])
+    return printable(" ".join([*words, f"-o {args.output.name}"]))
 
 
 def _bare(model: str) -> str:

@@ -22,6 +22,7 @@ from SAMLiverTumorLib.models.networks.text_tokens import TextTokens, split_text
 from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.state_dicts import PARTS, parts_of, spell_out, starts_of
 from SAMLiverTumorLib.models.weights import info_from, read_about
 
 _EMBEDDING_CHANNELS = 256
@@ -224,10 +225,18 @@ def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor
 
     :raises ModelError: naming the first that are wrong.
     """
+    there = parts_of(weights)
+    if absent := [part for part in PARTS if part not in there]:
+        raise ModelError(
+            f"'{path.name}' holds the weights of {spell_out(there) or starts_of(weights)} alone, without "
+            f"{spell_out(absent)}; save the state_dict of the whole network, frozen parts included."
+        )
+    floating = {name for name, weight in networks.state_dict().items() if weight.is_floating_point()}
     expected = {name: tuple(weight.shape) for name, weight in networks.state_dict().items()}
     faults = [
         ("missing", [name for name in expected if name not in weights]),
         ("unknown", [name for name in weights if name not in expected]),
+        ("in whole numbers", [name for name in weights if name in floating and not weights[name].is_floating_point()]),
         (
             "of another shape",
             [
@@ -237,13 +246,13 @@ def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor
             ],
         ),
     ]
-    told = [
+    reasons = [
         f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for fault, names in faults
         if names
     ]
-    if told:
+    if reasons:
         raise ModelError(
             f"The weights in '{path.name}' are not those of {info.title} ({info.architecture}, {info.input_size} "
-            f"pixels): {'; '.join(told)}."
+            f"pixels): {'; '.join(reasons)}."
         )

@@ -98,17 +98,18 @@ def dataset_labels(label: str | Path) -> DatasetLabels | None:
 
 
 def meanings_in_set(
-    label: str | Path, given: Mapping[str, str], others: Mapping[str, str]
+    label: str | Path | None, given: Mapping[str, str], others: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """What the values of a label file mean: as given, else as the set's `dataset.json` says, else as usual.
 
+    :param label: the label map; None for a file whose segments have names of their own.
     :param given: what the user said; it overrules the rest. "*" stands for all values that are not named.
     :param others: what values mean where no `dataset.json` says it, besides those given.
     :return: (label value or name of a segment to "tumor", "liver" or "ignore", notes).
     :raises InputError: the description cannot be read, or it cannot be told what it means by a value.
     """
     try:
-        said = dataset_labels(label)
+        said = None if label is None else dataset_labels(label)
     except InputError as error:
         if not given:
             raise

@@ -172,8 +172,9 @@ class SegmentUpdater:
         if self._selection.choose(target):
             self._undo.noteVoxels(self._selection.segmentationNode)
             target.showSegment()
-            for callback in list(self.onChosen):
-                callback()
+        # also where it is chosen already: while a segment is being removed, others choose one by themselves
+        for callback in list(self.onChosen):
+            callback()
 
     def addSegment(self, name: str, isProvisional: bool) -> None:
         """Add an empty segment and choose it, as one step; see `PromptSession.addSegment`.

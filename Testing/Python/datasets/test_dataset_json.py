@@ -14,6 +14,7 @@ from SAMLiverTumorLib.datasets.cases import LITS_VALUES, find_cases, load_case
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.dataset_json import dataset_labels, named_by_set, reference_label
 from SAMLiverTumorLib.io.labels.reader import read_labels
+from SAMLiverTumorLib.io.labels.region import liver_on
 from SAMLiverTumorLib.training.runs.resume_checks import check_resumable
 from SAMLiverTumorLib.training.samples.embedded_samples import SampleStore
 from SAMLiverTumorLib.training.samples.prepare import prepare
@@ -223,3 +224,25 @@ def test_a_run_of_an_earlier_version_that_saved_the_usual_values_is_resumed():
     check_resumable({**now, "label_names": {"1": "liver", "2": "tumor"}}, now)
     with pytest.raises(InputError, match=r"label-names \(was 1=tumor\)"):
         check_resumable({**now, "label_names": {"1": "tumor"}}, now)
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        ({"background": 0, "tumor": 1, "liver": 2}, (0, 2, 1)),
+        ({"liver": 1, "kidney": 3, "tumor": 2}, (0, 1, 2)),
+        ({"spleen": 1, "liver": 5, "lesion": 7}, (0, 5, 7)),
+    ],
+)
+def test_the_liver_that_no_tumor_leaves_is_the_one_that_the_set_names(a_set, labels, values):
+    label = a_set({"labels": labels}, values) / "labelsTr" / "case_0.nii.gz"
+    notes = []
+    assert (liver_on(label, scan()[0], note=notes.append) == LIVER).all()
+    assert any(note.startswith("Label values as dataset.json says") for note in notes)
+
+
+def test_a_vessel_is_not_taken_for_the_liver(a_set):
+    label = a_set({"labels": {"Vessel": 1, "Tumour": 2}}) / "labelsTr" / "case_0.nii.gz"
+    with pytest.raises(InputError, match="'Vessel', 'liver tumor'; say which is the liver with --liver-label"):
+        liver_on(label, scan()[0])
+    assert (liver_on(label, scan()[0], "1") == (TRUTH == 1)).all()

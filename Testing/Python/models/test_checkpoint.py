@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from random_weights import random_state
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.builders import build_networks
@@ -179,6 +178,5 @@ def test_weights_of_a_vit_for_other_images_are_refused_with_its_size():
 
 
 def test_weights_of_another_network_are_refused():
-    for state in (WEIGHTS, {n: w for n, w in random_state("tiny_vit").items() if n.startswith("mask_decoder.")}):
-        with pytest.raises(ModelError, match="do not belong to a Segment Anything network"):
-            detect_architecture(state)
+    with pytest.raises(ModelError, match="do not belong to a Segment Anything network"):
+        detect_architecture(WEIGHTS)

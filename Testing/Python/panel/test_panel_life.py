@@ -210,3 +210,26 @@ user.finish()
 assert user.count() == SPECK
 """
     )
+
+
+def test_a_ct_that_opens_in_a_wide_window_is_shown_in_the_liver_window_and_undo_restores_it(at_panel):
+    at_panel(
+        """
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+def shown(node):
+    return node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()
+wide = addVolumeNode(slicer.mrmlScene, user.volume)
+wide.GetDisplayNode().SetWindowLevel(2377, 170)
+ui.volumeSelector.setCurrentNode(wide)
+assert shown(wide) == (350, 60) and "is shown in the liver window" in ui.statusLabel.text, ui.statusLabel.text
+ui.undoButton.click()
+assert shown(wide) == (2377, 170)
+ui.volumeSelector.setCurrentNode(user.volumeNode)
+ui.volumeSelector.setCurrentNode(wide)
+assert shown(wide) == (2377, 170), "the choice of the user is kept"
+ui.liverWindowButton.click()
+assert shown(wide) == (350, 60)
+ui.volumeSelector.setCurrentNode(None)
+assert not ui.liverWindowButton.enabled and ui.liverWindowButton.toolTip == "Choose a volume."
+"""
+    )
