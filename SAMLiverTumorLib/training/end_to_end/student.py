@@ -12,11 +12,14 @@ from SAMLiverTumorLib.inference.decoder import _image_after as image_after
 from SAMLiverTumorLib.inference.decoder import _to_image as attend_to_image
 from SAMLiverTumorLib.inference.decoder import _tokens as image_tokens
 from SAMLiverTumorLib.models.builders import build_networks
+from SAMLiverTumorLib.models.checkpoint import read_checkpoint
 from SAMLiverTumorLib.models.networks.mask_upsampling import MaskUpsampling
 from SAMLiverTumorLib.models.networks.pyramid_encoder import ImageFeatures, PyramidEncoder, Sizes
 from SAMLiverTumorLib.models.text import TextTokens, split_text
 
 FRAME, STRIDE = 512, 8
+CONCEPTS = ("liver tumor", "liver")
+"""What text can name."""
 
 
 class Student(nn.Module):
@@ -46,6 +49,7 @@ class Student(nn.Module):
         # its transposed convolutions are not used here
         self.mask_decoder.output_upscaling = nn.Identity()
         self.text = TextTokens({concept: value.float().clone() for concept, value in tokens.items()})
+        self.text.add(CONCEPTS, device=torch.device("cpu"))
         # the decoder expects embeddings of the earlier encoder's mean and deviation, channel by channel
         norm = self.image_encoder.neck_norm
         for name in ("weight", "bias"):
@@ -117,9 +121,7 @@ class Student(nn.Module):
 
 
 def student_from(path: Path, sizes: Sizes = Sizes()) -> Student:  # noqa: B008 - an immutable tuple
-    """A student whose decoder is that of an earlier model's .safetensors file."""
-    from safetensors.torch import load_file
-
+    """A student whose decoder is that of an earlier model's file."""
     student = Student(sizes)
-    student.start_from(load_file(str(path)))
+    student.start_from(read_checkpoint(path))
     return student
