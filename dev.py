@@ -5,7 +5,7 @@
     python3 dev.py run ...      the console program sam-liver-tumor with the given arguments
     python3 dev.py lint         ruff check and ruff format --check
     python3 dev.py bench [...]  benchmarks: speed (the default), panel, accuracy, fusion, train, soak, suggest, batch,
-                                zoom; each takes --help
+                                learning-curve; each takes --help
     python3 dev.py fuzz [...]   damaged files against every reader: --inputs N, --seed S, --target NAME
     python3 dev.py faults [...] kill, full disk, read-only folders, wrong clocks; afterwards everything is whole
     python3 dev.py screenshots  retake the pictures of the panel in Resources/Screenshots

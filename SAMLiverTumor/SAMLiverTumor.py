@@ -27,11 +27,11 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("SAMLiverTumorLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from SAMLiverTumorLib.image.window import CHANNEL_MODES, PERCENTILE, PRESETS
-from SAMLiverTumorLib.inference.segment import QUALITIES
-from SAMLiverTumorLib.inference.zoom import ZOOMS
+from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
+from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS
+from SAMLiverTumorLib.inference.segment_slices import QUALITIES
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.panel.network import FILE, chosenModel
+from SAMLiverTumorLib.panel.panel_pool import FILE, chosenModel
 from SAMLiverTumorLib.resources import sample_case
 
 PHASE_WINDOWS = ["auto", *PRESETS, PERCENTILE, "custom"]
@@ -92,7 +92,7 @@ class SAMLiverTumorParameterNode:
     include, exclude, roi - the segment's prompts, made by the panel
     model, modelFile, device - the network, for "file" the path of its weight file, and where it runs
     window, windowLow, windowHigh, channels - how slices are shown to the network
-    quality, zoom - whether it looks at a slice's mirror image as well, and at small lesions twice
+    quality - whether it looks at a slice's mirror image as well
     plane - the slice view that prompts apply to; "view" is the one the user works in, oblique ones included
     live - segment after each change of the prompts
     boxThroughSlices - the box counts on each slice it crosses
@@ -129,7 +129,6 @@ class SAMLiverTumorParameterNode:
     windowHigh: Annotated[float, WithinRange(-32768, 65535)] = 105.0
     channels: Annotated[str, Choice(list(CHANNEL_MODES))] = CHANNEL_MODES[0]
     quality: Annotated[str, Choice(list(QUALITIES))] = QUALITIES[0]
-    zoom: Annotated[str, Choice(list(ZOOMS))] = ZOOMS[0]
     plane: Annotated[str, Choice(["view", "axial", "coronal", "sagittal"])] = "view"
     live: bool = True
     boxThroughSlices: bool = False
@@ -226,12 +225,29 @@ class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode.parameterNode, "ModifiedEvent", self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if self._parameterNode:
+            # A scene that is imported writes into this node; its lists are filled by observers of lower priority.
+            node = self._parameterNode.parameterNode
+            self.addObserver(node, "ModifiedEvent", self.onParameterNodeModified, priority=1.0)
             # Widgets name their parameter by the dynamic property SlicerParameterName in the .ui file.
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
         if self.panel:
             self.panel.setParameterNode(parameterNode)
+
+    def onParameterNodeModified(self, caller, event=None) -> None:
+        """Called before the panel shows what has changed."""
+        replaceFormerChoices(caller)
+
+
+def replaceFormerChoices(node: slicer.vtkMRMLScriptedModuleNode) -> None:
+    """Set a choice that is no longer offered, as scenes of version 0.1.0 hold it, to the default.
+
+    Slicer's lists raise ValueError for a stored value that they do not have.
+    """
+    if node.GetParameter("quality") not in ("", *QUALITIES):
+        node.SetParameter("quality", QUALITIES[0])
 
 
 class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
@@ -245,7 +261,9 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> SAMLiverTumorParameterNode:
         """The parameter node of the scene."""
-        return SAMLiverTumorParameterNode(super().getParameterNode())
+        node = super().getParameterNode()
+        replaceFormerChoices(node)
+        return SAMLiverTumorParameterNode(node)
 
     def segment(
         self,
@@ -261,9 +279,9 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         :param segmentName: the segment to add to; made if there is none of that name.
         :raises SAMLiverTumorError: for what the user can mend.
         """
-        from SAMLiverTumorLib.mrml.api import segmentNodes
-        from SAMLiverTumorLib.mrml.channel_nodes import furtherChannels
-        from SAMLiverTumorLib.mrml.phases import chosenPhases
+        from SAMLiverTumorLib.mrml.api.segment import segmentNodes
+        from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
+        from SAMLiverTumorLib.mrml.session.phases import chosenPhases
 
         nodes, windows = zip(*chosenPhases(parameters), strict=True) if chosenPhases(parameters) else ((), ())
         isCustom = parameters.window == "custom"
@@ -279,7 +297,6 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             model=chosenModel(parameters),
             channels=parameters.channels,
             quality=parameters.quality,
-            zoom=parameters.zoom,
             confirm=confirm or (lambda question: False),
             progress=progress,
             further=furtherChannels(parameters.volume, nodes, windows) if nodes else (),

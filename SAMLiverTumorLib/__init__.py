@@ -3,4 +3,4 @@
 Nothing heavy is imported here: torch, segment_anything and SimpleITK load with the functions that need them.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

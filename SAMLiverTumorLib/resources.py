@@ -6,6 +6,9 @@ from pathlib import Path
 
 from SAMLiverTumorLib.errors import InputError
 
+LIBRARY_PARENT = Path(__file__).resolve().parents[1]
+"""The folder that holds this package: on the path of programs started with it, and the parent of `Resources/`."""
+
 
 def resource_folder(name: str) -> Path:
     """A folder under `Resources/` of the repository or of the installed extension, such as "SampleCase".
@@ -15,7 +18,7 @@ def resource_folder(name: str) -> Path:
 
     :raises InputError: where it was not installed.
     """
-    folder = Path(__file__).resolve().parents[1] / "Resources" / name
+    folder = LIBRARY_PARENT / "Resources" / name
     if not folder.is_dir():
         raise InputError(
             f"{folder} is missing: the library was installed without its data. Work from a clone of the repository "

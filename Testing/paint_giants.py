@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     from scipy import ndimage
 
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.training.synthetic import paint, plan_tumors
+    from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)

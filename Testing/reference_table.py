@@ -18,8 +18,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from SAMLiverTumorLib.evaluation.trials import box_around, deepest_point, slice_trials  # noqa: E402
-from SAMLiverTumorLib.image.window import Window, plane_to_rgb  # noqa: E402
+from SAMLiverTumorLib.datasets.reference_prompts import box_around, deepest_point, slice_trials  # noqa: E402
+from SAMLiverTumorLib.image.rgb import plane_to_rgb  # noqa: E402
+from SAMLiverTumorLib.image.window import Window  # noqa: E402
 from SAMLiverTumorLib.inference.pool import PredictorPool  # noqa: E402
 from SAMLiverTumorLib.io.images import read_volume  # noqa: E402
 from SAMLiverTumorLib.plane import slice_plane  # noqa: E402

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "Testing" / "Python"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "Testing" / "support"), str(ROOT)]
 OUT = ROOT / "Resources" / "Screenshots"
 
 # Around the fourth largest tumor of the sample case, in RAS mm: two millimeters outside it, first to last slice.
@@ -29,7 +29,7 @@ def main() -> int:
     widget = desktop.openModule(ROOT / "SAMLiverTumor" / "SAMLiverTumor.py")
     import slicer
 
-    from SAMLiverTumorLib.mrml.render import renderScene
+    from SAMLiverTumorLib.mrml.rendering.render import renderScene
 
     ui, session = widget.ui, widget.panel.session
     OUT.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -
     import numpy as np
     import slicer
 
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
     from SAMLiverTumorLib.volume import Volume
 
     volume, ui = volumeFromNode(volumeNode), widget.ui
@@ -216,7 +216,7 @@ def photograph_training(desktop, widget, sections: Sections, folder: Path) -> No
     """A very short training on the reference of the sample case, with its figures: a few slices, a minute."""
     from dataclasses import replace
 
-    from SAMLiverTumorLib.panel import train
+    from SAMLiverTumorLib.panel.fine_tuning import section as train
 
     chosen = train.settingsOf
     short = {"steps": 20, "slices": 8, "validation_slices": 4, "negatives": 1, "copies": 0}

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """Plan and paint one tumor of each size, each in the liver as it was; write the tiles."""
     from SAMLiverTumorLib.io.atomic import atomic_path
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.training.synthetic import paint, plan_tumors
+    from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
 
     out = Path(arguments[0]) if arguments else ROOT / "docs" / "pictures" / "synthetic-tumors.png"
     data = ROOT.parent / "shared" / "data" / "chaos3"

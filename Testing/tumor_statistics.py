@@ -1,4 +1,4 @@
-"""How real liver tumors look in CT: the figures behind the defaults of `SAMLiverTumorLib/training/synthetic.py`.
+"""How real liver tumors look in CT: the figures behind the defaults of `training/synthetic/paint_tumors.py`.
 
     .venv/bin/python Testing/tumor_statistics.py [--synthetic] [shared/data]
 
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 def with_synthetic(volume, liver: np.ndarray, scale: float, seed: int):
     """The volume with tumors as small as most real ones, and their mask."""
-    from SAMLiverTumorLib.training.synthetic import paint, plan_tumors
+    from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
     from SAMLiverTumorLib.volume import Volume
 
     rng = np.random.default_rng(seed)

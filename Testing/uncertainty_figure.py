@@ -29,14 +29,14 @@ def main(arguments: list[str]) -> int:
     out = Path(arguments[0]) if arguments else ROOT / "docs" / "pictures" / "uncertainty.png"
     from bench.accuracy_prompts import box_anchor
 
-    from SAMLiverTumorLib.demo import TUMOR_LABEL, largest_components
-    from SAMLiverTumorLib.inference.fusion import fuse
-    from SAMLiverTumorLib.inference.next_slice import next_best_slice
-    from SAMLiverTumorLib.inference.passes import Ensemble
+    from SAMLiverTumorLib.cli.demo import TUMOR_LABEL, largest_components
     from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.inference.propagation import propagate
-    from SAMLiverTumorLib.inference.segment import Settings
-    from SAMLiverTumorLib.inference.stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.propagator import propagate
+    from SAMLiverTumorLib.inference.segment_slices import Settings
+    from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
+    from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
+    from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.grids import onto_grid
     from SAMLiverTumorLib.io.labels.reader import read_labels
@@ -63,11 +63,11 @@ def render(volume, fusion, best, anchor, out: Path) -> None:
     from vtk.util.numpy_support import vtk_to_numpy
 
     from SAMLiverTumorLib.io.atomic import atomic_path
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.probability_nodes import showUncertainty
-    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation
-    from SAMLiverTumorLib.mrml.views import SliceView
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.nodes.probability_nodes import showUncertainty
+    from SAMLiverTumorLib.mrml.rendering.offscreen_views import SliceView
+    from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation
     from SAMLiverTumorLib.volume import apply_affine
 
     scene = createScene()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
+from SAMLiverTumorLib.datasets.layouts import by_patient, patient_of
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.inference.pool import choose_model
+from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
-from SAMLiverTumorLib.models.digest import file_sha256
+from SAMLiverTumorLib.models.download.digest import file_sha256
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.training.layouts import by_patient, patient_of
 
 _MOST_NAMED = 3
 
@@ -28,7 +28,7 @@ def find_jobs(
 ) -> tuple[list[Job], tuple[str, ...]]:
     """One job for each scan, in the order of the inputs, and notes for the reader.
 
-    Scans are named as `training.layouts.patient_of` does: ct_7.nii.gz, label_7.nii.gz and the row of case 7, or of
+    Scans are named as `datasets.layouts.patient_of` does: ct_7.nii.gz, label_7.nii.gz and the row of case 7, or of
     ct_7.nii.gz, belong together.
 
     :param inputs: image files, DICOM folders, cases of 3D-IRCADb, or folders of these.

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from SAMLiverTumorLib.image.window import window_for
-from SAMLiverTumorLib.inference.pool import AUTO
-from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.model_choice import AUTO
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume
 
@@ -50,7 +50,6 @@ class BatchSettings:
     :param hashes: model id or file -> SHA-256, of the models that the prompts and `model` lead to.
     :param reference_label: value or name of the reference's label to compare with; None for the only one.
     :param min_ml: components of the reference smaller than this are no lesions.
-    :param runtime: what encodes pictures on a CPU; None for what the user's settings say.
     :param threads: of each worker; None leaves what the worker was started with.
     :param pinned: each worker takes one GPU of its own, by its number.
     :param yes: workers may download a missing model.
@@ -64,11 +63,9 @@ class BatchSettings:
     channels: str = "single"
     model: str = AUTO
     quality: str = "full"
-    zoom: str = "off"
     direction: str = "both"
     segment_name: str = "Liver tumor"
     device: str = "auto"
-    runtime: str | None = None
     hashes: tuple[tuple[str, str], ...] = ()
     reference_label: str | None = None
     min_ml: float = 0.0
@@ -79,20 +76,18 @@ class BatchSettings:
     def network(self, volume: Volume) -> Settings:
         """How a volume is shown to the network, and to which.
 
-        :raises InputError: an unknown window, quality or zoom.
+        :raises InputError: an unknown window or quality.
         """
         window = window_for(self.window, volume)
-        return Settings(self.model, self.plane, window, self.channels, self.quality, zoom=self.zoom)
+        return Settings(self.model, self.plane, window, self.channels, self.quality)
 
     def as_dict(self) -> dict:
         """What masks depend on, as JSON: neither the number of threads nor who may download is in it."""
-        names = ("text", "mode", "plane", "window", "channels", "quality", "direction", "segment_name", "runtime")
+        names = ("text", "mode", "plane", "window", "channels", "quality", "direction", "segment_name")
         # a weight file is known by its hash wherever it lies
         models = {Path(name).name: digest for name, digest in self.hashes}
         said = {name: getattr(self, name) for name in names} | {"model": Path(self.model).name, "models": models}
-        # records written before there were these choices stay good
-        if self.zoom != "off":
-            said["zoom"] = self.zoom
+        # records written before there was this choice stay good
         return said if self.series is None else said | {"series": self.series}
 
 
@@ -128,7 +123,9 @@ class Job:
     def key(self, settings: BatchSettings) -> str:
         """Changes with all that the mask depends on, but for the files, which the record tells apart by content."""
         prompts = [[t.segment, t.include, t.exclude, t.box] for t in self.tumors]
-        said = json.dumps([prompts, settings.as_dict(), self.liver is not None], sort_keys=True)
+        # records of versions with a choice of runtime stay good where none was named
+        chosen = settings.as_dict() | {"runtime": None}
+        said = json.dumps([prompts, chosen, self.liver is not None], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ from SAMLiverTumorLib.batch.records import State, read_record, state_of
 from SAMLiverTumorLib.batch.summary import FILES, write_summary
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, check_output
-from SAMLiverTumorLib.models.lock import is_held, locked
+from SAMLiverTumorLib.models.download.lock import is_held, locked
 
 _LOCK = ".batch.lock"
 

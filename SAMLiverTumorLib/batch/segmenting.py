@@ -11,7 +11,6 @@ import numpy as np
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.errors import Cancelled, PromptError
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.runtime import runtime_named
 from SAMLiverTumorLib.prompts import Prompts
 from SAMLiverTumorLib.volume import Volume
 
@@ -53,11 +52,11 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     :raises SAMLiverTumorError: the scan, the liver or prompts cannot be used, or nothing was marked; `Cancelled` where
         `cancel` says so: a part of a scan is no result.
     """
+    from SAMLiverTumorLib.datasets.cases import read_scan
     from SAMLiverTumorLib.io.labels.region import labels_on
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.segments import createSegmentation
-    from SAMLiverTumorLib.training.cases import read_scan
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.segments.segments import createSegmentation
 
     if not job.tumors and settings.text is None:
         raise PromptError(f"No row of the prompts names '{job.name}'.")
@@ -68,15 +67,14 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     volumeNode = addVolumeNode(scene, volume)
     node = createSegmentation(scene, volumeNode)
     names = [tumor.segment for tumor in job.tumors] or [settings.segment_name]
-    with runtime_named(settings.runtime):
-        if settings.text is not None:
-            marked = [_by_text(volume, volumeNode, node, liver, settings, pool, cancel)]
-        elif settings.mode == "volume":
-            each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
-            marked = [_followed(volume, volumeNode, node, n, p, liver, settings, pool, cancel) for n, p in each]
-        else:
-            each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
-            marked = [_on_slices(volume, volumeNode, node, n, p, settings, pool, cancel) for n, p in each]
+    if settings.text is not None:
+        marked = [_by_text(volume, volumeNode, node, liver, settings, pool, cancel)]
+    elif settings.mode == "volume":
+        each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
+        marked = [_followed(volume, volumeNode, node, n, p, liver, settings, pool, cancel) for n, p in each]
+    else:
+        each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
+        marked = [_on_slices(volume, volumeNode, node, n, p, settings, pool, cancel) for n, p in each]
     segments = tuple(
         {"name": name, "voxels": m.voxels, "ml": round(m.ml, 6), "slices": m.slices}
         for name, m in zip(names, marked, strict=True)
@@ -86,7 +84,7 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
 
 
 def _by_text(volume: Volume, volumeNode, node, liver: np.ndarray | None, settings, pool, cancel: Cancel) -> _Marked:
-    from SAMLiverTumorLib.inference.automatic import find
+    from SAMLiverTumorLib.inference.text_search import find
 
     network = settings.network(volume)
     found = find(
@@ -100,9 +98,9 @@ def _by_text(volume: Volume, volumeNode, node, liver: np.ndarray | None, setting
 def _followed(
     volume: Volume, volumeNode, node, name: str, prompts: Prompts, liver, settings, pool, cancel: Cancel
 ) -> _Marked:
-    from SAMLiverTumorLib.inference.fusion import fuse
-    from SAMLiverTumorLib.inference.segment_volume import limits_of, segment_volume
-    from SAMLiverTumorLib.inference.stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+    from SAMLiverTumorLib.inference.propagation.segment_volume import limits_of, segment_volume
+    from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
 
     stack, network = PlaneStack(volume, settings.plane), settings.network(volume)
     result = segment_volume(stack, prompts, pool, network, direction=settings.direction, liver=liver, cancel=cancel)
@@ -120,7 +118,7 @@ def _followed(
 def _on_slices(
     volume: Volume, volumeNode, node, name: str, prompts: Prompts, settings, pool, cancel: Cancel
 ) -> _Marked:
-    from SAMLiverTumorLib.mrml.api import segmentPrompts
+    from SAMLiverTumorLib.mrml.api.segment import segmentPrompts
 
     result = segmentPrompts(volumeNode, prompts, node, name, settings.network(volume), pool, cancel=cancel).result
     return _Marked(result.mask.count, result.mask.volume_ml, len(result.slices), result.provenance, result.notes)
@@ -133,7 +131,7 @@ def _refuse_part(cancelled: bool) -> None:
 
 
 def _add(volumeNode, node, name: str, mask, provenance: dict) -> None:
-    from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, setProvenance
+    from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, setProvenance
 
     segmentId = addTumorSegment(node, name)
     if mask.count:

@@ -72,7 +72,7 @@ def _run(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | None, o
 
 def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | None) -> dict:
     from SAMLiverTumorLib.batch.segmenting import segment_scan
-    from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     start, work = time.perf_counter(), time.process_time()
     pool = prepared_pool(settings)
@@ -92,8 +92,8 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
 
 
 def _compare(job: Job, settings: BatchSettings) -> dict:
-    from SAMLiverTumorLib.evaluation.label_files import compare_labels
-    from SAMLiverTumorLib.training.cases import read_case_labels
+    from SAMLiverTumorLib.datasets.cases import read_case_labels
+    from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
 
     compared = compare_labels(
         read_case_labels(job.segmentation),
@@ -125,11 +125,11 @@ def _is_compared(job: Job, settings: BatchSettings, record: dict) -> bool:
 
 def prepared_pool(settings: BatchSettings) -> PredictorPool:
     """This process's models, on its own GPU where there are several."""
-    return _pool(settings.device, settings.runtime, settings.threads, settings.pinned, settings.yes)
+    return _pool(settings.device, settings.threads, settings.pinned, settings.yes)
 
 
 @cache
-def _pool(device: str, runtime: str | None, threads: int | None, pinned: bool, yes: bool) -> PredictorPool:
+def _pool(device: str, threads: int | None, pinned: bool, yes: bool) -> PredictorPool:
     import SimpleITK as sitk
     import torch
 
@@ -139,7 +139,7 @@ def _pool(device: str, runtime: str | None, threads: int | None, pinned: bool, y
         torch.set_num_threads(threads)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     # no slice is seen twice, so that embeddings on the disk would only fill it
-    return PredictorPool(_agree if yes else _refuse, device=device, disk=None, runtime=runtime)
+    return PredictorPool(_agree if yes else _refuse, device=device, disk=None)
 
 
 def _agree(question: str) -> bool:

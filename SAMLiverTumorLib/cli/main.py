@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.cli import (
+from SAMLiverTumorLib.cli.commands import (
     batch,
     cases,
     compare,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SAMLiverTumorLib.models.bands import in_parallel
+from SAMLiverTumorLib.models.networks.row_bands import in_parallel
 
 # Image tokens that a core takes at a time on a CPU, so that what lies between stays in its cache. The result does not
 # depend on the number of cores.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from SAMLiverTumorLib.inference.input_geometry import InputGeometry
+from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry
 
 # Offset of the two thresholds whose masks the stability score compares, as in SAM's own mask generator.
 _STABILITY_OFFSET = 1.0

@@ -15,25 +15,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from SAMLiverTumorLib.inference.cache import EmbeddingCache, picture_key
-from SAMLiverTumorLib.inference.cancellable import cancelled_by, make_cancellable
-from SAMLiverTumorLib.inference.crop import Crop
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
-from SAMLiverTumorLib.inference.input_geometry import InputGeometry, input_geometry
-from SAMLiverTumorLib.inference.mirrored import (
+from SAMLiverTumorLib.inference.embeddings.cancellable_encoder import cancelled_by, make_cancellable
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, picture_key
+from SAMLiverTumorLib.inference.mirror_averaging import (
     gains_from_mirror,
     mirrored_logits,
     mirrored_picture,
     mirrored_prompts,
 )
-from SAMLiverTumorLib.inference.network_input import network_input
-from SAMLiverTumorLib.inference.parts import GRID, SURROUNDINGS, Part, part_around
-from SAMLiverTumorLib.inference.pool import check_concept, check_prompts
+from SAMLiverTumorLib.inference.model_choice import check_concept, check_prompts
 from SAMLiverTumorLib.inference.prediction import Embedding, Prediction, prediction_of
-from SAMLiverTumorLib.inference.runtime import PYTORCH
-from SAMLiverTumorLib.models.bands import workers
+from SAMLiverTumorLib.models.networks.row_bands import workers
+from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry, input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 if TYPE_CHECKING:
@@ -66,23 +62,11 @@ class Predictor:
         self._prepared: OrderedDict[int, tuple[torch.Tensor, ImageSide]] = OrderedDict()
         self._lock = threading.Lock()
 
-    @property
-    def runtime(self) -> str:
-        """What encodes whole pictures: "pytorch", or another one and its version, which rounds otherwise."""
-        return getattr(self.model.image_encoder, "runtime", PYTORCH)
-
-    @property
-    def encodes_parts(self) -> bool:
-        """Whether `embed` makes use of `around`."""
-        return getattr(self.model.image_encoder, "bears_parts", False)
-
     def embed(
         self,
         rgb: np.ndarray,
         spacing: tuple[float, float],
         cancel: Callable[[], bool] | None = None,
-        around: PlanePrompts | None = None,
-        crop: Crop | None = None,
         mirrored: bool = False,
     ) -> Embedding:
         """The embedding of a picture, from memory or disk if it was encoded before.
@@ -91,36 +75,21 @@ class Predictor:
         :param spacing: millimeters per pixel along (rows, columns); pictures with oblong pixels reach the
             network in their true proportions.
         :param cancel: asked before every layer of the encoder.
-        :param around: encode in full only what lies around these prompts, where that saves work and the network
-            bears it.
-        :param crop: encode this piece of the picture alone, as large as the network's input allows; prompts and
-            predictions are then in the crop's pixels.
-        :param mirrored: the mirror image's too, where the network gains from it; not of a crop.
+        :param mirrored: the mirror image's too, where the network gains from it.
         :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
         """
         info = self.model.info
-        if mirrored and crop is None and gains_from_mirror(info):
+        if mirrored and gains_from_mirror(info):
             mirror = self.embed(mirrored_picture(rgb), spacing, cancel)
             return replace(self.embed(rgb, spacing, cancel), mirror=mirror)
-        shape = rgb.shape[:2] if crop is None else (crop.rows, crop.columns)
-        geometry = input_geometry(shape, spacing, info.input_size, info.resize)
-        part = None
-        if around is not None and self.encodes_parts:
-            part = part_around(around, geometry)
+        geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
         key = picture_key(rgb, spacing, self.model.sha256)
-        if crop is not None:
-            key = f"{key} crop {crop.row} {crop.column} {crop.rows} {crop.columns}"
-        if part is not None:
-            key = f"{key} {part.row} {part.column} {part.size} {SURROUNDINGS}"
-        elif self.runtime != PYTORCH:
-            # parts are PyTorch's in any case
-            key = f"{key} {self.runtime}"
 
         def make() -> Embedding:
             disk = self.cache.disk
             if disk is not None and (kept := disk.get(f"{_ENCODING} {key}")) is not None:
                 return Embedding(torch.tensor(kept, device=self.model.device), geometry)
-            embedding = self._encode(rgb, geometry, part, crop)
+            embedding = self._encode(rgb, geometry)
             if disk is not None:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
             return embedding
@@ -129,30 +98,13 @@ class Predictor:
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()
-    def _encode(
-        self, rgb: np.ndarray, geometry: InputGeometry, part: Part | None = None, crop: Crop | None = None
-    ) -> Embedding:
+    def _encode(self, rgb: np.ndarray, geometry: InputGeometry) -> Embedding:
         info, device = self.model.info, self.model.device
-        encoder = self.model.image_encoder
         self.encoded += 1
         # graphics cards have hardware for half precision, which embeddings are rounded to in any case
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            picture = self._input(rgb, geometry, info.input_size, crop)
-            if part is None:
-                features = encoder(picture)
-            else:
-                pixels = info.input_size // GRID
-                coarse = encoder.encode_part(self._input(rgb, geometry, SURROUNDINGS * pixels, crop))
-                features = functional.interpolate(coarse.float(), (GRID, GRID), mode="bilinear")
-                part.of(features)[:] = encoder.encode_part(part.of(picture, pixels))
+            features = self.model.image_encoder(network_input(rgb, geometry, info, device))
         return Embedding(features.half(), geometry)
-
-    def _input(self, rgb: np.ndarray, geometry: InputGeometry, edge: int, crop: Crop | None) -> torch.Tensor:
-        if crop is None:
-            return network_input(rgb, geometry, self.model.info, self.model.device, edge)
-        # grey stays as bright as in the whole picture
-        span = float(rgb.min()), float(rgb.max())
-        return network_input(crop.of(rgb), geometry, self.model.info, self.model.device, edge, span)
 
     @torch.inference_mode()
     def predict(self, embedding: Embedding, prompts: PlanePrompts) -> Prediction:

@@ -5,42 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io import safe_archive
-
-
-class File(Protocol):
-    """A file; `shown` is what messages call it."""
-
-    name: str
-    shown: str
-
-    def read(self) -> bytes:
-        """Its content.
-
-        :raises InputError: damaged, encrypted, or larger than `safe_archive.MAX_FILE`.
-        """
-        ...
-
-
-class Folder(Protocol):
-    """A folder, or a zip file as a folder named without its ending; hidden entries are left out.
-
-    :param shown: its path, which may lead into archives; `open_folder` takes it.
-    :param folders: subfolders by name, zip files among them unless a folder of that name holds something.
-    :param files: files by name.
-    """
-
-    name: str
-    shown: str
-
-    @property
-    def folders(self) -> dict[str, Folder]: ...
-
-    @property
-    def files(self) -> dict[str, File]: ...
+from SAMLiverTumorLib.io.folder_types import File, Folder
 
 
 def open_folder(path: str | Path) -> Folder:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.io.folders import File, Folder
+    from SAMLiverTumorLib.io.folder_types import File, Folder
 
 MAX_ENTRIES = 100_000
 MAX_TOTAL = 16 << 30

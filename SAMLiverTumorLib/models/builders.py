@@ -17,11 +17,11 @@ from torch import nn
 
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
-from SAMLiverTumorLib.models.clip_text import ClipText, clip_text_of_file
+from SAMLiverTumorLib.models.clip.clip_text import ClipText, clip_text_of_file
+from SAMLiverTumorLib.models.networks.text_tokens import TextTokens, split_text
+from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
-from SAMLiverTumorLib.models.text import TextTokens, split_text
-from SAMLiverTumorLib.models.tiny_vit import TinyViT
-from SAMLiverTumorLib.models.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.weights import info_from, read_about
 
 _EMBEDDING_CHANNELS = 256

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from SAMLiverTumorLib.errors import ModelError
-from SAMLiverTumorLib.models.digest import file_sha256
+from SAMLiverTumorLib.models.download.digest import file_sha256
 
 if TYPE_CHECKING:
     import torch

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.models.store import ModelStore
 
 DOWN, UP = ".lora_a", ".lora_b"
 """Ends of the names of A and B; before them stands the name of the adapted layer."""
@@ -48,11 +48,11 @@ class LowRank(nn.Module):
 def add_lora(encoder: nn.Module, rank: int, seed: int = 0) -> None:
     """Freeze an encoder and set an adapter beside every linear layer of its attention.
 
-    >>> from SAMLiverTumorLib.models.tiny_vit import TinyViT
+    >>> from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
     >>> encoder = TinyViT("lite-medsam")
     >>> add_lora(encoder, rank=4)
-    >>> len(adapter_state(encoder)), encoder.layers[1].blocks[0].attn.qkv.lora_a.shape
-    (40, torch.Size([4, 128]))
+    >>> encoder.layers[1].blocks[0].attn.qkv.lora_a.shape
+    torch.Size([4, 128])
 
     :param rank: of B A; where a layer is thinner, no more than that.
     :param seed: of A, which is normal with a deviation of 1 / sqrt(inputs).
@@ -83,11 +83,6 @@ def merged(encoder: nn.Module) -> nn.Module:
         layer.base.weight += layer.lora_b @ layer.lora_a
         setattr(attention, name, layer.base)
     return encoder
-
-
-def adapter_state(encoder: nn.Module) -> dict[str, Tensor]:
-    """A and B of every adapter, by name within the encoder."""
-    return {name: weight for name, weight in encoder.state_dict().items() if name.endswith((DOWN, UP))}
 
 
 def with_base(state: Mapping[str, Tensor], adapter: Any, file_name: str) -> dict[str, Tensor]:

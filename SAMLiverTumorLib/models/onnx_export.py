@@ -1,4 +1,4 @@
-"""An image encoder as an ONNX file, for runtimes other than PyTorch.
+"""An image encoder as an ONNX file, for programs without PyTorch.
 
 The file names the weights that it was made of, so that an export of other weights is never taken for theirs.
 """
@@ -18,11 +18,13 @@ from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.models.checkpoint import sha256_of
-from SAMLiverTumorLib.models.onnx_files import FORMAT, INPUT, OUTPUT, kept_path
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel
 
+# To be raised whenever the same weights give another graph.
+_FORMAT = "1"
+_INPUT, _OUTPUT = "images", "embedding"
 _OPSET = 17
 # A file is one protobuf message, which ends at 2 GiB; some of that is for the graph.
 _MOST_BYTES = (1 << 31) - (1 << 26)
@@ -46,7 +48,7 @@ def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -
     if importlib.util.find_spec("onnx") is None:
         raise ModelError(
             "Exporting an encoder needs the Python package onnx: pip install onnx (in Slicer's console: "
-            "slicer.util.pip_install('onnx')), or stay with the runtime pytorch."
+            "slicer.util.pip_install('onnx'))."
         )
     size = sum(weight.nbytes for weight in model.image_encoder.parameters())
     if size > _MOST_BYTES:
@@ -66,30 +68,11 @@ def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -
                 (images,),
                 str(temporary),
                 opset_version=_OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
+                input_names=[_INPUT],
+                output_names=[_OUTPUT],
                 **_TRACING,
             )
         _describe(temporary, model)
-    return path
-
-
-def kept_export(model: SamModel, again: bool = False) -> Path:
-    """The export of a model in the user's cache folder, made if it is not there.
-
-    :param again: make it in any case.
-    :raises SAMLiverTumorError: as `export_encoder`.
-    """
-    path = kept_path(model.info.id, model.sha256)
-    if again or not path.is_file():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ModelError(
-                f"Folder '{path.parent}' for exported encoders cannot be made ({error.strerror}); run the model in "
-                "PyTorch."
-            ) from error
-        export_encoder(model, path, overwrite=True)
     return path
 
 
@@ -115,7 +98,7 @@ def _describe(path: Path, model: SamModel) -> None:
     import onnx
 
     properties = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "model": model.info.id,
         "weights_sha256": model.sha256,
         "graph_sha256": sha256_of(path),

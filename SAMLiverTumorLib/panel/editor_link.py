@@ -7,14 +7,14 @@ from typing import Any
 import slicer
 import slicer.util
 
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 
 # Slicer's Segment Editor module keeps its settings in the scene's node of this singleton tag.
 _SINGLETON_TAG = "SegmentEditor"
 
 
 class EditorWidgetHistory:
-    """The undo of a `qMRMLSegmentEditorWidget` as `mrml.protocols.EditorHistory`.
+    """The undo of a `qMRMLSegmentEditorWidget` as `mrml.session.protocols.EditorHistory`.
 
     The widget has slots to go back and forth, and says only by its buttons whether it can.
     """

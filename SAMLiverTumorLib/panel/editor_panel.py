@@ -12,21 +12,21 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.mrml.editor_rules import EditorRules
-from SAMLiverTumorLib.mrml.observations import Observations
-from SAMLiverTumorLib.panel.doubt import Doubt
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
+from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 from SAMLiverTumorLib.panel.editor_link import EditorLink
 from SAMLiverTumorLib.panel.engine import Engine
-from SAMLiverTumorLib.panel.find import Find
-from SAMLiverTumorLib.panel.log import showStatus
-from SAMLiverTumorLib.panel.model import settingsFrom
-from SAMLiverTumorLib.panel.phases import takePhases
-from SAMLiverTumorLib.panel.prompts import Prompts
-from SAMLiverTumorLib.panel.segment import Segment
+from SAMLiverTumorLib.panel.sections.find_tumors import Find
+from SAMLiverTumorLib.panel.sections.further_phases import takePhases
+from SAMLiverTumorLib.panel.sections.help_and_log import showStatus
+from SAMLiverTumorLib.panel.sections.model import settingsFrom
+from SAMLiverTumorLib.panel.sections.model_weights import Weights
+from SAMLiverTumorLib.panel.sections.prompts import Prompts
+from SAMLiverTumorLib.panel.sections.propagate import Volume
+from SAMLiverTumorLib.panel.sections.segment import Segment
+from SAMLiverTumorLib.panel.sections.uncertainty import Doubt
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
-from SAMLiverTumorLib.panel.slices import VIEW, Slices
-from SAMLiverTumorLib.panel.volume import Volume
-from SAMLiverTumorLib.panel.weights import Weights
+from SAMLiverTumorLib.panel.slice_observer import VIEW, Slices
 
 
 @dataclass

@@ -10,12 +10,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SAMLiverTumorLib.inference.worker import NetworkWorker
-from SAMLiverTumorLib.mrml.phases import Phases
-from SAMLiverTumorLib.panel.network import PanelPool
-from SAMLiverTumorLib.panel.panel_session import PanelSession
-from SAMLiverTumorLib.panel.shared import Shared
-from SAMLiverTumorLib.panel.tasks import Tasks
+from SAMLiverTumorLib.inference.threads.network_worker import NetworkWorker
+from SAMLiverTumorLib.mrml.session.phases import Phases
+from SAMLiverTumorLib.mrml.session.prompt_session import PromptSession
+from SAMLiverTumorLib.panel.background_tasks import Tasks
+from SAMLiverTumorLib.panel.panel_pool import PanelPool
+from SAMLiverTumorLib.panel.section_context import Shared
+from SAMLiverTumorLib.panel.session_state import SessionState
 
 _POLL_MS = 40
 
@@ -54,7 +55,8 @@ class Engine:
     def __init__(self) -> None:
         self.worker = NetworkWorker()
         self.pool = PanelPool()
-        self.session = PanelSession(slicer.mrmlScene, self.worker, self.pool)
+        self.session = PromptSession(slicer.mrmlScene, self.worker, self.pool)
+        self.state = SessionState(self.session.selection, self.session.jobs)
         self.tasks = Tasks(self.worker, self.session.say)
         self.phases = Phases()
         self.session.further = lambda: self.phases.channels(self.session.volumeNode)
@@ -74,7 +76,8 @@ class Engine:
     def shared(self, front: Front, ui: Any, requirements: str) -> Shared:
         """What the sections of a front work with; see `Shared`."""
         isActive = partial(self.belongsTo, front)
-        return Shared(ui, self.session, self.tasks, self.pool, self.phases, self.follow, requirements, isActive)
+        session, state = self.session, self.state
+        return Shared(ui, session, state, self.tasks, self.pool, self.phases, self.follow, requirements, isActive)
 
     def join(self, front: Front) -> None:
         """Have a front updated while it has the session, and told when the engine is closed."""
@@ -99,7 +102,7 @@ class Engine:
         if self.isClosed:
             return
         if self.session.busy or self.tasks.busy:
-            interval = _AWAITING_MS if self.session.waiting else _POLL_MS
+            interval = _AWAITING_MS if self.state.waiting else _POLL_MS
             if self.timer.interval != interval:
                 self.timer.setInterval(interval)
             if not self.timer.active:

@@ -7,27 +7,27 @@ from typing import Any
 import qt
 import slicer
 
-from SAMLiverTumorLib.mrml.observations import Observations
-from SAMLiverTumorLib.panel.doubt import Doubt
+from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.panel.editor_link import EditorLink, rulesOf
 from SAMLiverTumorLib.panel.engine import Engine, whenIdle
-from SAMLiverTumorLib.panel.evaluate import Evaluate
-from SAMLiverTumorLib.panel.export import Export
-from SAMLiverTumorLib.panel.find import Find
-from SAMLiverTumorLib.panel.inputs import Inputs
-from SAMLiverTumorLib.panel.ircadb import Ircadb
-from SAMLiverTumorLib.panel.keep_case import KeepCase
-from SAMLiverTumorLib.panel.lesions import Lesions
-from SAMLiverTumorLib.panel.log import Log, showStatus
-from SAMLiverTumorLib.panel.model import Model
-from SAMLiverTumorLib.panel.phases import FurtherPhases
-from SAMLiverTumorLib.panel.prompts import Prompts
-from SAMLiverTumorLib.panel.segment import Segment
+from SAMLiverTumorLib.panel.fine_tuning.section import Train
+from SAMLiverTumorLib.panel.sections.evaluate import Evaluate
+from SAMLiverTumorLib.panel.sections.export import Export
+from SAMLiverTumorLib.panel.sections.find_tumors import Find
+from SAMLiverTumorLib.panel.sections.further_phases import FurtherPhases
+from SAMLiverTumorLib.panel.sections.help_and_log import Log, showStatus
+from SAMLiverTumorLib.panel.sections.inputs import Inputs
+from SAMLiverTumorLib.panel.sections.keep_case import KeepCase
+from SAMLiverTumorLib.panel.sections.lesion_report import Lesions
+from SAMLiverTumorLib.panel.sections.load_ircadb import Ircadb
+from SAMLiverTumorLib.panel.sections.model import Model
+from SAMLiverTumorLib.panel.sections.model_weights import Weights
+from SAMLiverTumorLib.panel.sections.prompts import Prompts
+from SAMLiverTumorLib.panel.sections.propagate import Volume
+from SAMLiverTumorLib.panel.sections.segment import Segment
+from SAMLiverTumorLib.panel.sections.uncertainty import Doubt
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
-from SAMLiverTumorLib.panel.slices import Slices
-from SAMLiverTumorLib.panel.train import Train
-from SAMLiverTumorLib.panel.volume import Volume
-from SAMLiverTumorLib.panel.weights import Weights
+from SAMLiverTumorLib.panel.slice_observer import Slices
 
 _PREFETCH_MS = 400
 
@@ -172,8 +172,8 @@ class Panel:
 
     def _onPause(self) -> None:
         """The user stays on a slice: have the ones beside it encoded, if that needs no question."""
-        session, parameters = self.session, self._shared.parameters
-        if self._isClosed or parameters is None or not parameters.live or not session.promptKinds:
+        parameters, state = self._shared.parameters, self._shared.state
+        if self._isClosed or parameters is None or not parameters.live or not state.promptKinds:
             return
-        if not self.pool.missingPackages() and not self.pool.missingModels(parameters.model, session.promptKinds):
-            session.prefetch()
+        if not self.pool.missingPackages() and not self.pool.missingModels(parameters.model, state.promptKinds):
+            self.session.prefetch()

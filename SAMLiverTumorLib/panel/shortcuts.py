@@ -7,12 +7,12 @@ from collections.abc import Callable
 import qt
 import slicer.util
 
-from SAMLiverTumorLib.mrml.nodes import BOX, EXCLUDE, INCLUDE
-from SAMLiverTumorLib.panel.doubt import Doubt
-from SAMLiverTumorLib.panel.prompts import Prompts
-from SAMLiverTumorLib.panel.segment import Segment
-from SAMLiverTumorLib.panel.shared import Shared
-from SAMLiverTumorLib.panel.volume import Volume
+from SAMLiverTumorLib.mrml.nodes.conversions import BOX, EXCLUDE, INCLUDE
+from SAMLiverTumorLib.panel.section_context import Shared
+from SAMLiverTumorLib.panel.sections.prompts import Prompts
+from SAMLiverTumorLib.panel.sections.propagate import Volume
+from SAMLiverTumorLib.panel.sections.segment import Segment
+from SAMLiverTumorLib.panel.sections.uncertainty import Doubt
 
 
 class Shortcuts:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.json_text import parse_json
-from SAMLiverTumorLib.training.cases import LITS_VALUES
 
 TRAINABLE = ("decoder", "lora", "last", "all")
 """What can learn: the mask decoder and the prompt tokens; these and adapters in the encoder; these and the encoder's
@@ -67,7 +67,7 @@ class TrainSettings:
     :param validation_slices: the same for validation after each epoch.
     :param concepts: what text can name; empty to train no text.
     :param text_encoder: "tokens" learned for each of `concepts`, or "clip", "clip:NAME:TAG", "clip:FOLDER" for any
-        phrase, see `models/clip_source.py`.
+        phrase, see `models/clip/clip_source.py`.
     :param point, box, box_and_point, text: how often each kind of prompt is asked, in proportion.
     :param corrections: rounds of corrective clicks after the first prompt, at most.
     :param rank: of the adapters.

@@ -12,8 +12,6 @@ from SAMLiverTumorLib.volume import Volume
 ROOT = Path(__file__).resolve().parents[2]
 # embeddings that tests make are none of the user's; programs that tests start keep to it as well
 os.environ["SAM_LIVER_TUMOR_CACHE"] = "off"
-# nor does it count what this machine's user found to be fastest
-os.environ["SAM_LIVER_TUMOR_RUNTIME"] = "pytorch"
 sys.path.insert(0, str(ROOT / "Testing"))
 
 
@@ -41,8 +39,8 @@ def sample_case() -> Path:
 @pytest.fixture(scope="session")
 def store():
     """The user's model store, filled on demand: tests of real networks use real weights."""
+    from SAMLiverTumorLib.models.download.store import ModelStore
     from SAMLiverTumorLib.models.registry import get_model
-    from SAMLiverTumorLib.models.store import ModelStore
 
     store = ModelStore()
     for model_id in ("lite-medsam", "mobile-sam"):
@@ -140,7 +138,7 @@ def at_panel(tmp_path):
     from desktop.process import run_on_desktop
 
     start = f"""
-sys.path.insert(0, {str(ROOT / "Testing" / "Python")!r})
+sys.path.insert(0, {str(ROOT / "Testing" / "support")!r})
 from panel_case import SPECK, User
 user = User(desktop, widget)
 ui, panel, session = user.ui, user.panel, user.session
@@ -169,13 +167,3 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def user_cache(tmp_path, monkeypatch) -> Path:
-    """The user's cache folder, in the test's own."""
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    if sys.platform == "darwin":
-        monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path

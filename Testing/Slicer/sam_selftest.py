@@ -20,7 +20,7 @@ class FakeNetwork:
     def predictor(self, model):
         return self
 
-    def embed(self, rgb, spacing, cancel=None, around=None, mirrored=False):
+    def embed(self, rgb, spacing, cancel=None, mirrored=False):
         return rgb.shape[:2]
 
     def predict(self, embedding, prompts):

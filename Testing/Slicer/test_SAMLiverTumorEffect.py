@@ -1,4 +1,4 @@
-"""The effect SAM in Segment Editor: `ctest` runs this; Testing/Python/test_self_tests.py runs it on the stand-in."""
+"""The effect SAM in Segment Editor: `ctest` runs this; `test_self_tests.py` runs it on the stand-in."""
 
 import slicer
 from sam_selftest import SPECK, SelfTest

@@ -1,4 +1,4 @@
-"""The panel in the Slicer application: `ctest` runs this; Testing/Python/test_self_tests.py runs it on the stand-in."""
+"""The panel in the Slicer application: `ctest` runs this; `test_self_tests.py` runs it on the stand-in."""
 
 import tempfile
 from pathlib import Path

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest", "batch", "zoom")
+BENCHMARKS = ("speed", "panel", "accuracy", "fusion", "train", "soak", "suggest", "batch", "learning-curve")
 
 
 def main(arguments: list[str]) -> int:
     """Run one benchmark; "speed" where none is named."""
     named = arguments[:1] and arguments[0] in BENCHMARKS
     name, rest = (arguments[0], arguments[1:]) if named else (BENCHMARKS[0], arguments)
-    return importlib.import_module(f"bench.{name}").main(rest)
+    return importlib.import_module(f"bench.{name.replace('-', '_')}").main(rest)
 
 
 if __name__ == "__main__":

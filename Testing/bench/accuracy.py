@@ -14,7 +14,7 @@ from bench.accuracy_trials import BOX, POINT, Trial, run_trial
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Settings
+from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.versions import versions
 

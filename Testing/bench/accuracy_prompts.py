@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.trials import BOX_MARGIN, box_around, deepest_point, largest_error
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.corrections import Click
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.datasets.reference_prompts import BOX_MARGIN, box_around, deepest_point, largest_error
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.click_corrections import Click
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.volume import apply_affine
 

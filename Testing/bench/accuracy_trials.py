@@ -11,14 +11,14 @@ from scipy import ndimage
 from bench.accuracy_data import Case, Lesion
 from bench.accuracy_prompts import box_anchor, next_click, point_anchor
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.evaluation.lesions import bounding_box
-from SAMLiverTumorLib.inference.corrections import correct
-from SAMLiverTumorLib.inference.follow import Limits
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.click_corrections import correct
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits
+from SAMLiverTumorLib.inference.segment_slices import Settings
 
 # Prompting with one box, and with one click; corrections follow the box.
 BOX, POINT = "box", "point"

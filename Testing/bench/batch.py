@@ -26,9 +26,10 @@ from SAMLiverTumorLib.batch.inputs import find_jobs, models_of
 from SAMLiverTumorLib.batch.jobs import BatchSettings
 from SAMLiverTumorLib.batch.run import run_batch
 from SAMLiverTumorLib.batch.worker import prepared_pool
-from SAMLiverTumorLib.image.window import parse_window, plane_to_rgb
-from SAMLiverTumorLib.inference.automatic import text_model
-from SAMLiverTumorLib.inference.pool import LIVER_TUMOR
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import parse_window
+from SAMLiverTumorLib.inference.model_choice import LIVER_TUMOR
+from SAMLiverTumorLib.inference.text_search import text_model
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.plane import slice_plane
 
@@ -110,7 +111,7 @@ def _scans(args: argparse.Namespace, folder: Path) -> Path:
 
 def _run(scans: Path, out: Path, workers: int, window: str) -> Run:
     jobs, _ = find_jobs([scans], out)
-    settings = BatchSettings(text=LIVER_TUMOR, window=window, device="cpu", runtime="pytorch", threads=1)
+    settings = BatchSettings(text=LIVER_TUMOR, window=window, device="cpu", threads=1)
     settings = replace(settings, hashes=tuple(models_of(jobs, settings).items()))
     begun: list[float] = []
     start = time.perf_counter()
@@ -127,7 +128,7 @@ def _run(scans: Path, out: Path, workers: int, window: str) -> Run:
 def _network(scans: Path, window: str) -> Network:
     """Processor time, arithmetic and operations of one slice's network."""
     volume = read_volume(sorted(scans.iterdir())[0])
-    pool = prepared_pool(BatchSettings(device="cpu", runtime="pytorch", threads=1))
+    pool = prepared_pool(BatchSettings(device="cpu", threads=1))
     predictor = pool.predictor(text_model("auto"))
     middle = volume.dimensions[2] // 2
     planes = [slice_plane(volume, "axial", middle + n) for n in range(-5, 5)]

@@ -17,18 +17,18 @@ from bench.accuracy_data import HELD_OUT, Case, Lesion, find_pairs, read_case
 from bench.accuracy_prompts import BOX_MARGIN, box_anchor
 from bench.accuracy_report import interval
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.evaluation.lesions import bounding_box
+from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
+from SAMLiverTumorLib.image.mask_geometry import grown_box
 from SAMLiverTumorLib.image.window import parse_window
-from SAMLiverTumorLib.inference.anchors import Anchor
-from SAMLiverTumorLib.inference.fusion import Fusion, fuse
-from SAMLiverTumorLib.inference.next_slice import next_best_slice
-from SAMLiverTumorLib.inference.passes import Ensemble
-from SAMLiverTumorLib.inference.pictures import grown_box
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.propagated import Propagation
-from SAMLiverTumorLib.inference.propagation import propagate
-from SAMLiverTumorLib.inference.segment import Settings
-from SAMLiverTumorLib.inference.stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.anchors import Anchor
+from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
+from SAMLiverTumorLib.inference.propagation.propagator import propagate
+from SAMLiverTumorLib.inference.propagation.result import Propagation
+from SAMLiverTumorLib.inference.segment_slices import Settings
+from SAMLiverTumorLib.inference.uncertainty.fusion import Fusion, fuse
+from SAMLiverTumorLib.inference.uncertainty.next_best_slice import next_best_slice
+from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.prompts import PlanePrompts
 
@@ -72,7 +72,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
     parser.add_argument("--cases", metavar="N,N", help=f"which of them (default: all; never {HELD_OUT})")
     parser.add_argument("--fuse", default=",".join(ORIENTATIONS), metavar="NAMES", help="orientations (default: all)")
-    parser.add_argument("--ensemble", type=int, default=0, metavar="N", help="passes from shifted boxes (default: 0)")
     parser.add_argument(
         "--answer", choices=ANSWERS, default=ANSWERS[0], help="to the next best slice: outline it, or box"
     )
@@ -92,7 +91,7 @@ def main(arguments: list[str]) -> int:
 
 def run(args: argparse.Namespace, pool: PredictorPool) -> int:
     """Measure every lesion, print a line for each and the means, and write them all."""
-    ensemble = Ensemble(tuple(args.fuse.split(",")) if args.fuse else (), shifted=args.ensemble)
+    ensemble = Ensemble(tuple(args.fuse.split(",")) if args.fuse else ())
     rows: list[Row] = []
     for pair in find_pairs(args.data, args.cases.split(",") if args.cases else None):
         case = read_case(pair, args.least_ml)

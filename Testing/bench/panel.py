@@ -17,8 +17,8 @@ from pathlib import Path
 
 from bench.panel_user import CLICKS, BenchUser, Clicks
 from bench.panel_watch import Hold, Watch
+from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.models.store import ModelStore
 from SAMLiverTumorLib.versions import versions
 
 ROOT = Path(__file__).resolve().parents[2]

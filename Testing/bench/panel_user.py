@@ -60,7 +60,7 @@ class BenchUser:
         """
         import slicer
 
-        from SAMLiverTumorLib.mrml.nodes import addVolumeNode
+        from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 
         volumeNode = addVolumeNode(slicer.mrmlScene, volume)
         k = volume.dimensions[2] // 2
@@ -119,7 +119,7 @@ class BenchUser:
         return not self._session.busy and not self._panel.tasks.busy
 
     def _count(self) -> int:
-        from SAMLiverTumorLib.mrml.labelmaps import voxelDigest
+        from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelDigest
 
         return voxelDigest(self._session.segmentationNode)
 

@@ -28,7 +28,7 @@ _SLICES, _EDGE = 12, 96
 
 def interactions(count: int, warm_up: int) -> list[tuple[int, int]]:
     """(interactions done, bytes) from the warm-up on, every 20: clicks, corrections, boxes, undo, new segments."""
-    from SAMLiverTumorLib.mrml.segments import addTumorSegment
+    from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment
 
     seen = []
     with _pool() as pool:
@@ -67,7 +67,7 @@ def _pool():
     """The product's pool with its bound on embeddings in memory, which the warm-up fills; the rest is on the disk."""
     import torch
 
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
     from SAMLiverTumorLib.inference.pool import PredictorPool
 
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def _opened(volume, pool):
     """A scene with the volume and a session over the real network."""
     from session_case import Case, SteppedWorker
 
-    from SAMLiverTumorLib.inference.segment import Settings
+    from SAMLiverTumorLib.inference.segment_slices import Settings
 
     case = Case(worker=SteppedWorker(), volume=volume)
     case.session.close()
@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _apart(part: str, count: int | None) -> list[tuple[int, int]]:
-    folders = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "Python")]
+    folders = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "support")]
     words = ["--here", "--part", part, *(["--count", str(count)] if count else [])]
     program = f"import sys; sys.path[:0] = {folders!r}; import bench.soak as soak; sys.exit(soak.main({words!r}))"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)

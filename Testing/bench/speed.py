@@ -20,7 +20,6 @@ import torch
 
 from bench.speed_gpu import gpu_rows
 from bench.speed_memory import measure
-from bench.speed_quality import lines, losses
 from bench.speed_rows import Bench, Row, Size
 from bench.speed_timing import Times
 from SAMLiverTumorLib.errors import SAMLiverTumorError
@@ -41,8 +40,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--short", action="store_true", help="one run of everything on a tiny volume, as a smoke test")
     parser.add_argument("--rows", default="encode,decode,click,first,box,memory", help="which rows (default: all)")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"), metavar="FILE", help="file to write")
-    parser.add_argument("--quality", type=Path, metavar="DATA", help="Dice of fast quality on DATA/lits8 instead")
-    parser.add_argument("--slices", type=int, default=8, metavar="N", help="of each case with --quality (default: 8)")
     args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -57,9 +54,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(args: argparse.Namespace, folder: Path) -> int:
-    if args.quality:
-        print("\n".join(lines(losses(args.quality, "mobile-sam", args.slices, args.device))))
-        return 0
     size = SHORT if args.short else Size(runs=args.runs)
     bench = Bench(size, device=args.device, folder=folder)
     if bench.predictor.model.device.type == "cpu":

@@ -7,7 +7,7 @@ import torch
 from bench.speed_rows import Bench, Row
 from bench.speed_scene import box_through
 from bench.speed_timing import take_turns
-from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 
 BATCHES = (1, 8, 32)
 

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from bench.speed_scene import SceneClick, box_through, phantom, present_bytes
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.memory import peak_memory
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from SAMLiverTumorLib.models.builders import SamModel
-from SAMLiverTumorLib.models.tiny_vit import TinyViT
+from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 
 
 class PlainTinyViT(nn.Module):

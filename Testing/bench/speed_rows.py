@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +16,12 @@ import torch
 from bench.speed_plain import sam_predictor
 from bench.speed_scene import SceneClick, box_through, phantom, tumor_box
 from bench.speed_timing import Times, count_flops, matrix_product, take_turns
-from SAMLiverTumorLib.image.window import PRESETS, plane_to_rgb
-from SAMLiverTumorLib.inference.disk_cache import DiskCache
-from SAMLiverTumorLib.inference.parts import part_around
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.window import PRESETS
+from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
-from SAMLiverTumorLib.inference.runtime import PYTORCH
-from SAMLiverTumorLib.inference.segment import Settings, segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.plane import slice_plane
 
 PLAIN = "segment-anything's SamPredictor"
@@ -70,7 +68,7 @@ class Bench:
 
     def __init__(self, size: Size, model: str = "mobile-sam", device: str = "cpu", folder: Path | None = None) -> None:
         self.size, self.model = size, model
-        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None, runtime=PYTORCH)
+        self.pool = PredictorPool(confirm=lambda question: True, device=device, disk=None)
         self.predictor: Predictor = self.pool.predictor(model)
         self._folder = Path(folder or tempfile.mkdtemp(prefix="sam-liver-tumor-bench-"))
         self.volume = phantom(size.lengths[0], size.edge)
@@ -79,20 +77,15 @@ class Bench:
         self.prompts = tumor_box(self.volume)
 
     def encode(self) -> list[Row]:
-        """Rows of the encoder: full and fast quality, the plain way, the limit, another runtime if installed."""
+        """Rows of the encoder: ours, the plain way, the limit."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         geometry = predictor.embed(self.rgb, self.spacing).geometry
-        part = part_around(self.prompts, geometry)
         multiply, flops = matrix_product(predictor.model.device)
         contenders = {
-            "full": lambda: predictor._encode(self.rgb, geometry, None),
-            "fast": lambda: predictor._encode(self.rgb, geometry, part),
+            "full": lambda: predictor._encode(self.rgb, geometry),
             "plain": lambda: sam.set_image(self.rgb),
             "matrix product": lambda: [multiply() for _ in range(4)],
         }
-        other = self._other_runtime()
-        if other is not None:
-            contenders["other runtime"] = lambda: other._encode(self.rgb, geometry, None)
         times = take_turns(contenders, self.size.runs)
         rate = 4 * flops / times["matrix product"].median
         side = predictor.model.info.input_size
@@ -104,34 +97,9 @@ class Bench:
         notes = {"GFLOP": work / 1e9, "matrix product GFLOP/s": rate / 1e9}
         notes["Dice with the plain way's mask"] = _dice(mask, masks[0])
         notes["ours GFLOP/s"] = work / times["full"].median / 1e9
-        share = f"{part.size} of 64" if part else "whole"
         return [
             Row("encode one slice, full quality", times["full"], {PLAIN: times["plain"]}, work / rate, notes),
-            Row("encode one slice, fast", times["fast"], {"full quality": times["full"]}, None, {"edge": share}),
-            *([self._runtimes(other, times)] if other is not None else []),
         ]
-
-    def _other_runtime(self) -> Predictor | None:
-        """The same model with its encoder in ONNX Runtime; None where that is not installed."""
-        model = self.predictor.model
-        installed = all(importlib.util.find_spec(package) is not None for package in ("onnx", "onnxruntime"))
-        if not installed or model.device.type != "cpu":
-            return None
-        from SAMLiverTumorLib.inference.onnx_encoder import OnnxEncoder
-        from SAMLiverTumorLib.models.onnx_export import export_encoder
-
-        path = export_encoder(model, self._folder / "encoder.onnx", overwrite=True)
-        return Predictor(replace(model, image_encoder=OnnxEncoder(path, model.sha256, model.image_encoder)))
-
-    def _runtimes(self, other: Predictor, times: dict[str, Times]) -> Row:
-        """The row of the encoder in PyTorch and in another runtime."""
-        ours, theirs = (predictor.embed(self.rgb, self.spacing) for predictor in (self.predictor, other))
-        notes = {
-            "largest difference of embeddings": float((ours.features - theirs.features).abs().max()),
-            "Dice of masks": _dice(*(self.predictor.predict(each, self.prompts).mask for each in (ours, theirs))),
-        }
-        name = " ".join(other.runtime.split()[:2])
-        return Row("encode one slice, other runtimes", times["full"], {name: times["other runtime"]}, None, notes)
 
     def decode(self) -> list[Row]:
         """One prompt, and eight at once, on an encoded picture."""
@@ -206,7 +174,7 @@ class Bench:
         def encode_all() -> None:
             geometry = predictor.embed(self.rgb, self.spacing).geometry
             for _ in range(slices):
-                predictor._encode(self.rgb, geometry, None)
+                predictor._encode(self.rgb, geometry)
 
         kept = self._fresh_pool()
         segment(volume, prompts, kept, settings)
@@ -231,7 +199,7 @@ class Bench:
 
     def _fresh_pool(self, disk: DiskCache | None = None) -> PredictorPool:
         """A pool as a new session has, but for the weights, which are loaded already."""
-        pool = PredictorPool(disk=disk, runtime=PYTORCH)
+        pool = PredictorPool(disk=disk)
         pool._predictors[self.model] = Predictor(self.predictor.model, pool.cache)
         return pool
 

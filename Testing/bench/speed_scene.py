@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment import Settings, segment_slice
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment_slice
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import Box, PlanePrompts, Prompts
 from SAMLiverTumorLib.volume import Volume, apply_affine
@@ -52,9 +52,9 @@ class SceneClick:
     """A scene with a volume and a segment; `click` brings the segment to other prompts on one encoded slice."""
 
     def __init__(self, volume: Volume, pool: PredictorPool, model: str = "mobile-sam") -> None:
-        from SAMLiverTumorLib.mrml.bootstrap import createScene
-        from SAMLiverTumorLib.mrml.nodes import addVolumeNode, volumeFromNode
-        from SAMLiverTumorLib.mrml.segments import SegmentWriter, addTumorSegment, createSegmentation
+        from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+        from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
+        from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, createSegmentation
 
         self._scene = createScene()
         self._node = addVolumeNode(self._scene, volume)

@@ -19,12 +19,14 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from bench.accuracy_data import find_pairs, read_case
+from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt, scan_doubts
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.feedback.scan_doubt import SliceDoubt, scan_doubts
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.image.window import parse_window, plane_to_rgb
-from SAMLiverTumorLib.inference.automatic import text_model
-from SAMLiverTumorLib.inference.pool import AUTO, LIVER_TUMOR, PredictorPool
+from SAMLiverTumorLib.image.window import parse_window
+from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.text_search import text_model
 from SAMLiverTumorLib.plane import slice_plane
 
 BAD_DICE = 0.7

@@ -23,17 +23,17 @@ import torch
 
 from bench.speed_plain import PlainTinyViT
 from bench.speed_timing import Times, take_turns
-from SAMLiverTumorLib.inference.input_geometry import input_geometry
-from SAMLiverTumorLib.inference.network_input import network_input
 from SAMLiverTumorLib.models.builders import SamModel, build_networks
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import get_model
-from SAMLiverTumorLib.training.base import open_base, sample_store
-from SAMLiverTumorLib.training.losses import mask_losses, to_frame
-from SAMLiverTumorLib.training.pictures import Picture
-from SAMLiverTumorLib.training.progress import memory_mb
-from SAMLiverTumorLib.training.samples import FRAME, Sample
-from SAMLiverTumorLib.training.simulate import BOX, first_prompts
-from SAMLiverTumorLib.training.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.losses import mask_losses, to_frame
+from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.progress_events import memory_mb
+from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
+from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
+from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, first_prompts
+from SAMLiverTumorLib.training.samples.slice_images import Picture
 from SAMLiverTumorLib.versions import versions
 
 _EDGE = 512

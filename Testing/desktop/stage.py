@@ -67,7 +67,7 @@ def _keepNoneAlive() -> None:
 
 def _bootstrap() -> types.ModuleType:
     """The library's own scene, without importing the library: the module has to find that by itself."""
-    path = ROOT / "SAMLiverTumorLib" / "mrml" / "bootstrap.py"
+    path = ROOT / "SAMLiverTumorLib" / "mrml" / "application" / "headless_scene.py"
     spec = importlib.util.spec_from_file_location("desktop.bootstrap", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--fault", action="append", choices=FAULTS, help="one alone; repeatable (default: all)")
     options = parser.parse_args(arguments)
     # networks of one thread: a forked process has none of its parent's others
-    os.environ |= {"OMP_NUM_THREADS": "1", "SAM_LIVER_TUMOR_CACHE": "off", "SAM_LIVER_TUMOR_RUNTIME": "pytorch"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "SAM_LIVER_TUMOR_CACHE": "off"}
     import torch
 
     torch.set_num_threads(1)
@@ -78,5 +78,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "Python")]
+    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "support")]
     sys.exit(main(sys.argv[1:]))

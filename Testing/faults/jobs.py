@@ -62,8 +62,8 @@ def train_job(inputs: Path) -> Job:
     from SAMLiverTumorLib.cli.main import main
     from SAMLiverTumorLib.models.checkpoint import read_checkpoint
     from SAMLiverTumorLib.models.weights import read_about
-    from SAMLiverTumorLib.training.progress import events_in
-    from SAMLiverTumorLib.training.state import NAME, load_state
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, load_state
+    from SAMLiverTumorLib.training.progress_events import events_in
 
     write_cases(inputs / "cases")
     finished = ("model.safetensors", "not-adopted.safetensors")
@@ -130,7 +130,7 @@ def batch_job(inputs: Path) -> Job:
 
 def cache_job(inputs: Path) -> Job:
     """Embeddings of MobileSAM's size written to the disk cache."""
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
     def array(number: int) -> np.ndarray:
         return np.full((1, 256, 64, 64), number, np.float16)
@@ -159,8 +159,8 @@ def download_job(inputs: Path) -> Iterator[Job]:
     from loopback import LoopbackServer
 
     from SAMLiverTumorLib.errors import SAMLiverTumorError
+    from SAMLiverTumorLib.models.download.store import ModelStore
     from SAMLiverTumorLib.models.registry import UrlSource, get_model
-    from SAMLiverTumorLib.models.store import ModelStore
 
     weights = np.random.default_rng(0).bytes(30_000_000)
     server = LoopbackServer()

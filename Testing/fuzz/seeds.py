@@ -49,10 +49,10 @@ def segmentation_bytes() -> bytes:
     import slicer
 
     from SAMLiverTumorLib.io.images import image_affine
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.scene_io import saveSegmentation
-    from SAMLiverTumorLib.mrml.segments import addTumorSegment, createSegmentation, setProvenance
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
+    from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, setProvenance
     from SAMLiverTumorLib.volume import Volume
 
     ct, labels = crops()
@@ -76,7 +76,7 @@ def segmentation_bytes() -> bytes:
 
 def markups_bytes(roi: bool) -> bytes:
     """Points or an ROI as Slicer writes them."""
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
     scene = createScene()
     if roi:
@@ -99,9 +99,9 @@ def markups_bytes(roi: bool) -> bytes:
 def scene_bytes() -> bytes:
     """A scene with a volume and points as .mrb."""
     from SAMLiverTumorLib.io.images import image_affine
-    from SAMLiverTumorLib.mrml.bootstrap import createScene
-    from SAMLiverTumorLib.mrml.nodes import addVolumeNode
-    from SAMLiverTumorLib.mrml.scene_io import saveScene
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+    from SAMLiverTumorLib.mrml.scene_files import saveScene
     from SAMLiverTumorLib.volume import Volume
 
     ct = crops()[0]
@@ -203,7 +203,7 @@ def state_bytes() -> bytes:
     """A training's state."""
     import torch
 
-    from SAMLiverTumorLib.training.state import NAME, TrainingState
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, TrainingState
 
     weights = {"mask_tokens": torch.zeros(4, 8)}
     state = TrainingState(3, weights, {"state": {}, "param_groups": [{"lr": 0.1}]}, weights, 0.5, 1)

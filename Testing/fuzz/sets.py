@@ -74,7 +74,7 @@ def _packed(files: dict[str, bytes]) -> bytes:
 
 def _read_kept(folder: Path, path: Path, out: Path) -> None:
     """As a case's folder, with nothing in its image and label."""
-    from SAMLiverTumorLib.feedback.kept_case import read_kept
+    from SAMLiverTumorLib.datasets.store.case_record import read_kept
 
     read_kept(folder)
 

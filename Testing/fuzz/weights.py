@@ -16,7 +16,7 @@ _ONLY_FEW = ("are not those of", "needs the model", "does not fit its base")
 def _load_model(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.models.builders import load_model
     from SAMLiverTumorLib.models.weights import read_about
-    from SAMLiverTumorLib.panel.network import aboutFile
+    from SAMLiverTumorLib.panel.panel_pool import aboutFile
 
     aboutFile(str(path))
     try:
@@ -46,19 +46,19 @@ def _apply_adapter(folder: Path, path: Path, out: Path) -> None:
 
 
 def _load_state(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.state import load_state
+    from SAMLiverTumorLib.training.optimization.checkpoint_state import load_state
 
     load_state(folder)
 
 
 def _load_unet(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.training.unet import load_unet
+    from SAMLiverTumorLib.models.networks.unet import load_unet
 
     load_unet(path)
 
 
 def _read_embedding(folder: Path, path: Path, out: Path) -> None:
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
     (out / path.name).write_bytes(path.read_bytes())  # a damaged entry is removed
     array = DiskCache(out).get("key")
@@ -74,7 +74,7 @@ def _embedding():
 def _embedding_files() -> dict[str, Files]:
     import tempfile
 
-    from SAMLiverTumorLib.inference.disk_cache import DiskCache
+    from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 
     with tempfile.TemporaryDirectory() as folder:
         DiskCache(Path(folder)).put("key", _embedding())
@@ -84,7 +84,7 @@ def _embedding_files() -> dict[str, Files]:
 def _unet_files() -> dict[str, Files]:
     import tempfile
 
-    from SAMLiverTumorLib.training.unet import Unet, UnetShape, build_network, save_unet
+    from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, save_unet
 
     shape = UnetShape(32, (4, 8), (-100.0, 200.0))
     with tempfile.TemporaryDirectory() as folder:

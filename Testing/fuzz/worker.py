@@ -88,5 +88,5 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "Python")]
+    sys.path[0:1] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "support")]
     main(Path(sys.argv[1]))

@@ -18,7 +18,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.files import Frame, find_frames
 from SAMLiverTumorLib.io.dicom.geometry import arrange
 from SAMLiverTumorLib.io.dicom.pixels import Pixels, check_size
-from SAMLiverTumorLib.io.dicom.stacks import Stack, choose, stacks_of
+from SAMLiverTumorLib.io.dicom.stacks import choose, stacks_of
 from SAMLiverTumorLib.volume import Volume
 
 
@@ -38,14 +38,6 @@ class DicomSeries:
     def series_uid(self) -> str:
         """SeriesInstanceUID."""
         return self.frames[0].series_uid
-
-
-def list_series(path: str | Path) -> list[Stack]:
-    """What could be read as a volume from a DICOM file, or a folder and the folders in it.
-
-    :raises InputError: a damaged file.
-    """
-    return stacks_of([frame for frame in find_frames(Path(path)).frames if not frame.is_projection])
 
 
 def read_dicom(path: str | Path, series: str | int | None = None) -> DicomSeries:

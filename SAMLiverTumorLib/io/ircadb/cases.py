@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.folders import Folder, open_folder
-from SAMLiverTumorLib.io.ircadb.lits_cases import patient_number, same_in_lits
+from SAMLiverTumorLib.io.folder_types import Folder
+from SAMLiverTumorLib.io.folders import open_folder
+from SAMLiverTumorLib.io.ircadb.lits_cases import patient_number
 from SAMLiverTumorLib.io.ircadb.slices import Grid, onto, read_slices, stack
 from SAMLiverTumorLib.io.ircadb.structures import (
     LICENSE,
@@ -95,11 +96,6 @@ class IrcadbCase:
             merged = (Outlined(Structure("", LIVER_TUMOR, terminology.LIVER_TUMOR, None, True), self.liver_tumor),)
         apart = [each for each in self.outlined if len(self.tumors) > 1 or not each.structure.is_liver_tumor]
         return (*merged, *apart)
-
-    @property
-    def same_in_lits(self) -> int | None:
-        """Number of the LiTS case that this patient very probably is."""
-        return same_in_lits(self.name)
 
 
 def find_ircadb(path: str | Path) -> list[IrcadbFolder]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
-from SAMLiverTumorLib.io.folders import File
-from SAMLiverTumorLib.models.background import raise_if_cancelled
+from SAMLiverTumorLib.io.folder_types import File
 
 _MOST_PIXELS = 4096 * 4096
 # Steps that differ by more than this share of the usual one mean a missing or doubled slice.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.models.background import raise_if_cancelled
 
 # Whole-body label maps have some 120 values; a CT read by mistake has thousands.
 _MOST_LABELS = 1000

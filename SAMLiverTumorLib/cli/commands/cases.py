@@ -1,0 +1,224 @@
+"""`sam-liver-tumor cases`: outlines that were accepted, kept to train on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
+from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
+from SAMLiverTumorLib.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from SAMLiverTumorLib.datasets.store.case_record import KeptCase
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
+
+_DESCRIPTION = """\
+Keep scans whose tumors are outlined as you want them, to train on:
+
+  sam-liver-tumor cases add CT SEGMENTATION [--segment NAME] [--liver FILE]
+  sam-liver-tumor cases list
+  sam-liver-tumor cases remove ID
+  sam-liver-tumor cases export FOLDER
+  sam-liver-tumor train --store --out RUN
+
+Kept are voxels, spacing and directions, models and prompts of the outlines, and the day; no name, number, date
+or file name of patient, study and files, and not where in the scanner the first voxel lay. What is burned into
+the pixels stays there. A scan that is kept already is known by its voxels: its outlines are replaced.
+"""
+_SAID = {NEW: "kept", REPLACED: "kept in place of its earlier outlines", UNCHANGED: "is kept already, just so"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add the command to a program; its `run` is set as the parser's default."""
+    parser = subparsers.add_parser(
+        "cases",
+        help="keep accepted outlines to train on: add, list, remove, export",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="keep a scan with its outlined tumors")
+    add.add_argument("ct", type=Path, metavar="CT", help="as with segment")
+    add.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd of the same scan")
+    add.add_argument(
+        "--segment",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="segment, or value in a label map, that is tumor; repeatable (default: the only one)",
+    )
+    add.add_argument("--liver", type=Path, metavar="FILE", help="labels of the liver, any value; text learns from it")
+    add.add_argument("--liver-segment", metavar="NAME", help="segment or value of SEGMENTATION that is liver")
+    add.add_argument("--name", metavar="NAME", help="call it NAME instead of a number; it is stored: no patient's name")
+    add.add_argument("--hold-out", type=Path, metavar="FILE", help="refuse the patients in FILE, by CT's name")
+    add_prompt_options(add)
+    add.set_defaults(run=run_add)
+    shown = actions.add_parser("list", help="what is kept")
+    shown.add_argument("--json", action="store_true", help="as JSON, with models and prompts")
+    shown.set_defaults(run=run_list)
+    removed = actions.add_parser("remove", help="delete cases for good")
+    removed.add_argument("cases", nargs="+", metavar="ID", help="number, its beginning, or name")
+    removed.set_defaults(run=run_remove)
+    exported = actions.add_parser("export", help="copy cases as images/NAME.nii.gz and labels/NAME.nii.gz")
+    exported.add_argument("folder", type=Path, metavar="FOLDER", help="where to; made if it is not there")
+    exported.add_argument("cases", nargs="*", metavar="ID", help="which; all if none is named")
+    exported.add_argument("--overwrite", action="store_true", help="replace existing files")
+    exported.set_defaults(run=run_export)
+    for each in (add, shown, removed, exported):
+        each.add_argument(
+            "--store", type=Path, metavar="DIR", help=f"folder of the cases (default: {ROOT_VARIABLE}, or the user's)"
+        )
+    return parser
+
+
+def run_add(args: argparse.Namespace) -> int:
+    """Keep a case and say what it is called; returns 0.
+
+    :raises SAMLiverTumorError: the user can mend it; nothing is kept then.
+    """
+    from SAMLiverTumorLib.datasets.cases import patient_of, read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR, TrainingCase
+    from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.io.labels.grids import onto_grid
+    from SAMLiverTumorLib.io.labels.reader import read_labels
+    from SAMLiverTumorLib.io.labels.region import labels_on
+
+    if args.hold_out:
+        # the stored name says nothing, so this is the last moment to know
+        refuse_held_out([patient_of(args.ct), *([args.name] if args.name else [])], read_hold_out(args.hold_out))
+    prompts = _prompts(args)
+    volume = read_volume(args.ct)
+    given = read_labels(args.segmentation)
+    tumors = _chosen(given, args.segment, args.liver_segment)
+    moved, notes = onto_grid(given, volume.ijk_to_ras, volume.dimensions)
+    labels = _painted(moved, [args.liver_segment] if args.liver_segment else [], volume.array.shape) * LIVER
+    if args.liver:
+        labels[labels_on(args.liver, volume)] = LIVER
+    labels[_painted(moved, tumors, volume.array.shape) > 0] = TUMOR
+    provenance = [entry for name in tumors if name in given.details for entry in given.details[name].provenance_entries]
+    case = TrainingCase(volume, labels, [*provenance, *prompts])
+    added = CaseStore(args.store).add(case, args.name)
+    for note in notes:
+        print(f"note: {note}")
+    if not (labels == LIVER).any():
+        print("note: without a liver; text learns to name it, and finds slices without tumor, where there is one")
+    print(f"{added.case.name} {_SAID[added.state]}: {_sizes(added.case)}; {added.case.folder}")
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print the cases; returns 0.
+
+    :raises InputError: the folder is no store.
+    """
+    store = CaseStore(args.store)
+    kept = store.list()
+    if args.json:
+        print(json.dumps([_plain(case) for case in kept], indent=1))
+        return 0
+    for line in _table(kept):
+        print(line)
+    for name in store.damaged():
+        print(f"! {name} is damaged; remove it: sam-liver-tumor cases remove {name}")
+    print(f"{len(kept)} case{'' if len(kept) == 1 else 's'} in {store.root}")
+    return 0
+
+
+def run_remove(args: argparse.Namespace) -> int:
+    """Delete cases; returns 0.
+
+    :raises SAMLiverTumorError: one of them is not there; those named before it are gone then.
+    """
+    store = CaseStore(args.store)
+    for name in args.cases:
+        print(f"{store.remove(name)} removed")
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Copy cases as NIfTI files; returns 0.
+
+    :raises SAMLiverTumorError: the user can mend it; cases named before it have been copied.
+    """
+    from SAMLiverTumorLib.datasets.store.nifti_export import export_case
+
+    store = CaseStore(args.store)
+    kept = [store.find(name) for name in args.cases] if args.cases else store.list()
+    if not kept:
+        raise InputError(f"No case is kept in '{store.root}' yet.")
+    for case in kept:
+        export_case(case, args.folder, args.overwrite)
+    print(f"{len(kept)} case{'' if len(kept) == 1 else 's'} in {args.folder}: images and labels (1 liver, 2 tumor)")
+    return 0
+
+
+def _prompts(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What the options say of how the outlines came about, as an entry of provenance; none where they say nothing."""
+    if not (args.roi or args.include or args.exclude or args.point or args.exclude_point or args.box):
+        return [{"prompts": {"text": args.text}}] if args.text else []
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+
+    return [{"prompts": read_prompts(args, createScene()).as_dict() | ({"text": args.text} if args.text else {})}]
+
+
+def _chosen(labels: LabelFile, wanted: Sequence[str], liver: str | None) -> list[str]:
+    """Names of the segments that are tumor.
+
+    :raises InputError: there is no such segment, or several and none was chosen.
+    """
+    for name in [*wanted, *([liver] if liver else [])]:
+        if name not in labels.entries:
+            raise InputError(f"'{labels.name}' has no segment '{name}'; it has {_listed(labels)}.")
+    left = [name for name in labels.entries if name != liver]
+    if wanted:
+        return list(dict.fromkeys(wanted))
+    if len(left) != 1:
+        lits = " (in LiTS data --segment 2 --liver-segment 1)" if {"1", "2"} >= set(labels.entries) else ""
+        raise InputError(f"'{labels.name}' has {_listed(labels)}; say with --segment which is tumor{lits}.")
+    return left
+
+
+def _listed(labels: LabelFile) -> str:
+    return ", ".join(f"'{name}'" for name in list(labels.entries)[:20]) or "no segment"
+
+
+def _painted(labels: LabelFile, names: Sequence[str], shape: tuple[int, int, int]) -> np.ndarray:
+    """1 where one of the segments is, uint8 (k, j, i)."""
+    import numpy as np
+
+    painted = np.zeros(shape, np.uint8)
+    for name in names:
+        painted[labels.segments[name]] = 1
+    return painted
+
+
+def _sizes(case: KeptCase) -> str:
+    liver = "no liver" if case.liver_ml is None else f"liver {case.liver_ml:.0f} ml"
+    return f"tumor {case.tumor_ml:.2f} ml, {liver}"
+
+
+def _table(kept: Sequence[KeptCase]) -> list[str]:
+    rows = [("name", "kept", "version", "voxels", "tumor ml", "liver ml", "models")]
+    for case in kept:
+        liver = "-" if case.liver_ml is None else f"{case.liver_ml:.0f}"
+        size, models = " x ".join(map(str, case.voxels)), ", ".join(case.models) or "-"
+        rows.append((case.name, case.stored, str(case.version), size, f"{case.tumor_ml:.2f}", liver, models))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows] if kept else []
+
+
+def _plain(case: KeptCase) -> dict[str, Any]:
+    return {
+        **{name: getattr(case, name) for name in ("id", "name", "version", "stored", "tumor_ml", "liver_ml")},
+        "voxels": list(case.voxels),
+        "spacing_mm": list(case.spacing_mm),
+        "origin": list(case.origin),
+        "image": str(case.image),
+        "label": str(case.label),
+    }

@@ -1,0 +1,108 @@
+"""`sam-liver-tumor evaluate`: a segmentation compared with a reference, both read from files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from SAMLiverTumorLib.cli.options.hide_names import add_paths_option, without_names
+from SAMLiverTumorLib.errors import InputError
+
+_DESCRIPTION = """\
+Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes
+and surface distances in mm (HD95, ASSD, surface Dice at 2 mm), overall and per lesion; lesions found, missed
+and predicted in excess; the lesions by size.
+
+Both are label maps (.nii, .nii.gz, .nrrd, .mha), segmentations saved by Slicer (.seg.nrrd), or DICOM SEG files
+or folders with one. The figures are computed on the reference's voxel grid. How lesions are matched and averaged
+and what empty masks count is printed beneath the table.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add the command to a program; its `run` is set as the parser's default."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="compare a segmentation with a reference",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="segmentation to judge")
+    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="segmentation taken as the truth")
+    parser.add_argument(
+        "--series",
+        metavar="NUMBER|UID",
+        help="which DICOM SEG of a folder with several; of both, where both are folders",
+    )
+    parser.add_argument("--segment", metavar="NAME", help="judge only this segment of the prediction (default: all)")
+    parser.add_argument(
+        "--label",
+        metavar="N",
+        help="value in the reference label map, or name of a segment in a .seg.nrrd (default: the only one)",
+    )
+    parser.add_argument(
+        "--min-ml",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="leave connected components of the reference below X ml out of the lesions (default: 0, keep all)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, all lesions included, to FILE")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    add_paths_option(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table, write the JSON report if asked for, and return 0.
+
+    :raises InputError: a file, segment or label cannot be used.
+    :raises OutputError: the JSON report cannot be written.
+    """
+    from tqdm import tqdm
+
+    from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
+    from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+    from SAMLiverTumorLib.io.labels.reader import read_labels
+
+    if args.series is not None and not (args.prediction.is_dir() or args.reference.is_dir()):
+        raise InputError(
+            "--series chooses a DICOM SEG from a folder, but prediction and reference are files; leave it out."
+        )
+    if args.json:
+        check_output(args.json, args.overwrite)
+    with tqdm(desc="Comparing", unit="part", delay=1.0, leave=False, disable=None) as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        prediction, reference = (read_labels(path, args.series) for path in (args.prediction, args.reference))
+        compared = compare_labels(prediction, reference, args.segment, args.label, args.min_ml, progress)
+    size = " x ".join(map(str, compared.dimensions))
+    print(f"Prediction: {args.prediction}\nReference:  {args.reference}, label {compared.label}")
+    print(f"Grid:       {size} voxels of {compared.voxel_volume_ml:.6g} ml\n")
+    print(compared.evaluation.as_table())
+    for note in compared.notes:
+        print(f"! {note}")
+    if args.json:
+        stands = {args.prediction: "the prediction", args.reference: "the reference"}
+        report = {
+            "prediction": {**_file(args, args.prediction), "segments": list(compared.segments)},
+            "reference": {**_file(args, args.reference), "label": compared.label},
+            "dimensions": list(compared.dimensions),
+            "voxel_volume_ml": compared.voxel_volume_ml,
+            "notes": list(compared.notes) if args.paths else without_names(compared.notes, stands),
+            **compared.evaluation.as_dict(),
+        }
+        with atomic_path(args.json, args.overwrite) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        print(f"\nWrote {args.json}")
+    return 0
+
+
+def _file(args: argparse.Namespace, path: Path) -> dict[str, str]:
+    """The entry that says which file it was, where that is asked for."""
+    return {"file": str(path)} if args.paths else {}

@@ -1,0 +1,127 @@
+"""`sam-liver-tumor models`: list, fetch, verify and remove weights; export image encoders."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from SAMLiverTumorLib.cli.terminal import confirm_on_terminal, download_bar
+from SAMLiverTumorLib.errors import InputError, ModelError
+from SAMLiverTumorLib.io.atomic import check_output
+from SAMLiverTumorLib.models.download.digest import human_size
+from SAMLiverTumorLib.models.download.store import ModelStore, StoredModel
+from SAMLiverTumorLib.models.registry import get_model
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.models.builders import SamModel
+
+_DESCRIPTION = """\
+List, fetch, verify and remove model weights.
+
+`export ID FILE.onnx` writes a model's image encoder for other programs; it takes the path of a checkpoint in place of
+ID as well.
+"""
+
+ACTIONS = ("list", "fetch", "verify", "remove", "export")
+
+
+def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list, fetch, verify, remove and export models",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (default: list)")
+    parser.add_argument("model", nargs="?", metavar="ID", help="the model; `verify` without it takes all that are here")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.onnx", help="what `export` writes")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE.onnx")
+    parser.add_argument("--yes", action="store_true", help="download without asking")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `args` says; exit status.
+
+    :raises SAMLiverTumorError: the user can mend it.
+    """
+    if args.file is not None and args.action != "export":
+        raise InputError(f"'{args.file}' is one name too many; only `models export ID FILE.onnx` takes a file.")
+    store = ModelStore()
+    if args.action == "list":
+        print(table(store.list()))
+        print(f"Store: {store.root}")
+        return 0
+    if args.action == "verify" and args.model is None:
+        return _verify_all(store)
+    if args.model is None:
+        raise InputError(f"Say which model: sam-liver-tumor models {args.action} ID.")
+    if args.action == "export":
+        return _export(args)
+    info = get_model(args.model)
+    if args.action == "fetch":
+        with download_bar() as progress:
+            path = store.fetch(info, confirm_on_terminal(args.yes), progress)
+        print(f"{info.id}: {path}")
+    elif args.action == "verify":
+        store.verify(info)
+        print(f"{info.id}: size and SHA-256 are right")
+    else:
+        print(f"{info.id}: {'removed' if store.remove(info) else 'there was nothing to remove'}")
+    return 0
+
+
+def table(models: list[StoredModel]) -> str:
+    """Id, prompts, size, licence and state, one model a line."""
+    rows = [("id", "prompts", "size", "licence", "state")]
+    for model in models:
+        info = model.info
+        state = model.state
+        if state == "incomplete":
+            state = f"incomplete ({human_size(model.bytes_on_disk)})"
+        prompts = ", ".join(name for name in ("points", "box", "mask", "text") if name in info.prompts)
+        rows.append((info.id, prompts, human_size(info.size), info.licence, state))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _verify_all(store: ModelStore) -> int:
+    wrong = []
+    for model in store.list():
+        if model.state in ("absent", "incomplete"):
+            continue
+        try:
+            store.verify(model.info)
+            print(f"{model.info.id}: size and SHA-256 are right")
+        except ModelError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ModelError(" ".join(wrong))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    if args.file is None:
+        raise InputError("Say where to write it: sam-liver-tumor models export ID FILE.onnx.")
+    if args.file.suffix.lower() != ".onnx":
+        raise InputError(f"'{args.file}' has to end in .onnx.")
+    check_output(args.file, args.overwrite)
+    model = _load(args)
+    from SAMLiverTumorLib.models.onnx_export import export_encoder
+
+    export_encoder(model, args.file, args.overwrite)
+    edge = model.info.input_size
+    print(f"{args.file}: image encoder of {model.info.id}, (1, 3, {edge}, {edge}) to (1, 256, 64, 64)")
+    return 0
+
+
+def _load(args: argparse.Namespace) -> SamModel:
+    """The model named by id or file, on the CPU."""
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+
+    with download_bar() as progress:
+        pool = PredictorPool(confirm_on_terminal(args.yes), device="cpu", progress=progress, disk=None)
+        return pool.predictor(args.model).model

@@ -1,0 +1,164 @@
+"""`sam-liver-tumor report`: the lesions of a segmentation, measured on its CT."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import InputError
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
+    from SAMLiverTumorLib.volume import Volume
+
+_DESCRIPTION = """\
+Measure every lesion of a segmentation: volume, longest axial diameter and its perpendicular (RECIST 1.1, WHO),
+longest 3D diameter, HU, distance to the liver's border and to the nearest lesion, share of the liver.
+
+Writes lesions.csv, lesions.json, lesions.html (one page with pictures, needs nothing else) and lesions.pdf into
+a folder. None of them holds a name or a path, unless --title brings one. For research; not a medical device.
+"""
+
+_MOST_SHOWN = 10
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add the command to a program; its `run` is set as the parser's default."""
+    parser = subparsers.add_parser(
+        "report",
+        help="measure the lesions of a segmentation",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd with lesions")
+    parser.add_argument("ct", type=Path, metavar="CT", help="the CT it belongs to: a file or a DICOM folder")
+    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, where CT holds several")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--segment", metavar="NAME", help="the segment with the lesions (default: the only one)")
+    which.add_argument("--label", metavar="N", help="value of the lesions in a label map (default: the only one)")
+    parser.add_argument(
+        "--liver",
+        type=Path,
+        metavar="FILE",
+        help="label map or .seg.nrrd with the liver, for border and share; may be SEGMENTATION itself",
+    )
+    parser.add_argument(
+        "--liver-label",
+        metavar="N",
+        help="the liver's label or segment in FILE (default: the only one, the one named liver, or 1 and 2)",
+    )
+    parser.add_argument(
+        "--min-ml",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="leave connected components below X ml out of the lesions (default: 0, keep all)",
+    )
+    parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: one that names nobody)")
+    parser.add_argument(
+        "--pictures", type=int, metavar="N", help="pictures of the N largest lesions (default: 6; at most 6 in the PDF)"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report in DIR")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the files, print the largest lesions, and return 0.
+
+    :raises InputError: a file, segment or label cannot be used.
+    :raises OutputError: the folder cannot be written to.
+    """
+    from SAMLiverTumorLib.cli.terminal import bar
+    from SAMLiverTumorLib.evaluation.lesion_report.files import check_folder, write_report
+    from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
+    from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
+    from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.io.labels.reader import read_labels
+
+    if args.pictures is not None and args.pictures < 0:
+        raise InputError(f"--pictures {args.pictures}: give 0 or more.")
+    if args.liver_label is not None and args.liver is None:
+        raise InputError("--liver-label chooses from the file of --liver; name that as well.")
+    check_folder(args.output, args.overwrite)
+    labels = read_labels(args.segmentation)
+    wanted = args.segment if args.label is None else args.label
+    option = "--segment" if labels.from_slicer else "--label"
+    labels, name, notes = chosen_label(labels, wanted, option, "segmentation")
+    for note in notes:
+        print(f"! {note}")
+    volume = read_volume(args.ct, args.series, lambda note: print(f"! {note}"))
+    mask, notes = _on_volume(labels, volume, "segmentation")
+    liver = None
+    if args.liver is not None:
+        chosen = _liver(read_labels(args.liver), args.liver_label)
+        liver, moved = _on_volume(chosen, volume, "liver")
+        notes += moved
+    details = labels.details.get(name)
+    provenance = details.provenance_entries if details is not None else []
+    with bar("measuring", "lesion") as progress:
+        report = measure_lesions(mask, volume, liver, args.min_ml, provenance, notes, progress)
+    paths = write_report(args.output, report, volume, mask, args.title, args.pictures, args.overwrite)
+    _show(report)
+    for note in notes:
+        print(f"! {note}")
+    print(f"Wrote {', '.join(map(str, paths))}")
+    return 0
+
+
+def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray, list[str]]:
+    """All labeled voxels of the file's segments on the CT's grid, bool (k, j, i), and notes that name no file.
+
+    :raises InputError: everything labeled lies outside the CT.
+    """
+    from SAMLiverTumorLib.io.labels.grids import onto_grid
+
+    # what is said of it goes into the report
+    moved, notes = onto_grid(replace(labels, name=what), volume.ijk_to_ras, volume.dimensions)
+    mask = np.zeros(volume.array.shape, bool)
+    for segment in moved.segments.values():
+        mask |= segment
+    if not mask.any() and any(segment.any() for segment in labels.segments.values()):
+        raise InputError(f"'{labels.name}' labels no voxel of '{volume.name}'; check that it belongs to this CT.")
+    return mask, list(notes)
+
+
+def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
+    """A label file with only the liver: as asked for, the only label, the one named liver, or liver and tumor of LiTS.
+
+    :raises InputError: it cannot be told which label is the liver, or it has no voxel.
+    """
+    from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
+
+    entries = labels.entries
+    if wanted is None and len(entries) > 1:
+        named = [name for name in entries if name.strip().lower() == "liver"]
+        if set(entries) == {"1", "2"} and not labels.from_slicer:
+            named = ["1", "2"]
+        if named:
+            return replace(labels, entries={name: entries[name] for name in named})
+    chosen, _, notes = chosen_label(labels, wanted, "--liver-label", "liver")
+    if notes:
+        raise InputError(f"{notes[0]} Choose another file or --liver-label, or leave --liver out.")
+    return chosen
+
+
+def _show(report: LesionReport) -> None:
+    """The largest lesions as a table."""
+    header = f"{'Lesion':>6} {'ml':>9} {'longest mm':>11} {'perp. mm':>9} {'3D mm':>7} {'mean ' + report.unit:>8}"
+    print(header)
+    for row in report.rows[:_MOST_SHOWN]:
+        print(
+            f"{row.number:>6} {row.volume_ml:>9.3f} {row.axial.longest.mm:>11.1f} {row.axial.perpendicular.mm:>9.1f} "
+            f"{row.longest_3d.mm:>7.1f} {row.intensity.mean:>8.1f}"
+        )
+    hidden = report.rows[_MOST_SHOWN:]
+    if hidden:
+        print(f"and {len(hidden)} smaller ones, {sum(row.volume_ml for row in hidden):.3f} ml together")
+    print(f"Lesions: {len(report.rows)}, {report.total_ml:.3f} ml in all.")

@@ -1,0 +1,183 @@
+"""`sam-liver-tumor train`: adapt a model to labeled scans of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore
+from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
+from SAMLiverTumorLib.training.runs.process import CANCEL, asked_to_end
+from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
+
+# name -> (number, help); each is an option of the same name and a setting of a TOML file
+_NUMBERS = {
+    "epochs": (int, "at most so many epochs"),
+    "steps": (int, "steps in an epoch"),
+    "batch": (int, "pictures in a step"),
+    "accumulate": (int, "split a step's pictures into so many parts, to save memory"),
+    "learning_rate": (float, "highest learning rate"),
+    "patience": (int, "stop after so many epochs without a better validation; 0: never"),
+    "copies": (int, "augmented pictures of each slice"),
+    "negatives": (int, "slices of liver without tumor from each case"),
+    "slices": (int, "at most so many slices with tumor from each case; 0: all"),
+    "validation_slices": (int, "the same for validation"),
+    "corrections": (int, "rounds of corrective clicks, at most"),
+    "rank": (int, "rank of the adapters with --train lora"),
+    "unlabeled_slices": (int, "slices of each scan without labels"),
+    "synthetic": (int, "add so many volumes with painted tumors"),
+    "seed": (int, "of everything drawn at random"),
+}
+_TEXTS = {
+    "base": "model id or weight file to start from",
+    "window": "preset or LOW,HIGH, as with segment",
+    "unlabeled_window": "the same for --unlabeled, where it is another",
+    "hold_out": "file with patients to refuse, one a line",
+    "text_encoder": "tokens, or clip, clip:NAME:TAG, clip:FOLDER: any phrase as text, through open_clip",
+    "device": "auto, cpu, cuda, cuda:1",
+    "cache": "folder of encoded pictures, which several runs can share",
+}
+_LISTS = {
+    "images": "folder of images, or one file; several with several folders of labels",
+    "labels": "folder of label maps, or one file, in the order of --images (default: those of the images)",
+    "windows": "a window for each of --images that is not in Hounsfield units, such as 0,255",
+    "cases": "only these patients",
+    "validation": "patients to validate on (default: a quarter, drawn by the seed)",
+    "test": "patients for the comparison of before and after",
+    "unlabeled": "folder of scans without labels, for a mean teacher",
+}
+
+
+def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
+    defaults = TrainSettings()
+    parser = subparsers.add_parser(
+        "train",
+        help="fine-tune a model on labeled scans",
+        description="Fine-tune a model on labeled scans. Dice before and after is measured on patients that were not "
+        "learned from, and the new model is adopted only if it is better.",
+    )
+    parser.add_argument("--config", metavar="FILE.toml", help="settings; options given as well take precedence")
+    parser.add_argument("--out", metavar="RUN", help="folder for the run's files")
+    parser.add_argument("--train", choices=TRAINABLE, help=f"what learns (default: {defaults.train})")
+    for name, text in _LISTS.items():
+        parser.add_argument(_option(name), nargs="+", metavar=name.upper(), help=text)
+    for name, text in _TEXTS.items():
+        parser.add_argument(_option(name), metavar="VALUE", help=f"{text}{_default(getattr(defaults, name))}")
+    for name, (kind, text) in _NUMBERS.items():
+        help_text = f"{text} (default: {getattr(defaults, name):g})"
+        parser.add_argument(_option(name), type=kind, metavar="N", help=help_text)
+    parser.add_argument(
+        "--label",
+        action="append",
+        metavar="VALUE=NAME",
+        help="meaning of a label value or segment: tumor, liver or ignore (default: 1=liver 2=tumor)",
+    )
+    parser.add_argument(
+        "--store",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="learn from the cases that `sam-liver-tumor cases` keeps, with what --images names or alone",
+    )
+    parser.add_argument("--text", nargs="*", metavar="CONCEPT", dest="concepts", help="what text learns to name")
+    parser.add_argument("--half", action="store_true", default=None, help="weights of 16 bits: half the file")
+    parser.add_argument("--names", action="store_true", default=None, help="keep patients' names in the weight file")
+    parser.add_argument("--no-blend", action="store_false", dest="blend", default=None, help="try no weight mixtures")
+    parser.add_argument(
+        "--baseline",
+        type=float,
+        metavar="MINUTES",
+        help="train a U-Net instead, on the same patients, to compare with (RUN/unet.safetensors)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
+    parser.add_argument("--json", action="store_true", help="progress as lines of JSON instead of text")
+    parser.add_argument("--yes", action="store_true", help="download the base model without asking")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as `args` says; exit status 0, or 130 when cancelled.
+
+    :raises SAMLiverTumorError: the user can mend it.
+    """
+    settings = settings_of(args)
+    # PyTorch and MONAI take seconds to load; wrong settings are told before
+    from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText
+    from SAMLiverTumorLib.training.optimization.distributed import join
+    from SAMLiverTumorLib.training.progress_events import Reporter
+    from SAMLiverTumorLib.training.runs.run_training import run_training
+
+    first = join().first
+    report = Reporter(Path(settings.out) if settings.out and first else None, _stream(args, first, ProgressText))
+    with cancel_by_interrupt() as interrupted:
+
+        def cancel() -> bool:
+            return interrupted() or asked_to_end(Path(settings.out) / CANCEL)
+
+        try:
+            if args.baseline is not None:
+                return _run_baseline(args, settings, report, cancel)
+            outcome = run_training(settings, report, args.resume, confirm_on_terminal(args.yes), cancel)
+        except SAMLiverTumorError as error:
+            if Path(settings.out).is_dir():
+                report("failed", text=str(error))
+            raise
+    return 130 if outcome.weights is None else 0
+
+
+def _run_baseline(args: argparse.Namespace, settings: TrainSettings, report, cancel) -> int:
+    from SAMLiverTumorLib.training.baseline.train_baseline import train_baseline
+
+    if args.resume or args.train or not settings.out or not args.baseline > 0:
+        raise InputError("--baseline MINUTES needs --out RUN, and neither --resume nor --train.")
+    return 130 if train_baseline(settings, args.baseline, report, cancel) is None else 0
+
+
+def settings_of(args: argparse.Namespace) -> TrainSettings:
+    """The settings that options and file give; options win.
+
+    :raises InputError: see `from_mapping` and `read_settings`.
+    """
+    given: dict[str, Any] = {}
+    for each in fields(TrainSettings):
+        value = getattr(args, each.name, None)
+        if value is not None:
+            given[each.name] = value
+    if args.label:
+        given["label_names"] = _label_names(args.label)
+    base = read_settings(Path(args.config)) if args.config else None
+    if args.store is not None:
+        kept = str(CaseStore(args.store or None).root)
+        for name in ("images", "labels"):
+            given[name] = [*given.get(name, getattr(base, name) if base else ()), kept]
+    return from_mapping(given, base)
+
+
+def _label_names(options: list[str]) -> dict[str, str]:
+    names = {}
+    for option in options:
+        value, equals, name = option.rpartition("=")
+        if not equals or name not in ("tumor", "liver", "ignore"):
+            raise InputError(f"--label {option}: give a value and its meaning, such as 2=tumor, 1=liver or 3=ignore.")
+        names[value] = name
+    return names
+
+
+def _stream(args: argparse.Namespace, first: bool, text):
+    if not first:
+        return None
+    return sys.stdout if args.json else text(sys.stdout)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _default(value: str) -> str:
+    return f" (default: {value})" if value else ""

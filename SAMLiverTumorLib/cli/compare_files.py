@@ -1,0 +1,93 @@
+"""What `compare` reads and writes: labeled cases in, the report's files out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.datasets.cases import Case, CaseFiles
+    from SAMLiverTumorLib.evaluation.comparison.compare import Comparison
+
+
+_ENDINGS = (".csv", ".md", ".html")
+
+
+def check_outputs(args: argparse.Namespace) -> list[Path]:
+    """Where the report goes.
+
+    :raises OutputError: a file is there already, or cannot be written.
+    """
+    outputs = [Path(f"{args.output}{ending}") for ending in _ENDINGS]
+    for path in outputs:
+        check_output(path, args.overwrite)
+    if args.limit is not None and args.limit < 1:
+        raise InputError("--limit has to be 1 or more.")
+    return outputs
+
+
+def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list[Path]) -> None:
+    """Write the three files whole or not at all; print the first table and where they are."""
+    from SAMLiverTumorLib.evaluation.comparison.html_report import as_html
+    from SAMLiverTumorLib.evaluation.comparison.tables import as_csv, as_markdown, tables
+
+    versions, command = _versions(), _command(args)
+    texts = (
+        as_csv(comparison),
+        as_markdown(comparison, versions, command),
+        as_html(comparison, versions, command),
+    )
+    with ExitStack() as stack:
+        for path, text in zip(outputs, texts, strict=True):
+            stack.enter_context(atomic_path(path, args.overwrite)).write_text(text, encoding="utf-8")
+    table = tables(comparison, versions)[0]
+    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
+    for row in (table.header, *table.rows):
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(f"Wrote {', '.join(map(str, outputs))}")
+
+
+def read_cases(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
+    """The cases one by one."""
+    from SAMLiverTumorLib.datasets.cases import load_case
+
+    return (load_case(each, names) for each in files)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command for the report: folders are nobody else's business, so paths appear by their last part."""
+    words = ["sam-liver-tumor compare", *(_bare(model) for model in args.models)]
+    if args.run_folder is not None:
+        words.insert(1, f"--run {args.run_folder.resolve().name}")
+    for option in ("images", "labels", "cases", "hold_out", "limit", "window", "device"):
+        value = getattr(args, option)
+        if value is not None:
+            words.append(f"--{option.replace('_', '-')} {value.name if isinstance(value, Path) else value}")
+    words += [f"--label {text}" for text in args.label]
+    return " ".join([*words, f"-o {args.output.name}"])
+
+
+def _bare(model: str) -> str:
+    prefix, colon, path = model.rpartition(":") if model.startswith("unet:") else ("", "", model)
+    return f"{prefix}{colon}{Path(path).name}"
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from SAMLiverTumorLib.versions import versions
+
+    found = {**versions(), "python": platform.python_version()}
+    for package in ("monai", "numpy", "scipy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    return found

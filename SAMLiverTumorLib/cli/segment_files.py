@@ -1,0 +1,85 @@
+"""What `segment` reads and writes: the CT in; segmentation, maps and report out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from SAMLiverTumorLib.cli.options.hide_names import without_names
+from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.mask import Mask
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.volume import Volume
+    from SAMLiverTumorLib.voxel_map import VoxelMap
+
+
+def read_ct(args: argparse.Namespace) -> Volume:
+    """The CT; what there is to know about it is printed.
+
+    :raises InputError: see `read_volume`.
+    """
+    from SAMLiverTumorLib.io.images import read_volume
+
+    return read_volume(args.ct, args.series, print_note)
+
+
+def print_note(note: str) -> None:
+    """A line that the user should read, on standard output."""
+    print(f"note: {note}")
+
+
+def write_files(
+    args: argparse.Namespace, report: dict, segmentationNode, maps: Mapping[Path, VoxelMap] = MappingProxyType({})
+) -> None:
+    """Write the segmentation and, where asked for, maps and report: all files appear, or none.
+
+    :raises OutputError: folder or disk refuses.
+    """
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
+
+    if not args.paths:
+        report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}
+    # the report is written first and put in place last
+    with ExitStack() as outputs:
+        if args.json:
+            temporary = outputs.enter_context(atomic_path(args.json, args.overwrite))
+            temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        for path, values in maps.items():
+            from SAMLiverTumorLib.io.maps import write_map
+
+            write_map(values, outputs.enter_context(atomic_path(path, args.overwrite)))
+        if writes_dicom(args):
+            from SAMLiverTumorLib.mrml.api.dicom_seg import saveDicomSeg
+
+            role = segmentationNode.GetReferenceImageGeometryReferenceRole()
+            volumeNode = segmentationNode.GetNodeReference(role)
+            saveDicomSeg(segmentationNode, volumeNode, args.output, args.ct, args.series, overwrite=args.overwrite)
+        else:
+            saveSegmentation(segmentationNode, args.output, args.overwrite)
+
+
+def writes_dicom(args: argparse.Namespace) -> bool:
+    """Whether a DICOM SEG is to be written."""
+    return args.output.name.lower().endswith(".dcm")
+
+
+def report_head(args: argparse.Namespace, mask: Mask, notes: Sequence[str] = ()) -> dict:
+    """What every report begins with.
+
+    :param notes: for the reader; that the spacing, and so the volume, cannot be true is put before them.
+    """
+    files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
+    return {
+        **files,
+        "segment": args.segment_name,
+        "voxels": mask.count,
+        "volume_ml": round(mask.volume_ml, 6),
+        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *notes],
+    }

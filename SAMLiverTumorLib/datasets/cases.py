@@ -1,0 +1,247 @@
+"""Labeled cases to train and evaluate on: pairs of image and label files, split by patient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from SAMLiverTumorLib.datasets.layouts import by_patient, holds_series, patient_of
+from SAMLiverTumorLib.datasets.store.case_store import CaseStore, is_store
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.images import read_volume
+from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
+from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.reader import read_labels
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.volume import Volume
+
+TUMOR, LIVER, IGNORE = "tumor", "liver", "ignore"
+LITS_VALUES = {"1": LIVER, "2": TUMOR}
+"""What the label values of LiTS and the Medical Segmentation Decathlon mean."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One labeled scan of a patient.
+
+    :param name: the patient, as its files are named.
+    :param volume: the scan.
+    :param tumor: bool (k, j, i).
+    :param liver: bool (k, j, i), tumors included; None where the labels have no liver.
+    :param notes: what has to be known of its figures.
+    """
+
+    name: str
+    volume: Volume
+    tumor: np.ndarray
+    liver: np.ndarray | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where a case lies; volumes are read one at a time, since all at once may not fit in memory.
+
+    :param name: the patient.
+    :param image: file or DICOM folder.
+    :param label: label map or Slicer segmentation on the same voxels; None for an unlabeled scan.
+    :param window: how to show it, as `parse_window`; empty where the setting for all holds.
+    """
+
+    name: str
+    image: Path
+    label: Path | None
+    window: str = ""
+
+
+def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = frozenset()) -> list[CaseFiles]:
+    """Pairs of image and label files that belong to the same patient, in order of the names.
+
+    Names are compared without their ending and without words such as "ct", "image", "volume", "0000", "label" and
+    "segmentation", so `volume-7.nii` and `segmentation-7.nii` belong together. Both folders may be the same. One image
+    and one label belong together whatever their names. A store of kept cases, named as both, is taken as it is. A case
+    of 3D-IRCADb is image and label at once. For known layouts see `layouts`.
+
+    :param images: a folder of .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd files, of DICOM folders, or of cases of
+        3D-IRCADb; or one file, one DICOM folder, or one such case.
+    :param labels: the same of label files; None for unlabeled scans.
+    :param hold_out: names of patients that may not be used.
+    :raises InputError: nothing found, an image without label or the reverse, two files of one patient, or a patient
+        that is held out.
+    """
+    if is_store(images) and (labels is None or _same(images, labels)):
+        return _kept_cases(Path(images), labels is not None, hold_out)
+    one = Path(images).is_file() or holds_series(Path(images))
+    if labels is not None and Path(labels).is_file() and one and not is_ircadb(images):
+        refuse_held_out([patient_of(images)], hold_out)
+        return [CaseFiles(patient_of(images), Path(images), Path(labels))]
+    found_images = by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
+    if labels is None:
+        cases = [CaseFiles(name, path, None) for name, path in found_images.items()]
+    else:
+        found_labels = by_patient(labels, {True} if _same(images, labels) else {False, True}, labels=True)
+        for one, other, what, where in (
+            (found_images, found_labels, "label", labels),
+            (found_labels, found_images, "image", images),
+        ):
+            if missing := [str(path.name) for name, path in one.items() if name not in other]:
+                more = " ..." if len(missing) > 3 else ""
+                raise InputError(
+                    f"There is no {what} in '{where}' for {', '.join(missing[:3])}{more}; "
+                    "name both files of a patient alike, such as patient7_ct.nii.gz and patient7_label.nii.gz."
+                )
+        cases = [CaseFiles(name, path, found_labels[name]) for name, path in found_images.items()]
+    refuse_held_out([case.name for case in cases], hold_out)
+    return cases
+
+
+def _kept_cases(folder: Path, labeled: bool, hold_out: frozenset[str]) -> list[CaseFiles]:
+    kept = CaseStore(folder).list()
+    if not kept:
+        raise InputError(f"No case is kept in '{folder}' yet; keep one with `sam-liver-tumor cases add`.")
+    refuse_held_out([case.name for case in kept], hold_out)
+    windows = ["" if case.window is None else "{:g},{:g}".format(*case.window) for case in kept]
+    return [
+        CaseFiles(case.name, case.image, case.label if labeled else None, window)
+        for case, window in zip(kept, windows, strict=True)
+    ]
+
+
+def refuse_held_out(names: Sequence[str], hold_out: frozenset[str]) -> None:
+    """Refuse patients that a model will be judged on.
+
+    :raises InputError: naming them.
+    """
+    held = {patient_of(name) for name in hold_out}
+    # LiTS, the Decathlon and 3D-IRCADb share patients under other names
+    numbers = {_number_in_lits(name) for name in held} - {None}
+    if refused := [name for name in names if patient_of(name) in held or _number_in_lits(name) in numbers]:
+        raise InputError(
+            f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} held out for the final judgment and can be "
+            "neither trained nor tuned on; move the files away, or choose the others with --cases."
+        )
+
+
+def read_hold_out(path: Path) -> frozenset[str]:
+    """Names of patients from a text file, one a line; "#" starts a comment.
+
+    :raises InputError: there is no such file, or it is no text.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"The hold-out file '{path}' is not a text in UTF-8; save it as one.") from error
+    except OSError as error:
+        raise InputError(f"The hold-out file '{path}' cannot be read ({error.strerror}); check the path.") from error
+    return frozenset(name for line in lines if (name := line.split("#")[0].strip()))
+
+
+def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
+    """Read a case.
+
+    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore".
+    :raises InputError: image and label lie on different voxels; a label value that has no name; no label file.
+    """
+    if files.label is None:
+        raise InputError(f"'{files.name}' has no labels.")
+    volume = read_scan(files.image)
+    notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name)]
+    if is_ircadb(files.label):
+        labels, said = _ircadb_labels(files.label)
+        names = LITS_VALUES
+        notes += said
+    else:
+        labels = read_labels(files.label)
+        notes += labels.notes
+    if labels.from_slicer and fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
+        # these files hold only the part of the volume that is outlined
+        labels, moved = onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
+        notes += moved
+    if labels.dimensions != volume.dimensions:
+        raise InputError(
+            f"Image and label of '{files.name}' have different sizes, {volume.dimensions} and {labels.dimensions} "
+            "voxels; resample the label onto the image (in Slicer: Segment Editor, or Resample Scalar/Vector/DWI)."
+        )
+    if not np.allclose(labels.ijk_to_ras, volume.ijk_to_ras, atol=1e-2 * min(volume.spacing)):
+        raise InputError(
+            f"Image and label of '{files.name}' lie in different places (their affines differ by up to "
+            f"{np.abs(labels.ijk_to_ras - volume.ijk_to_ras).max():.3g}); resample the label onto the image."
+        )
+    unknown = [name for name in labels.entries if name not in names]
+    if unknown:
+        raise InputError(
+            f"The label of '{files.name}' has the value{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}, whose "
+            f"meaning is not known (known: {', '.join(f'{v} {n}' for v, n in names.items())}); name it with "
+            f"--label {unknown[0]}=tumor, --label {unknown[0]}=liver or --label {unknown[0]}=ignore."
+        )
+    tumor = np.zeros(volume.array.shape, bool)
+    liver = tumor.copy()
+    for name in labels.entries:
+        if names[name] == TUMOR:
+            tumor |= labels.segments[name]
+        elif names[name] == LIVER:
+            liver |= labels.segments[name]
+    has_liver = bool(liver.any())
+    return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None, tuple(filter(None, notes)))
+
+
+def read_scan(path: Path, series: str | None = None, note: Callable[[str], None] | None = None) -> Volume:
+    """The scan of a case: a file, a DICOM folder, or a case of 3D-IRCADb.
+
+    :param series: which DICOM series of several.
+    :param note: told what there is to know about it; see `read_volume`.
+    :raises InputError: see `read_volume` and `read_ircadb`.
+    """
+    return read_ircadb(path, volume_only=True).volume if is_ircadb(path) else read_volume(path, series, note)
+
+
+def read_case_labels(path: Path) -> LabelFile:
+    """The labels of a case: a file, or liver and tumors of a case of 3D-IRCADb, with the values of LiTS.
+
+    :raises InputError: see `read_labels` and `read_ircadb`.
+    """
+    return _ircadb_labels(path)[0] if is_ircadb(path) else read_labels(path)
+
+
+def refuse_doubles(names: Sequence[str]) -> None:
+    """Refuse one patient under two names, whose figures on the one would tell what was learned from the other.
+
+    :raises InputError: naming both.
+    """
+    if found := doubles(names):
+        pairs = ", ".join(f"{one} and {other}" for one, other in found[:3]) + (" ..." if len(found) > 3 else "")
+        raise InputError(
+            f"{pairs} are very probably the same patient: LiTS and the Decathlon hold the patients of 3D-IRCADb. Leave "
+            "one of them out, with --cases say."
+        )
+
+
+def _number_in_lits(name: str) -> int | None:
+    return same_in_lits(name) or lits_number(name)
+
+
+def _ircadb_labels(path: Path) -> tuple[LabelFile, tuple[str, ...]]:
+    """Liver and liver tumors of a case of 3D-IRCADb with the values of LiTS, and what the reader noted."""
+    case = read_ircadb(path, liver_only=True)
+    array = np.zeros(case.volume.array.shape, np.uint8)
+    array[case.liver.full()] = 1
+    array[case.liver_tumor.full()] = 2
+    entries = {str(value): (0, value) for value in (1, 2) if (array == value).any()}
+    return LabelFile(case.name, (array,), entries, case.volume.ijk_to_ras), case.notes
+
+
+def _same(a: Path, b: Path) -> bool:
+    return Path(a).resolve() == Path(b).resolve()
+
+
+def case_hash(case: Case) -> str:
+    """SHA-256 of voxels, place and tumors."""
+    digest = hashlib.sha256(case.volume.voxel_hash.encode())
+    digest.update(np.packbits(case.tumor))
+    return digest.hexdigest()

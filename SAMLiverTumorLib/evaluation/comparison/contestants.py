@@ -1,0 +1,262 @@
+"""What is compared: promptable models and the automatic baseline, each answering for the trials of one slice.
+
+Torch is imported with this file's contestants only when they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from SAMLiverTumorLib.datasets.cases import Case
+from SAMLiverTumorLib.datasets.reference_prompts import box_around, deepest_point, largest_error, shares
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.plane import Plane
+from SAMLiverTumorLib.prompts import PlanePrompts
+from SAMLiverTumorLib.volume import Volume
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+    from SAMLiverTumorLib.inference.prediction import Embedding
+    from SAMLiverTumorLib.inference.predictor import Predictor
+    from SAMLiverTumorLib.models.networks.unet import Unet
+
+# ways of prompting
+AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS = "automatic", "text", "1 point", "3 points"
+BOX, CORRECTED = "box", "1 point + 3 corrections"
+
+# clicks after which a way's state is taken
+_AFTER = {1: ONE_POINT, 3: THREE_POINTS, 4: CORRECTED}
+UNET_PREFIX = "unet:"
+
+LITS_NOTE = (
+    "LiteMedSAM was probably trained on LiTS, and so on the Medical Segmentation Decathlon's liver cases and most of "
+    "3D-IRCADb: on those its figures are not those of unseen patients."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one way of prompting gave on one slice.
+
+    :param trials: bool pictures (rows, columns), one for each trial.
+    :param marked: all that was marked on the slice, what belongs to no trial too.
+    """
+
+    trials: Sequence[np.ndarray]
+    marked: np.ndarray
+
+
+class Contestant(Protocol):
+    """A model under comparison.
+
+    :param name: for tables.
+    :param sha256: of its weights.
+    :param seen: patients that it was trained or chosen on, as far as its file says.
+    :param seen_hashes: hashes of those patients' voxels.
+    :param note: what has to be known of its training.
+    """
+
+    name: str
+    sha256: str
+    seen: tuple[str, ...]
+    seen_hashes: frozenset[str]
+    note: str
+
+    def answer(
+        self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
+    ) -> dict[str, Answer]:
+        """Segment the trials of one axial slice, in every way that the model knows."""
+        ...
+
+
+def contestant(
+    name: str, pool: PredictorPool, window: Window | None = None, device: str = "cpu", quality: str = "full"
+) -> Contestant:
+    """A contestant by what a user writes: a model id, a weight file, or `unet:FILE`.
+
+    :param window: what promptable models are shown; None for `shown_window`.
+    :param quality: of promptable models, "full" or "best", see `inference/mirror_averaging.py`.
+    :raises ModelError: there is no such model or file, or it cannot be had.
+    """
+    if name.startswith(UNET_PREFIX):
+        from SAMLiverTumorLib.models.networks.unet import load_unet
+
+        path = Path(name.removeprefix(UNET_PREFIX))
+        return UnetContestant(load_unet(path, device), path.name)
+    from SAMLiverTumorLib.models.weights import read_about
+
+    about = read_about(Path(name)) if Path(name).is_file() else None
+    role = "" if quality == "full" else f"({quality})"
+    return SamContestant(pool.predictor(name), window, (about or {}).get("card", {}), role=role, quality=quality)
+
+
+def shown_window(volume: Volume, preset: str) -> Window:
+    """The model's own preset for a volume in HU; grey of 0 to 255 and others whole."""
+    if volume.looks_like_hounsfield:
+        return parse_window(preset)
+    low, high = volume.intensity_range
+    return Window(min(low, 0.0), max(high, 255.0)) if high <= 255 else Window(low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class UnetContestant:
+    """The baseline, which no one prompts; kept inside the liver where the labels have one."""
+
+    unet: Unet
+    file_name: str
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"U-Net {self.file_name}"
+
+    @property
+    def sha256(self) -> str:
+        """Of the weight file."""
+        return self.unet.sha256
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Patients learned from or validated on."""
+        return (*self.unet.card.get("training_cases", ()), *self.unet.card.get("validation_cases", ()))
+
+    @property
+    def seen_hashes(self) -> frozenset[str]:
+        """Hashes of their voxels."""
+        return frozenset(self.unet.card.get("data_sha256", {}).values())
+
+    @property
+    def note(self) -> str:
+        """How it was trained."""
+        card = self.unet.card
+        return (
+            f"MONAI 2D U-Net, {card.get('steps', '?')} steps in {card.get('seconds', '?')} s on "
+            f"{len(card.get('training_cases', ()))} patients, validation Dice {card.get('best_validation_dice', '?')}."
+        )
+
+    def answer(
+        self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
+    ) -> dict[str, Answer]:
+        """Segment the slice and share out what was marked among the trials; what belongs to none stays with none."""
+        from SAMLiverTumorLib.models.networks.unet import predict_planes
+
+        marked = _in_liver(predict_planes(self.unet, case.volume, [plane])[0], case, plane)
+        return {AUTOMATIC: Answer(shares(marked, trials), marked)}
+
+    def volume(
+        self, case: Case, progress: Callable[[int, int | None], None] | None, cancel: Callable[[], bool] | None
+    ) -> np.ndarray:
+        """Tumor in the whole volume, bool (k, j, i)."""
+        from SAMLiverTumorLib.models.networks.unet import predict_volume
+
+        return predict_volume(self.unet, case.volume, case.liver, progress, cancel)
+
+
+@dataclass(frozen=True, eq=False)
+class SamContestant:
+    """A promptable model, prompted in each way it was trained for.
+
+    :param window: what it is shown; None for `shown_window`.
+    :param about: the card in its weight file, if it was fine-tuned with this program.
+    :param windows: what it is shown of a case, by its name; before `window`.
+    :param role: what it is among others, such as "zero-shot", for tables.
+    :param quality: "full", or "best" to look at the mirror image too.
+    """
+
+    predictor: Predictor
+    window: Window | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    role: str = ""
+    quality: str = "full"
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"{self.predictor.model.info.id} {self.role}".strip()
+
+    @property
+    def sha256(self) -> str:
+        """Of the weight file."""
+        return self.predictor.model.sha256
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Patients that its card says it was fine-tuned or validated on."""
+        split = self.about.get("split", {})
+        return (*split.get("train", ()), *split.get("validation", ()))
+
+    @property
+    def seen_hashes(self) -> frozenset[str]:
+        """Hashes of their voxels."""
+        hashes = self.about.get("data_sha256", {})
+        return frozenset(hashes[name] for name in self.seen if name in hashes)
+
+    @property
+    def note(self) -> str:
+        """What has to be known of its training."""
+        return LITS_NOTE if self.predictor.model.info.id == "lite-medsam" else self.predictor.model.info.notes
+
+    def answer(
+        self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
+    ) -> dict[str, Answer]:
+        """Segment each trial by box, by a point, and by corrective clicks; by text, the slice at once."""
+        info = self.predictor.model.info
+        window = self.windows.get(case.name) or self.window or shown_window(case.volume, info.default_window)
+        rgb, best = plane_to_rgb(case.volume, plane, window), self.quality == "best"
+        embedding = self.predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
+        found: dict[str, Answer] = {}
+        if "text" in info.prompts:
+            marked = _in_liver(self.predictor.predict_text(embedding, _concept(info.concepts)).mask, case, plane)
+            found[TEXT] = Answer(shares(marked, trials), marked)
+        by_trial: dict[str, list[np.ndarray]] = {}
+        for mask in trials:
+            if "box" in info.prompts:
+                marked = self.predictor.predict(embedding, PlanePrompts(box=box_around(mask))).mask
+                by_trial.setdefault(BOX, []).append(marked)
+            if "points" in info.prompts:
+                for way, marked in self._clicked(embedding, mask).items():
+                    by_trial.setdefault(way, []).append(marked)
+        for way, masks in by_trial.items():
+            found[way] = Answer(masks, np.logical_or.reduce(masks))
+        return found
+
+    def _clicked(self, embedding: Embedding, mask: np.ndarray) -> dict[str, np.ndarray]:
+        """The masks after one, three and four clicks; where nothing is left to correct, the mask stays."""
+        points, labels, before, states = [deepest_point(mask)], [1], None, {}
+        for clicks in range(1, max(_AFTER) + 1):
+            prediction = self.predictor.predict(embedding, PlanePrompts(points, labels, mask=before))
+            error = largest_error(prediction.mask, mask)
+            for after, way in _AFTER.items():
+                if after == clicks or (error is None and after > clicks):
+                    states[way] = prediction.mask
+            if error is None:
+                break
+            (row, column), include = error
+            points, labels = [*points, (column, row)], [*labels, int(include)]
+            if "mask" in self.predictor.model.info.prompts:
+                before = prediction.low_resolution
+        return states
+
+
+def _in_liver(marked: np.ndarray, case: Case, plane: Plane) -> np.ndarray:
+    return marked if case.liver is None else marked & voxels_to_picture(case.liver, plane)
+
+
+def _concept(concepts: Sequence[str]) -> str:
+    """What of a model's vocabulary names a tumor.
+
+    :raises InputError: nothing does.
+    """
+    for concept in concepts:
+        if "tumor" in concept or "lesion" in concept:
+            return concept
+    raise InputError(f"The model's text knows {', '.join(concepts)}; none of that is a tumor.")

@@ -1,0 +1,124 @@
+"""Two label files compared: what of them is meant, on which grid, with which figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation, evaluate
+from SAMLiverTumorLib.io.labels.grids import common_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+
+_NOTHING = "(nothing)"
+_MOST_LISTED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Figures, and what they are of.
+
+    :param segments: names of the predicted segments.
+    :param label: name of the reference's label.
+    :param dimensions: voxels along (i, j, k) of the grid that both were brought onto.
+    :param voxel_volume_ml: of one of its voxels.
+    :param notes: for the reader.
+    """
+
+    evaluation: Evaluation
+    segments: tuple[str, ...]
+    label: str
+    dimensions: tuple[int, int, int]
+    voxel_volume_ml: float
+    notes: tuple[str, ...]
+
+
+def compare_labels(
+    prediction: LabelFile,
+    reference: LabelFile,
+    segment: str | None = None,
+    label: str | None = None,
+    min_ml: float = 0.0,
+    progress: Callable[[int, int | None], None] | None = None,
+    option: str = "--label",
+) -> Compared:
+    """Compare a segmentation with a reference on the reference's voxels, surfaces included.
+
+    :param segment: only this segment of the prediction; None for all together.
+    :param label: see `chosen_label`.
+    :param min_ml: components of the reference smaller than this are no lesions.
+    :param progress: told of (done, total).
+    :param option: what messages tell to choose the label with.
+    :raises InputError: there is no such segment or label, several to choose from, or the two lie apart.
+
+    >>> compare_labels(read_labels("out.seg.nrrd"), read_labels("label.nii.gz"), label="2")   # doctest: +SKIP
+    """
+    prediction, prediction_notes = _chosen_segments(prediction, segment)
+    reference, label, reference_notes = chosen_label(reference, label, option)
+    affine, dimensions, grid_notes = common_grid(prediction, reference)
+    prediction, moved = onto_grid(prediction, affine, dimensions)
+    reference, _ = onto_grid(reference, affine, dimensions)
+    nothing = np.zeros(dimensions[::-1], bool)
+    segments = prediction.segments or {_NOTHING: nothing}
+    mask = reference.segments[label] if reference.entries else nothing
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+    evaluation = evaluate(segments, mask, reference.voxel_volume_ml, min_ml, progress, spacing)
+    notes = (*prediction.notes, *reference.notes, *prediction_notes, *reference_notes, *grid_notes, *moved)
+    if lost := doubtful_spacing(dimensions, affine, reference.name):
+        notes = (*notes, lost)
+    return Compared(evaluation, tuple(segments), label, dimensions, reference.voxel_volume_ml, notes)
+
+
+def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFile, list[str]]:
+    """The prediction with only the segment wanted, or with all; and notes."""
+    if wanted is None:
+        empty = [f"'{prediction.name}' holds no labeled voxel: an empty prediction."] * (not prediction.entries)
+        return prediction, empty
+    if wanted not in prediction.entries:
+        raise InputError(f"'{prediction.name}' has no segment '{wanted}'; it has {_listed(prediction)}.")
+    return replace(prediction, entries={wanted: prediction.entries[wanted]}), []
+
+
+def chosen_label(
+    reference: LabelFile, wanted: str | None, option: str = "--label", what: str = "reference"
+) -> tuple[LabelFile, str, list[str]]:
+    """A label file with only the label wanted (or none, if it holds no such voxel), its name, and notes.
+
+    :param wanted: a segment's name, a label's value, or None for the only one.
+    :param option: what messages tell to choose it with.
+    :param what: what notes call the file.
+    :raises InputError: there is no such segment, or several to choose from.
+    """
+    if wanted is None:
+        if len(reference.entries) > 1:
+            lits = " (in LiTS data 1 is the liver, 2 the tumor)" if set(reference.entries) == {"1", "2"} else ""
+            raise InputError(f"'{reference.name}' holds {_listed(reference)}{lits}; choose one with {option}.")
+        name = next(iter(reference.entries), None)
+    elif wanted in reference.entries:
+        name = wanted
+    else:
+        number = int(wanted) if re.fullmatch(r"[+-]?[0-9]{1,10}", wanted) else 0
+        names = [name for name, value in reference.label_values.items() if value == number]
+        if len(names) > 1:
+            listed = ", ".join(map(repr, names))
+            raise InputError(f"In '{reference.name}' segments {listed} have the value {number}; name one of them.")
+        if not names and (not number or reference.from_slicer):
+            raise InputError(f"'{reference.name}' has no label '{wanted}'; it has {_listed(reference)}.")
+        name = names[0] if names else None
+    if name is not None:
+        return replace(reference, entries={name: reference.entries[name]}), name, []
+    # Patients without a tumor are cases like others, and their label map has no tumor voxel.
+    wanted = wanted or _NOTHING
+    note = f"'{reference.name}' has no voxel of label {wanted}; it has {_listed(reference)}: an empty {what}."
+    return replace(reference, entries={}), wanted, [note]
+
+
+def _listed(labels: LabelFile) -> str:
+    """The names of a file's segments for a message."""
+    names = [name if name.lstrip("-").isdigit() else f"'{name}'" for name in labels.entries]
+    more = [f"{len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
+    return ", ".join(names[:_MOST_LISTED] + more) or "no label at all"

@@ -1,0 +1,65 @@
+"""Which model answers which prompts, and refusals of those it was not trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from SAMLiverTumorLib.errors import PromptError
+from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.prompts import PlanePrompts
+
+AUTO = "auto"
+LIVER_TUMOR = "liver tumor"
+"""The concept that models are trained to find."""
+
+
+def choose_model(model: str, kinds: Iterable[str]) -> str:
+    """The model to use: `model` itself, or for "auto" the one the registry prefers for all prompt kinds given.
+
+    Where none is preferred for them together, the first that was trained for all of them.
+
+    :param kinds: of "points", "box", "mask", "text".
+    :raises PromptError: no model knows them all.
+    """
+    if model != AUTO:
+        return model
+    wanted, registry = set(kinds), load_registry()
+    for known in ("preferred_for", "prompts"):
+        for model_id, info in registry.items():
+            if wanted <= getattr(info, known):
+                return model_id
+    raise PromptError(
+        f"No registered model was trained for {' and '.join(sorted(wanted))}; name a weight file that was."
+    )
+
+
+def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
+    """Refuse prompts that name nothing, or that a model was not trained for.
+
+    :param info: the model, or None where that is not known yet.
+    :raises PromptError: saying which.
+    """
+    if not prompts.says_where:
+        raise PromptError("Exclude points alone name no structure; add an include point or a box.")
+    untrained = prompts.kinds - info.prompts if info is not None else ()
+    if untrained:
+        raise PromptError(
+            f"Model '{info.id}' was trained for {' and '.join(sorted(info.prompts))} prompts, not for "
+            f"{' or '.join(sorted(untrained))}; choose liver-tumor, or leave those prompts out."
+        )
+
+
+def check_concept(concept: str, info: ModelInfo) -> str:
+    """The concept as the model spells it; any phrase where the model takes any.
+
+    :raises PromptError: the model knows no text, or not this concept.
+    """
+    wanted = " ".join(concept.lower().split())
+    if not info.concepts:
+        raise PromptError(f"Model '{info.id}' knows no text prompts; choose liver-tumor, or one trained with text.")
+    if info.open_text and wanted:
+        return wanted
+    if wanted not in info.concepts:
+        known = " and ".join(f"'{each}'" for each in info.concepts)
+        raise PromptError(f"Model '{info.id}' does not know '{concept}'; text can name {known}.")
+    return wanted

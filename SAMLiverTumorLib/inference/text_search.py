@@ -1,0 +1,126 @@
+"""Automatic mode: every slice asked by text alone, with no click, and the answers put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.channels import FurtherChannel
+from SAMLiverTumorLib.image.rgb import plane_to_rgb
+from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.inference.model_choice import check_concept, choose_model
+from SAMLiverTumorLib.inference.pool import PredictorPool
+from SAMLiverTumorLib.inference.segment_slices import model_entry
+from SAMLiverTumorLib.mask import Mask, union
+from SAMLiverTumorLib.plane import slice_count, slice_plane
+from SAMLiverTumorLib.volume import Volume
+
+SMALLEST_ML = 0.03
+"""Smaller finds are left out: a ball of 4 mm, below which radiologists do not report a lesion either."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What text found.
+
+    :param mask: all of it.
+    :param lesions: number of separate pieces.
+    :param slices: how many were looked at.
+    :param cancelled: cut short; what was found until then is in the mask.
+    :param provenance: model, window, concept and limits, as plain values.
+    """
+
+    mask: Mask
+    lesions: int
+    slices: int
+    cancelled: bool
+    provenance: dict
+
+
+def text_model(model: str) -> str:
+    """The model for text: the one that is asked for, or with "auto" the one that the registry prefers for it.
+
+    :raises PromptError: there is none.
+    """
+    return choose_model(model, {"text"})
+
+
+def find(
+    volume: Volume,
+    pool: PredictorPool,
+    concept: str,
+    model: str = "auto",
+    window: Window | None = None,
+    channels: str = "single",
+    liver: np.ndarray | None = None,
+    smallest_ml: float = SMALLEST_ML,
+    further: tuple[FurtherChannel, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Found:
+    """Segment all that a concept names in a volume, slice by slice on axial planes.
+
+    :param liver: bool (k, j, i); slices without it are passed over, and nothing outside it is marked.
+    :param smallest_ml: pieces of less are left out.
+    :param further: see `inference.segment_slices.Settings`.
+    :param progress: told of (slices done, of how many).
+    :raises PromptError: the model knows no such text.
+    :raises InputError: the liver is empty or of another shape.
+    """
+    if liver is not None and (liver.shape != volume.array.shape or not liver.any()):
+        raise InputError(f"The liver of '{volume.name}' is empty, or lies on other voxels; choose another segment.")
+    predictor = pool.predictor(text_model(model))
+    info = predictor.model.info
+    concept = check_concept(concept, info)
+    window = window or parse_window(info.default_window)
+    wanted = list(_slices(volume, liver))
+    masks, done = [], 0
+    for done, index in enumerate(wanted):
+        if cancel is not None and cancel():
+            break
+        plane = slice_plane(volume, "axial", index)
+        rgb = plane_to_rgb(volume, plane, window, channels, further)
+        embedding = predictor.embed(rgb, plane.spacing[1::-1], cancel)
+        marked = predictor.predict_text(embedding, concept).mask
+        if liver is not None:
+            marked = marked & voxels_to_picture(liver, plane).astype(bool)
+        if marked.any():
+            masks.append(mask_to_voxels(marked, plane, volume))
+        if progress is not None:
+            progress(done + 1, len(wanted))
+    else:
+        done = len(wanted)
+    mask, lesions = _without_small(union(masks, volume), volume, smallest_ml)
+    provenance = {
+        "models": [model_entry(predictor, window)],
+        "prompts": {"text": concept},
+        "channels": channels,
+        **({"further": [channel.as_dict() for channel in further]} if further else {}),
+        "within": None if liver is None else "liver",
+        "smallest_ml": smallest_ml,
+        "cancelled": done < len(wanted),
+    }
+    return Found(mask, lesions, done, done < len(wanted), provenance)
+
+
+def _slices(volume: Volume, liver: np.ndarray | None) -> Iterator[int]:
+    for index in range(slice_count(volume, "axial")):
+        if liver is None or voxels_to_picture(liver, slice_plane(volume, "axial", index)).any():
+            yield index
+
+
+def _without_small(mask: Mask, volume: Volume, smallest_ml: float) -> tuple[Mask, int]:
+    """The mask without its small pieces, and the number of those left."""
+    from scipy import ndimage
+
+    if not mask.count:
+        return mask, 0
+    numbered, _ = ndimage.label(mask.array, np.ones((3, 3, 3)))
+    sizes = np.bincount(numbered.ravel()) * volume.voxel_volume_ml
+    sizes[0] = 0.0
+    kept = sizes >= smallest_ml
+    return Mask.from_array(kept[numbered], volume, mask.origin), int(kept.sum())

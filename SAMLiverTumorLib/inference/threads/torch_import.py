@@ -1,0 +1,83 @@
+"""Importing PyTorch in one thread without stopping all others.
+
+Python holds its lock while a shared library is loaded and while it looks for garbage, and no other thread runs
+meanwhile: a window does not answer for 350 ms once and for 100 to 200 ms several times (two cores, PyTorch 2.13 for
+CPU). With the libraries loaded through a foreign call, and without garbage collection, the longest is about 40 ms.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# In the order in which torch's own __init__ needs them.
+_LIBRARIES = ("libtorch_global_deps", "libtorch_cpu", "libtorch_cuda", "libtorch_python")
+
+_MODULES = (
+    "segment_anything.modeling",
+    "SAMLiverTumorLib.models.builders",
+    "SAMLiverTumorLib.inference.predictor",
+)
+
+# In glibc 2.36 a thread that uses thread-local variables (numpy does) for the first time since a library was loaded
+# waits until no other one is being loaded: 400 ms without this pause, in which the polling GUI thread uses them.
+_PAUSE_SECONDS = 0.12
+
+
+def import_torch_quietly() -> None:
+    """Import PyTorch and what the networks are made of; nothing where that has been done.
+
+    :raises ImportError: they are missing or cannot be loaded.
+    """
+    if all(name in sys.modules for name in _MODULES):
+        return
+    _load_libraries()
+    with _without_collection():
+        from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
+
+        ensure_torchvision_imports()
+        for name in _MODULES:
+            importlib.import_module(name)
+
+
+def _load_libraries() -> None:
+    """Have the system load PyTorch's libraries; a library that refuses is left to the import, which tells why."""
+    if sys.platform == "win32":  # there torch itself loads them so
+        return
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return
+    # unlike ctypes.CDLL(path), a foreign call lets other threads run
+    load = ctypes.CDLL(None).dlopen
+    load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+    folder = Path(spec.origin).parent / "lib"
+    for name in _LIBRARIES:
+        path = folder / f"{name}{'.dylib' if sys.platform == 'darwin' else '.so'}"
+        if path.is_file():
+            mode = os.RTLD_GLOBAL if name == "libtorch_global_deps" else os.RTLD_LOCAL
+            time.sleep(_PAUSE_SECONDS)
+            load(os.fsencode(path), os.RTLD_LAZY | mode)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage collection inside, nor afterwards one that goes through all that was made inside.
+
+    PyTorch makes some 480,000 objects that stay as long as the process; each full collection would take 0.2 s for them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()

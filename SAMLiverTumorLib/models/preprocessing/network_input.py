@@ -1,0 +1,34 @@
+"""A picture as a network wants it: resized, normalized, padded."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry
+from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
+from SAMLiverTumorLib.models.registry import ModelInfo
+
+# Mean and deviation of ImageNet's colors on 0..255, with which SAM was trained.
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+def network_input(rgb: np.ndarray, geometry: InputGeometry, info: ModelInfo, device: torch.device) -> torch.Tensor:
+    """Float32 (1, 3, input_size, input_size).
+
+    :param rgb: uint8 (rows, columns, 3).
+    :param geometry: where the picture lies in the network's input.
+    """
+    picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
+    rows, columns = geometry.resized
+    picture = resize_picture(picture, (rows, columns))
+    if info.normalization == "unit":
+        low, high = picture.min(), picture.max()
+        picture = (picture - low) / torch.clamp(high - low, min=1e-8)
+    else:
+        mean = torch.tensor(_IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
+        std = torch.tensor(_IMAGENET_STD, device=device).view(1, 3, 1, 1)
+        picture = (picture - mean) / std
+    return functional.pad(picture, (0, info.input_size - columns, 0, info.input_size - rows))

@@ -1,0 +1,180 @@
+"""`exportLabels`: segments to the formats that others read; the ending of the file's name chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.label_file import LabelFile
+
+_HIGHEST_VALUE = 65535
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How to write.
+
+    :param source: the volume that the segments were made on: a file, or a DICOM folder. A DICOM SEG needs the folder;
+        a label map lies on its voxels, else on the segmentation's own.
+    :param series: which DICOM series of several; see `read_dicom`.
+    :param resample: bring segments on other voxels onto the source's by nearest neighbor rather than refuse them.
+    :param smoothing: of surfaces, from 0 (none) to 1.
+    :param coordinates: of surfaces, "LPS" or "RAS".
+    :param algorithm: what made segments of unknown origin, for DICOM; empty for by hand.
+    :param overwrite: replace existing files.
+    """
+
+    source: Path | None = None
+    series: str | None = None
+    resample: bool = False
+    smoothing: float = 0.0
+    coordinates: str = "LPS"
+    algorithm: str = ""
+    overwrite: bool = False
+
+
+def check_export(path: Path, settings: ExportSettings) -> None:
+    """Refuse, before any work is done for it, what could not be written.
+
+    :raises OutputError: another ending, the file exists, its folder does not; a DICOM SEG without a source.
+    """
+    ending = ending_of(path)
+    check_output(path, settings.overwrite)
+    if ending == ".dcm" and settings.source is None:
+        raise OutputError(f"'{path}' needs the DICOM series it refers to; name its folder with --source.")
+
+
+def ending_of(path: Path) -> str:
+    """Which of the formats a file name means.
+
+    :raises OutputError: none of them.
+    """
+    for ending in _WRITERS:
+        if path.name.lower().endswith(ending):
+            return ending
+    raise OutputError(
+        f"'{path}' has to end in {', '.join(list(_WRITERS)[:-1])} or {list(_WRITERS)[-1]}: the ending says the format."
+    )
+
+
+def exportLabels(labels: LabelFile, path: Path, settings: ExportSettings = ExportSettings()) -> tuple[str, ...]:
+    """Write segments to a file.
+
+    `.dcm` is a DICOM SEG, `.seg.nrrd` a segmentation of Slicer, `.nii` and `.nii.gz` a label map, `.stl` and `.obj` one
+    closed surface of all segments together.
+
+    :return: notes for the reader.
+    :raises InputError: the segments lie on other voxels than the source, there is none, or the source cannot be used.
+    :raises OutputError: as `check_export`, or folder or disk refuses.
+
+    >>> exportLabels(read_labels("tumor.seg.nrrd"), Path("tumor.stl"))                       # doctest: +SKIP
+    """
+    check_export(path, settings)
+    if not labels.entries:
+        raise InputError(f"'{labels.name}' has no segment to write.")
+    return _WRITERS[ending_of(path)](labels, path, settings)
+
+
+def labelValues(labels: LabelFile) -> dict[str, int]:
+    """Values that segments get in a label map: those of a label map stay, others are numbered from 1 in order."""
+    values = labels.label_values
+    if labels.from_slicer or min(values.values()) < 1 or max(values.values()) > _HIGHEST_VALUE:
+        return {name: number for number, name in enumerate(labels.entries, 1)}
+    return values
+
+
+def _dicomSeg(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
+    from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
+    from SAMLiverTumorLib.io.dicom.source import read_source
+
+    source = read_source(settings.source, settings.series)
+    return write_dicom_seg(labels, source, path, settings.overwrite, settings.resample, settings.algorithm)
+
+
+def _segNrrd(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
+    from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
+
+    labels, notes = _onSource(labels, settings)
+    saveSegmentation(_segmentation(labels), path, settings.overwrite)
+    return notes
+
+
+def _nifti(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
+    labels, notes = _onSource(labels, settings)
+    if settings.source is None and labels.from_slicer:
+        notes = (*notes, f"The grid of '{path.name}' is the part of the volume that is outlined; --source gives all.")
+    return (*notes, *writeNifti(labels, path, settings.source, settings.overwrite))
+
+
+def writeNifti(labels: LabelFile, path: Path, source: Path | None, overwrite: bool = False) -> tuple[str, ...]:
+    """Write a label map as NIfTI.
+
+    :param source: the volume's file; where it is NIfTI its affine is kept to the last bit.
+    :return: notes for the reader.
+    :raises OutputError: as `check_export`, or folder or disk refuses.
+    """
+    from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
+
+    array = np.zeros(labels.dimensions[::-1], np.uint16)
+    shared = 0
+    for name, value in labelValues(labels).items():
+        mask = labels.segments[name]
+        shared += int(np.count_nonzero(array[mask]))
+        array[mask] = value
+    with atomic_path(path, overwrite) as temporary:
+        write_label_nifti(array, labels.ijk_to_ras, temporary, source)
+    if not shared:
+        return ()
+    return (f"{shared:,} voxels belong to several segments; the last of them has them in '{path.name}'.",)
+
+
+def _surface(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str, ...]:
+    from SAMLiverTumorLib.mrml.api.export_surfaces import saveSurface
+
+    node = _segmentation(labels)
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    ml = saveSurface(node, ids, path, settings.overwrite, settings.smoothing, settings.coordinates)
+    together = f" of {len(ids)} segments together" if len(ids) > 1 else ""
+    return (f"'{path.name}' is the surface{together} in {settings.coordinates}, mm; it encloses {ml:.3f} ml.",)
+
+
+def _onSource(labels: LabelFile, settings: ExportSettings) -> tuple[LabelFile, tuple[str, ...]]:
+    """The labels on the source's grid, and notes; as they are where there is no source."""
+    if settings.source is None:
+        return labels, ()
+    from SAMLiverTumorLib.io.images import read_volume
+
+    volume = read_volume(settings.source, settings.series)
+    if not settings.resample and not fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
+        raise InputError(
+            f"'{labels.name}' lies on other voxels than '{settings.source}'; name the volume that it was made on, or "
+            "add --resample to bring it onto this one's by nearest neighbor."
+        )
+    return onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
+
+
+def _segmentation(labels: LabelFile):
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene, inSlicerApplication
+    from SAMLiverTumorLib.mrml.nodes.label_nodes import addSegmentation
+
+    if not inSlicerApplication():
+        return addSegmentation(createScene(), labels)
+    import slicer
+
+    return addSegmentation(slicer.vtkMRMLScene(), labels)
+
+
+_WRITERS = {
+    ".dcm": _dicomSeg,
+    ".seg.nrrd": _segNrrd,
+    ".nii.gz": _nifti,
+    ".nii": _nifti,
+    ".stl": _surface,
+    ".obj": _surface,
+}

@@ -1,0 +1,153 @@
+"""Files of Slicer: volumes, segmentations, markups and whole scenes, through Slicer's own storage nodes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import slicer
+
+from SAMLiverTumorLib.errors import InputError, OutputError, SAMLiverTumorError
+from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.headers import check_header
+from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.io.markups_text import markups_in
+from SAMLiverTumorLib.io.safe_archive import LazyArchive
+from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
+from SAMLiverTumorLib.mrml.nodes.conversions import createVolumeDisplay, volumeFromNode
+
+_MARKUPS_CLASSES = {"Fiducial": "vtkMRMLMarkupsFiducialNode", "ROI": "vtkMRMLMarkupsROINode"}
+
+
+def saveSegmentation(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path | str, overwrite: bool = False
+) -> None:
+    """Write a `.seg.nrrd` with names, colors, terminology and provenance of the segments.
+
+    As everywhere in Slicer the file holds the node's own coordinates; a parent transform is not applied.
+
+    :raises OutputError: wrong suffix, the file exists and `overwrite` is False, folder or disk refuses,
+        or there is no segment to write. An existing file is then as it was.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(".seg.nrrd"):
+        raise OutputError(f"'{path}' has to end in .seg.nrrd, the only format that keeps names and provenance.")
+    if not segmentationNode.GetSegmentation().GetNumberOfSegments():
+        raise OutputError(f"Segmentation '{segmentationNode.GetName()}' has no segment to write.")
+    # not the node's own storage node: where the user saves the node is not ours to change
+    storageNode = slicer.vtkMRMLSegmentationStorageNode()
+    with atomic_path(path, overwrite) as temporary, capturedVtkMessages() as messages:
+        storageNode.SetFileName(str(temporary))
+        if not storageNode.WriteData(segmentationNode):
+            raise OutputError(f"'{path}' cannot be written: {messages}")
+
+
+def saveScene(scene: slicer.vtkMRMLScene, path: Path | str, overwrite: bool = False) -> None:
+    """Write the whole scene, data included, as an `.mrb` that Slicer opens on any machine.
+
+    :raises OutputError: wrong suffix, the file exists and `overwrite` is False, folder or disk refuses.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mrb":
+        raise OutputError(f"'{path}' has to end in .mrb (Slicer's scene with its data in one file).")
+    with atomic_path(path, overwrite) as temporary, _sameWorkingFolder(), capturedVtkMessages() as messages:
+        if not scene.WriteToMRB(str(temporary)):
+            raise OutputError(f"'{path}' cannot be written: {messages}")
+
+
+def loadScene(scene: slicer.vtkMRMLScene, path: Path | str) -> None:
+    """Add everything in an `.mrb` to the scene.
+
+    :raises InputError: no such file, or not a Slicer scene.
+    """
+    path = _existing(path)
+    _refuseEscapes(path)
+    with _sameWorkingFolder(), capturedVtkMessages() as messages:
+        if not scene.ReadFromMRB(str(path.resolve()), False):
+            raise InputError(f"'{path}' cannot be read as a Slicer scene (.mrb): {messages}")
+
+
+def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLMarkupsNode:
+    """Add the markups of a `.mrk.json` saved by Slicer to the scene (points in LPS or RAS, as it says).
+
+    :raises InputError: no such file, not a markups file, or not exactly one point list or ROI in it; the
+        scene is then as it was.
+    """
+    path = _existing(path)
+    try:
+        kinds = [markups["type"] for markups in markups_in(parse_json(path.read_text(encoding="utf-8")))]
+    except ValueError as error:
+        raise InputError(f"'{path}' is not a markups file (.mrk.json) of Slicer: {error}") from error
+    if len(kinds) != 1:
+        raise InputError(f"'{path}' holds {len(kinds)} markups objects; save the one you mean to a file of its own.")
+    className = _MARKUPS_CLASSES.get(kinds[0])
+    if className is None:
+        raise InputError(f"'{path}' holds a markup of type '{kinds[0]}'; a point list or an ROI is needed.")
+    markupsNode = scene.AddNewNodeByClass(className, path.name.split(".")[0])
+    # each kind has its own: the point list's one reads an ROI without its size
+    storageNode = markupsNode.CreateDefaultStorageNode()
+    storageNode.UnRegister(None)
+    storageNode.SetFileName(str(path))
+    with capturedVtkMessages() as messages:
+        if not storageNode.ReadData(markupsNode):
+            scene.RemoveNode(markupsNode)
+            raise InputError(f"'{path}' cannot be read as markups (.mrk.json): {messages}")
+    markupsNode.CreateDefaultDisplayNodes()
+    return markupsNode
+
+
+def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a NIfTI, NRRD or MetaImage volume to the scene, named after its file.
+
+    :raises InputError: no such file, damaged, or not a three-dimensional scalar volume; the scene is
+        then as it was.
+    """
+    path = _existing(path)
+    check_header(path)
+    name = path.name.split(".")[0]
+    volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    storageNode = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storageNode.SetFileName(str(path))
+    storageNode.SetSingleFile(True)
+    try:
+        with capturedVtkMessages():
+            if not storageNode.ReadData(volumeNode):
+                # the reader's own words are about itself, not about the file
+                raise InputError(
+                    f"'{path}' cannot be read: it is damaged, cut off, or not a three-dimensional grey image "
+                    "in NIfTI, NRRD or MetaImage format."
+                )
+        volume = volumeFromNode(volumeNode)
+    except SAMLiverTumorError:
+        scene.RemoveNode(volumeNode)
+        raise
+    createVolumeDisplay(volumeNode, volume)
+    return volumeNode
+
+
+def _refuseEscapes(path: Path) -> None:
+    """Slicer unpacks an entry to wherever its name leads, as "a/../../x" out of the folder for it.
+
+    :raises InputError: there is such an entry, or the archive is damaged.
+    """
+    # its table of contents alone is read
+    _ = LazyArchive(path.stem, str(path), path, None, 0).files
+
+
+@contextmanager
+def _sameWorkingFolder() -> Iterator[None]:
+    """MRML unpacks bundles by changing the process's working folder, and stays there when it fails."""
+    folder = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+
+
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'.")
+    return path

@@ -1,0 +1,78 @@
+"""The choices of section Fine-tune as settings of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from SAMLiverTumorLib.image.window import PRESETS
+from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
+from SAMLiverTumorLib.models.registry import load_registry
+from SAMLiverTumorLib.panel.panel_pool import aboutFile, chosenModel, textModel
+from SAMLiverTumorLib.panel.sections.model import CUSTOM
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.training.settings import TrainSettings
+
+SCENE = "scene"
+_BASE = "lite-medsam"
+
+
+def baseModel(parameters: Any) -> str:
+    """The model that a training starts from: the chosen one; for "auto" one that knows text, where there is one."""
+    model = chosenModel(parameters)
+    return (textModel(model) or _BASE) if model == AUTO else model
+
+
+def settingsOf(parameters: Any, folder: Path, images: Path, labels: Path, hasLiver: bool) -> TrainSettings:
+    """The settings that a parameter node stands for.
+
+    :param hasLiver: whether the labels may have the liver, so that text can learn to name it.
+    :raises InputError: something cannot be trained so.
+    """
+    from SAMLiverTumorLib.training.settings import CONCEPTS, TrainSettings
+
+    return TrainSettings(
+        images=(str(images.absolute()),),
+        labels=(str(labels.absolute()),),
+        out=str(folder.absolute()),
+        base=baseModel(parameters),
+        train=parameters.trainPart,
+        epochs=parameters.trainEpochs,
+        window=_window(parameters),
+        device=parameters.device,
+        concepts=CONCEPTS if hasLiver else (LIVER_TUMOR,),
+    )
+
+
+def _window(parameters: Any) -> str:
+    """The chosen window; for "auto" the one that the base does best with."""
+    if parameters.window == CUSTOM:
+        return f"{parameters.windowLow:g},{parameters.windowHigh:g}"
+    if parameters.window in PRESETS:
+        return parameters.window
+    base = baseModel(parameters)
+    info = load_registry().get(base)
+    return info.default_window if info is not None else aboutFile(base).get("default_window", "wide")
+
+
+def nameTrainChoices(ui: Any) -> None:
+    """Name the choices; the lists are filled with the parameters' values, which mean nothing to people."""
+    for combo, names in (
+        (ui.trainSourceCombo, {"scene": _("This scene"), "folders": _("Folders")}),
+        (
+            ui.trainPartCombo,
+            {
+                "decoder": _("Mask decoder (fast)"),
+                "lora": _("Decoder, adapters in encoder"),
+                "last": _("Decoder, last encoder stage"),
+                "all": _("Everything (slow)"),
+            },
+        ),
+    ):
+        for value, name in names.items():
+            index = combo.findText(value)
+            if index >= 0:
+                combo.setItemText(index, name)

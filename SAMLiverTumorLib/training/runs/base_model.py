@@ -1,0 +1,67 @@
+"""The model that a training starts from, and its encoder's pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.models.builders import SamModel, load_model
+from SAMLiverTumorLib.models.download.store import ModelStore
+from SAMLiverTumorLib.models.networks.encoder_split import before_last
+from SAMLiverTumorLib.models.networks.row_bands import workers
+from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
+from SAMLiverTumorLib.models.preprocessing.network_input import network_input
+from SAMLiverTumorLib.models.registry import load_registry
+from SAMLiverTumorLib.training.samples.embedded_samples import SampleStore
+from SAMLiverTumorLib.training.settings import KEPT
+
+
+def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamModel:
+    """The model to start from: a registered one by its id, or a weight file.
+
+    :raises ModelError: it is neither, or it cannot be had.
+    """
+    info = load_registry().get(base)
+    if info is not None:
+        return load_model(ModelStore().fetch(info, confirm=confirm), info, device)
+    if not Path(base).is_file():
+        raise ModelError(f"'{base}' is neither a known model ({', '.join(load_registry())}) nor a weight file.")
+    return load_model(Path(base), None, device)
+
+
+def sample_store(folder: Path, model: SamModel, train: str = "decoder") -> SampleStore:
+    """A store of pictures as what is frozen of this model's encoder gives them.
+
+    :param train: what learns, see `TRAINABLE`; where that is the whole encoder, the pictures alone are kept.
+    """
+
+    @torch.inference_mode()
+    def embedded(rgb, spacing):
+        with workers():
+            geometry = input_geometry(rgb.shape[:2], spacing, model.info.input_size, model.info.resize)
+            picture = network_input(rgb, geometry, model.info, model.device)
+            encode = model.image_encoder if train == "decoder" else partial(before_last, model.image_encoder)
+            return encode(picture)[0].half().contiguous().cpu().numpy()
+
+    name = encoder_hash(model)
+    if train != "decoder":
+        name = hashlib.sha256(f"{name} before last".encode()).hexdigest()
+    return SampleStore(folder, name, model.info.resize, embedded if train in KEPT else None)
+
+
+def encoder_hash(model: SamModel) -> str:
+    """SHA-256 of the encoder's weights and of how pictures are made for it.
+
+    A model whose decoder alone was trained has its base's.
+    """
+    info = model.info
+    digest = hashlib.sha256(repr((info.input_size, info.normalization, info.resize)).encode())
+    for name, weight in sorted(model.image_encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""What of a finished run is compared: its base, its model and its U-Net, on the patients that it left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from SAMLiverTumorLib.datasets.cases import CaseFiles
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.training.runs.finished_run import finished_run
+from SAMLiverTumorLib.training.samples.prepare import labeled_cases
+from SAMLiverTumorLib.training.settings import from_mapping
+
+UNET = "unet.safetensors"
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """The contestants of a run, and where they meet.
+
+    :param base: model id or weight file that the run started from.
+    :param model: the run's weight file.
+    :param unet: the U-Net trained on the same patients; None where there is none.
+    :param cases: files of the patients to compare on.
+    :param label_names: as `TrainSettings.label_names`.
+    :param windows: how each patient is shown, as in the run.
+    :param note: which patients these are, to stand with the figures.
+    """
+
+    base: str
+    model: Path
+    unet: Path | None
+    cases: tuple[CaseFiles, ...]
+    label_names: dict[str, str]
+    windows: dict[str, Window]
+    note: str
+
+
+def comparison_of_run(
+    folder: Path, images: Path | None = None, labels: Path | None = None, names: tuple[str, ...] = ()
+) -> RunComparison:
+    """What a run's folder says is to be compared.
+
+    :param images, labels: other scans than the run's own, or where the run's lie now; None for where they lay.
+    :param names: only these patients; empty for the run's test patients, else its validation patients.
+    :raises InputError: the folder has no finished run, its scans are not found, or it left no patient out.
+    """
+    folder = Path(folder)
+    run = finished_run(folder)
+    if run is None:
+        raise InputError(f"'{folder}' holds no finished training to compare; wait for it, or choose another folder.")
+    # a card names no folders, of which windows are
+    settings = from_mapping(run.settings if "images" in run.settings else {**run.settings, "windows": []})
+    if images is not None:
+        settings = replace(settings, images=(str(images),), labels=(str(labels or images),), windows=())
+    split = run.card["split"]
+    chosen = names or tuple(split["test"] or split["validation"])
+    same = set(chosen) & set(split["train"])
+    if same and not names:
+        raise InputError(
+            f"The run learned from its only patient, {', '.join(sorted(same))}, so nothing of it can be compared "
+            "fairly; give other scans with --images and --cases."
+        )
+    cases = labeled_cases(replace(settings, cases=chosen))
+    unet = folder / UNET
+    return RunComparison(
+        settings.base,
+        run.weights,
+        unet if unet.is_file() else None,
+        tuple(cases),
+        dict(settings.label_names),
+        {each.name: parse_window(each.window) for each in cases},
+        _note(chosen, split),
+    )
+
+
+def _note(chosen: tuple[str, ...], split: dict[str, Any]) -> str:
+    who = ", ".join(chosen)
+    if set(chosen) <= set(split["test"]):
+        return f"Compared on the run's test patients, {who}, which neither were learned from nor chose anything."
+    if set(chosen) <= set(split["validation"]):
+        return (
+            f"The run had no test patients: compared on those of validation, {who}, which chose the epoch of the "
+            "fine-tuned model (and the U-Net's), so that its figures are somewhat too good."
+        )
+    return f"Compared on {who}, chosen by name."

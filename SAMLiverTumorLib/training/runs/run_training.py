@@ -1,0 +1,274 @@
+"""A whole training: base model, samples, loop, comparison of before and after, and a new model only if it is better."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from SAMLiverTumorLib import __version__
+from SAMLiverTumorLib.datasets.patient_aliases import aliases, without_patients
+from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.models.builders import SamModel, resolve_device
+from SAMLiverTumorLib.models.clip.clip_source import PREFIX, parse_clip
+from SAMLiverTumorLib.models.clip.clip_text import ClipText, new_clip_text
+from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
+from SAMLiverTumorLib.models.registry import ModelInfo
+from SAMLiverTumorLib.models.weights import describe, save_weights
+from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState, load_state
+from SAMLiverTumorLib.training.optimization.distributed import Processes, join, leave, local_device
+from SAMLiverTumorLib.training.optimization.loop import Diverged, epoch_kinds, score_of, train
+from SAMLiverTumorLib.training.optimization.schedule import Schedule
+from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.validation import KINDS, overall, validate
+from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
+from SAMLiverTumorLib.training.runs.process import RESULTS, TrainingProcess, alone
+from SAMLiverTumorLib.training.runs.resume_checks import check_resumable, check_same_data
+from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
+from SAMLiverTumorLib.training.samples.embedded_samples import Sample
+from SAMLiverTumorLib.training.samples.prepare import TrainingSet, prepare, prepare_unlabeled
+from SAMLiverTumorLib.training.samples.simulated_prompts import TEXT
+from SAMLiverTumorLib.training.settings import TOKENS, TrainSettings
+
+ADOPTED, KEPT_ASIDE = RESULTS
+
+# How much of the new weights a mixture with the old ones has; Wortsman et al., "Robust fine-tuning of zero-shot
+# models", CVPR 2022.
+_BLENDS = (0.85, 0.7, 0.5)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a training.
+
+    :param adopted: whether the new model is better on the comparison.
+    :param weights: its file; None where the training was cancelled.
+    :param before, after: kind of prompt -> patient -> Dice.
+    """
+
+    adopted: bool
+    weights: Path | None
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+
+
+def run_training(
+    settings: TrainSettings,
+    report: Reporter,
+    resume: bool = False,
+    confirm: Callable[[str], bool] = lambda question: False,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train as the settings say, in the folder `settings.out`.
+
+    :param resume: go on with the training that is in the folder.
+    :param confirm: asked before the base model is downloaded.
+    :raises SAMLiverTumorError: the user can mend it.
+    """
+    processes = join()
+    try:
+        folder = _run_folder(settings, resume)
+        with alone(folder, TrainingProcess) if processes.first else nullcontext():
+            return _run(folder, settings, report, resume, confirm, cancel, processes)
+    finally:
+        leave()
+
+
+def _run(
+    folder: Path,
+    settings: TrainSettings,
+    report: Reporter,
+    resume: bool,
+    confirm: Callable[[str], bool],
+    cancel: Callable[[], bool],
+    processes: Processes,
+) -> Outcome:
+    state = load_state(folder) if resume else TrainingState(settings=settings.as_dict())
+    check_resumable(state.settings, settings.as_dict())
+    torch.manual_seed(settings.seed)
+    device = local_device(settings.device)
+    resolve_device(device)
+    model = open_base(settings.base, confirm, device)
+    store = sample_store(Path(settings.cache) if settings.cache else folder / "pictures", model, settings.train)
+    report("start", settings=settings.as_dict(), base=model.sha256, resumed_at=state.step)
+    samples = prepare(
+        settings,
+        store,
+        lambda name, done, total: report("prepare", patient=name, done=done, total=total),
+        cancel,
+        lambda text: report("note", text=text),
+    )
+    report(
+        "data",
+        train=len(samples.train),
+        validation=len(samples.validation),
+        test=len(samples.test),
+        encoded=store.encoded,
+        split=samples.split.note,
+    )
+    if processes.any(cancel(), model.device):
+        report("cancelled", step=state.step)
+        return Outcome(False, None, {}, {})
+    check_same_data(state.data, samples.hashes)
+    state.data = samples.hashes
+    unlabeled = []
+    if settings.unlabeled:
+        unlabeled = prepare_unlabeled(
+            settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
+        )
+        report("note", text=f"{len(unlabeled)} slices without labels for the mean teacher.")
+    trainee = Trainee(model, settings.concepts, settings.train, settings.rank, _text(settings, model, confirm))
+    old = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
+    judged = samples.test or samples.validation
+    kinds = [kind for kind in KINDS if settings.concepts or kind != TEXT]
+    before = validate(trainee, judged, kinds, cancel)
+    if state.best_epoch == 0 and not state.best:
+        state.best, state.best_score = old, score_of(_compared_by_epoch(trainee, samples.validation, settings, cancel))
+        report("validation", epoch=0, step=0, score=state.best_score, dice=overall(before))
+    # scores of a part of the pictures are nothing to compare with, and must not be saved
+    if processes.any(cancel(), model.device):
+        report("cancelled", step=state.step)
+        return Outcome(False, None, {}, {})
+    schedule = Schedule(settings, samples.train)
+    try:
+        state = train(
+            trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes, unlabeled
+        )
+    except Diverged as error:
+        report("note", text=str(error))
+        if not state.best_epoch:
+            raise
+    if cancel():
+        return Outcome(False, None, before, {})
+    share = _blend(trainee, old, state, samples.validation, settings, report, cancel)
+    after = validate(trainee, judged, kinds, cancel)
+    if cancel():
+        report("cancelled", step=state.step)
+        return Outcome(False, None, before, {})
+    adopted = state.best_epoch > 0 and score_of(after) > score_of(before)
+    path = folder / (ADOPTED if adopted else KEPT_ASIDE)
+    if processes.first:
+        card = _card(settings, model, trainee.text, samples, state, before, after, share, adopted)
+        weights, origin = file_content(model, trainee, settings.rank)
+        if not settings.names:
+            card = without_patients(card, aliases(samples.hashes))
+        save_weights(path, weights, {**describe(_new_info(model, settings)), **origin, "card": card}, settings.half)
+        report("done", adopted=adopted, before=overall(before), after=overall(after), weights=path.name)
+    return Outcome(adopted, path, before, after)
+
+
+def _text(settings: TrainSettings, model: SamModel, confirm: Callable[[str], bool]) -> ClipText | None:
+    """CLIP's text where the settings ask for it; None for what the base has, or tokens to learn."""
+    if settings.text_encoder == TOKENS or not settings.concepts:
+        if isinstance(model.text, ClipText) and settings.concepts:
+            raise InputError(
+                f"'{settings.base}' takes text through CLIP; go on with it by --text-encoder {PREFIX}, or start from "
+                "another model."
+            )
+        return None
+    choice = parse_clip(settings.text_encoder)
+    if not isinstance(model.text, ClipText):
+        return new_clip_text(choice, confirm)
+    if settings.text_encoder != PREFIX and choice.name != model.text.about["name"]:
+        raise InputError(
+            f"'{settings.base}' takes text through CLIP {model.text.about['name']}; another cannot take its place."
+        )
+    return None
+
+
+def _run_folder(settings: TrainSettings, resume: bool) -> Path:
+    if not settings.out:
+        raise InputError("Say where the training's files go: --out RUN.")
+    folder = Path(settings.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
+    used = [name for name in ("last.pt", ADOPTED, KEPT_ASIDE) if (folder / name).exists()]
+    if used and not resume:
+        raise OutputError(f"'{folder}' holds a training already; go on with it by --resume, or choose another folder.")
+    return folder
+
+
+def _compared_by_epoch(trainee: Trainee, validation: Sequence[Sample], settings: TrainSettings, cancel):
+    return validate(trainee, validation, epoch_kinds(settings), cancel)
+
+
+@torch.no_grad()
+def _blend(trainee: Trainee, old, state: TrainingState, validation, settings, report, cancel) -> float:
+    """Put the best epoch's weights in, or the best mixture of them with the old ones; the new weights' share."""
+    learning = trainee.learning()
+
+    def put(share: float) -> None:
+        for name, weight in mixture(old, state.best, share).items():
+            learning[name].copy_(weight)
+
+    best, best_score = 1.0, state.best_score
+    if settings.blend and state.best_epoch:
+        for share in _BLENDS:
+            put(share)
+            score = score_of(_compared_by_epoch(trainee, validation, settings, cancel))
+            report("note", text=f"{share:.0%} of the new weights with the old ones: {score:.4f}")
+            if score > best_score:
+                best, best_score = share, score
+    put(best)
+    return best
+
+
+def _new_info(model: SamModel, settings: TrainSettings) -> ModelInfo:
+    info = model.info
+    prompts = {"points", "box", "mask"} | ({"text"} if settings.concepts else set())
+    base = info.title
+    return replace(
+        info,
+        title=f"{base}, fine-tuned",
+        prompts=frozenset(prompts | (info.prompts & {"text"})),
+        default_window=settings.window,
+        notes=f"Fine-tuned from {base} ({settings.base}); see the card in the file.",
+        concepts=tuple(dict.fromkeys((*info.concepts, *settings.concepts))),
+    )
+
+
+def _card(
+    settings: TrainSettings,
+    model: SamModel,
+    text: TextTokens | ClipText,
+    samples: TrainingSet,
+    state: TrainingState,
+    before: dict,
+    after: dict,
+    share: float,
+    adopted: bool,
+) -> dict[str, Any]:
+    told = settings.as_dict()
+    # folders are nobody else's business
+    for name in ("images", "labels", "unlabeled", "out", "cache", "hold_out"):
+        told.pop(name)
+    if isinstance(text, ClipText):
+        told["text_encoder"] = f"{PREFIX}:{text.about['name']}"
+    return {
+        "base": {"id": model.info.id, "sha256": model.sha256},
+        "settings": told,
+        "split": {
+            "train": list(samples.split.train),
+            "validation": list(samples.split.validation),
+            "test": list(samples.split.test),
+            "note": samples.split.note,
+        },
+        "data_sha256": samples.hashes,
+        "pictures": {"train": len(samples.train), "validation": len(samples.validation), "test": len(samples.test)},
+        "best_epoch": state.best_epoch,
+        "share_of_new_weights": share,
+        "history": [{"epoch": entry["epoch"], "score": entry["score"]} for entry in state.history],
+        "compared_on": "test" if samples.test else "validation, which also chose the epoch",
+        "before": before,
+        "after": after,
+        "adopted": adopted,
+        "versions": {"sam-liver-tumor": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }

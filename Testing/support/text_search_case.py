@@ -1,0 +1,27 @@
+"""A predictor that answers text: for tests of searches for tumors."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+from session_case import FakePredictor
+
+
+class Reader(FakePredictor):
+    """Marks the same square on each slice that it is asked about by text."""
+
+    def __init__(self):
+        super().__init__()
+        info = self.model.info
+        self.model.info = replace(info, prompts=info.prompts | {"text"}, concepts=("liver tumor",))
+        self.asked = []
+
+    def predict_text(self, embedding, concept):
+        self.asked.append(concept)
+        mask = np.zeros(embedding, bool)
+        mask[10:15, 12:18] = True
+        return SimpleNamespace(mask=mask, predicted_iou=0.5, stability=1.0)
+
+
+SQUARE = np.zeros((8, 20, 24), bool)
+SQUARE[:, 10:15, 12:18] = True
