@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from SAMLiverTumorLib.models.networks.pyramid_encoder import PACKED_CHANNELS, ImageFeatures
 from SAMLiverTumorLib.models.networks.row_bands import in_parallel
 
 # Image tokens that a core takes at a time on a CPU, so that what lies between stays in its cache. The result does not
@@ -30,20 +31,22 @@ class ImageSide:
     :param keys_at: the same with their places added.
     :param places: positional encoding (1, n, c).
     :param features: the embedding (1, c, rows, columns) itself.
+    :param finer: the embedding and finer features, of an encoder that has these; None of SAM's own.
     """
 
     keys: Tensor
     keys_at: Tensor
     places: Tensor
     features: Tensor
+    finer: ImageFeatures | None = None
 
 
 class Decoder:
     """Decodes prompts with a loaded model's own prompt encoder and mask decoder, whose weights may change.
 
     :param prompt_encoder: segment_anything's `PromptEncoder`.
-    :param mask_decoder: segment_anything's `MaskDecoder`. Where layers of it were exchanged, as by adapters, it runs
-        as it is.
+    :param mask_decoder: segment_anything's `MaskDecoder`, or that with `MaskUpsampling`. Where layers of it were
+        exchanged, as by adapters, it runs as it is.
     """
 
     def __init__(self, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
@@ -51,14 +54,18 @@ class Decoder:
         self._places: Tensor | None = None
 
     def image_side(self, features: Tensor) -> ImageSide:
-        """Prepare a picture's embedding (1, c, rows, columns).
+        """Prepare a picture's embedding (1, c, rows, columns), or `ImageFeatures.packed`.
 
         Where weights learn, it holds for one step of theirs only.
         """
+        finer = None
+        if features.shape[1] == PACKED_CHANNELS:
+            finer = ImageFeatures.unpacked(features)
+            features = finer.embedding
         if self._places is None or self._places.device != features.device:
             self._places = _tokens(self.prompt_encoder.get_dense_pe())
         keys = _tokens(features) + self.prompt_encoder.no_mask_embed.weight
-        return ImageSide(keys, keys + self._places, self._places, features)
+        return ImageSide(keys, keys + self._places, self._places, features, finer)
 
     def decode(
         self,
@@ -74,21 +81,22 @@ class Decoder:
         :param points: coordinates (b, p, 2) in input pixels and labels (b, p).
         :param boxes: (b, 4) corners in input pixels.
         :param masks: (b, 1, 256, 256) logits.
-        :param ambiguous: three masks for each prompt instead of one.
+        :param ambiguous: three masks for each prompt instead of one, of a decoder that has them.
         :param text: tokens (n, c) that name what is meant, for all of the prompts.
         :return: logits (b, m, 256, 256) and IoU (b, m).
         """
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=masks)
         if text is not None:
             sparse = torch.cat([sparse, text[None].expand(len(sparse), -1, -1)], dim=1)
-        if not _is_plain(self.mask_decoder):
+        if image.finer is None and not _is_plain(self.mask_decoder):
             places = self.prompt_encoder.get_dense_pe()
             return self.mask_decoder(image.features, places, sparse, dense, multimask_output=ambiguous)
         keys, keys_at = image.keys, image.keys_at
         if masks is not None:
             keys = _tokens(image.features) + _tokens(dense)
             keys_at = keys + image.places
-        return self._decode(keys, keys_at, image, sparse, slice(1, None) if ambiguous else slice(0, 1))
+        several = ambiguous and self.mask_decoder.num_mask_tokens > 1
+        return self._decode(keys, keys_at, image, sparse, slice(1, None) if several else slice(0, 1))
 
     def _decode(
         self, keys: Tensor, keys_at: Tensor, image: ImageSide, sparse: Tensor, wanted: slice
@@ -113,7 +121,11 @@ class Decoder:
         iou = decoder.iou_prediction_head(queries[:, 0])[:, wanted]
         numbers = range(decoder.num_mask_tokens)[wanted]
         heads = [decoder.output_hypernetworks_mlps[n](queries[:, 1 + n]) for n in numbers]
-        return _masks(decoder.output_upscaling, keys, torch.stack(heads, dim=1), image.features.shape[-2:]), iou
+        heads, (rows, columns) = torch.stack(heads, dim=1), image.features.shape[-2:]
+        if image.finer is not None:
+            tokens = keys.view(len(keys), rows, columns, -1).permute(0, 3, 1, 2)
+            return decoder.upsampling(tokens, image.finer.fine, image.finer.finest, heads), iou
+        return _masks(decoder.output_upscaling, keys, heads, (rows, columns)), iou
 
 
 def _tokens(picture: Tensor) -> Tensor:

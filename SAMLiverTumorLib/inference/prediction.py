@@ -18,8 +18,9 @@ _STABILITY_OFFSET = 1.0
 class Embedding:
     """A picture after the image encoder.
 
-    :param packed: float16 tensor (1, 256, 64, 64) on the model's device. All embeddings are rounded so, the
-        fresh ones too: a mask does not depend on whether its picture was encoded now or came from the disk.
+    :param packed: float16 tensor (1, 256, 64, 64), or (1, 640, 64, 64) with finer features, on the model's device. All
+        embeddings are rounded so, the fresh ones too: a mask does not depend on whether its picture was encoded now or
+        came from the disk.
     :param geometry: where the picture lies in the network's input.
     :param mirror: the mirror image's embedding, which prompts are decoded on as well; see `mirrored.py`.
     """

@@ -94,7 +94,8 @@ class Predictor:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
             return embedding
 
-        with cancelled_by(cancel), self._cores():
+        # the pyramid's layers fill all cores by themselves
+        with cancelled_by(cancel), nullcontext() if info.architecture == "pyramid" else self._cores():
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()

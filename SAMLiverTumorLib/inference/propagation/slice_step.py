@@ -24,7 +24,7 @@ from SAMLiverTumorLib.image.mask_geometry import (
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import within
 from SAMLiverTumorLib.image.window import check_window, parse_window
-from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model
+from SAMLiverTumorLib.inference.model_choice import check_prompts, choose_model, shown_channels
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagation.anchors import Anchor
 from SAMLiverTumorLib.inference.propagation.contrast import Contrast, measure_contrast, smoothed
@@ -232,8 +232,10 @@ class Follower:
         return self._rgb(plane, predictor)[..., 1]
 
     def _rgb(self, plane: Plane, predictor: Predictor) -> np.ndarray:
-        window = self.settings.window or parse_window(predictor.model.info.default_window)
-        return plane_to_rgb(self.stack.volume, plane, window, self.settings.channels, self.settings.further)
+        info, settings = predictor.model.info, self.settings
+        window = settings.window or parse_window(info.default_window)
+        channels = settings.channels if settings.further else shown_channels(settings.channels, info)
+        return plane_to_rgb(self.stack.volume, plane, window, channels, settings.further)
 
     def _prompts(self, box: PixelBox, trail: Trail, predictor: Predictor) -> PlanePrompts:
         known = predictor.model.info.prompts

@@ -54,3 +54,22 @@ class MaskUpsampling(nn.Module):
 def _doubled(x: Tensor) -> Tensor:
     """Twice the rows and columns."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def crisp_mask_decoder(transformer: nn.Module) -> nn.Module:
+    """segment_anything's `MaskDecoder` for one mask, with `upsampling` in place of the transposed convolutions.
+
+    It is taken apart by `inference/decoder.py`, and does not run by itself.
+    """
+    from segment_anything.modeling import MaskDecoder
+
+    decoder = MaskDecoder(
+        transformer_dim=EMBEDDING_CHANNELS,
+        transformer=transformer,
+        num_multimask_outputs=0,
+        iou_head_depth=3,
+        iou_head_hidden_dim=EMBEDDING_CHANNELS,
+    )
+    decoder.output_upscaling = nn.Identity()
+    decoder.upsampling = MaskUpsampling()
+    return decoder

@@ -2,9 +2,10 @@
 
 Blocks are those of Liu et al., "A ConvNet for the 2020s", CVPR 2022 (a depthwise convolution, then two pointwise
 ones), with batch normalization and ReLU instead of layer normalization and GELU: the former are folded into the
-convolutions for use (`fold_batch_norms`), the latter costs a CPU nothing. The pyramid is that of Lin et al., "Feature
-pyramid networks for object detection", CVPR 2017. Besides SAM's embedding it hands finer features to the decoder, as
-Ke et al., "Segment anything in high quality", 2023, and Ravi et al., "SAM 2", 2024, do. Written for this project.
+convolutions for use (`PyramidEncoder.fold`), the latter costs a CPU nothing. The pyramid is that of Lin et al.,
+"Feature pyramid networks for object detection", CVPR 2017. Besides SAM's embedding it hands finer features to the
+decoder, as Ke et al., "Segment anything in high quality", 2023, and Ravi et al., "SAM 2", 2024, do. Written for this
+project.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ INPUT_SIZE = 512
 """Pixels along the side of a whole image; any multiple of 32 can be encoded, as training on parts of images does."""
 
 
+PACKED_CHANNELS = EMBEDDING_CHANNELS + 4 * FINE_CHANNELS + 16 * FINEST_CHANNELS
+"""Channels of all of them as one tensor at stride 8, which is how they are kept; see `ImageFeatures.packed`."""
+
+
 class ImageFeatures(NamedTuple):
     """What the encoder makes of images (b, 3, rows, columns).
 
@@ -33,6 +38,16 @@ class ImageFeatures(NamedTuple):
     embedding: Tensor
     fine: Tensor
     finest: Tensor
+
+    def packed(self) -> Tensor:
+        """All of it as one tensor (b, 640, rows / 8, columns / 8), finer pixels as channels of the coarse ones."""
+        return torch.cat([self.embedding, F.pixel_unshuffle(self.fine, 2), F.pixel_unshuffle(self.finest, 4)], dim=1)
+
+    @classmethod
+    def unpacked(cls, packed: Tensor) -> ImageFeatures:
+        """The reverse of `packed`."""
+        embedding, fine, finest = packed.split([EMBEDDING_CHANNELS, 4 * FINE_CHANNELS, 16 * FINEST_CHANNELS], dim=1)
+        return cls(embedding, F.pixel_shuffle(fine, 2), F.pixel_shuffle(finest, 4))
 
 
 class Sizes(NamedTuple):
@@ -53,15 +68,16 @@ class Sizes(NamedTuple):
 
 
 class PyramidEncoder(nn.Module):
-    """The image encoder; `forward` gives `ImageFeatures`.
+    """The image encoder: images (b, 3, 512, 512) to all that the decoder wants of them, (b, 640, 64, 64), both float32.
 
-    >>> PyramidEncoder().eval()(torch.zeros(1, 3, 512, 512)).embedding.shape
-    torch.Size([1, 256, 64, 64])
+    >>> PyramidEncoder(normalizes=False)(torch.zeros(1, 3, 512, 512)).shape
+    torch.Size([1, 640, 64, 64])
 
     :param sizes: how large the network is.
+    :param normalizes: with batch normalization, as to learn from the beginning; without, as it is used: see `fold`.
     """
 
-    def __init__(self, sizes: Sizes = Sizes()) -> None:  # noqa: B008 - an immutable tuple
+    def __init__(self, sizes: Sizes = Sizes(), normalizes: bool = True) -> None:  # noqa: B008 - an immutable tuple
         super().__init__()
         stem, *widths = sizes.channels
         self.input_size = INPUT_SIZE
@@ -81,8 +97,14 @@ class PyramidEncoder(nn.Module):
         self.neck_norm = nn.LayerNorm(EMBEDDING_CHANNELS)
         self.fine = nn.Conv2d(widths[0], FINE_CHANNELS, 1)
         self.finest = nn.Conv2d(stem, FINEST_CHANNELS, 1)
+        if not normalizes:
+            self.fold()
 
-    def forward(self, images: Tensor) -> ImageFeatures:
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images; see `features`."""
+        return self.features(images).packed()
+
+    def features(self, images: Tensor) -> ImageFeatures:
         """Encode images.
 
         :param images: (b, 3, rows, columns), slices below, at and above; rows and columns multiples of 32.
@@ -103,9 +125,17 @@ class PyramidEncoder(nn.Module):
         embedding = self.neck_norm(self.neck(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return ImageFeatures(embedding, fine, finest)
 
+    @torch.no_grad()
+    def fold(self) -> PyramidEncoder:
+        """Take the batch normalizations into their convolutions, in place: the same in evaluation mode, but faster."""
+        for part in self.modules():
+            if isinstance(part, _ConvNorm):
+                part.fold()
+        return self
+
 
 class _ConvNorm(nn.Module):
-    """Convolution, then batch normalization, which `fold_batch_norms` takes into the convolution."""
+    """Convolution, then batch normalization, which `fold` takes into the convolution."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -121,8 +151,8 @@ class _ConvNorm(nn.Module):
             return
         norm, conv = self.norm, self.conv
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None], requires_grad=False)
-        conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale, requires_grad=False)
+        conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None])
+        conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
         self.norm = nn.Identity()
 
 
@@ -139,12 +169,3 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.narrow(F.relu_(self.widen(self.spread(x))))
-
-
-@torch.no_grad()
-def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Take the batch normalizations of a network's convolutions into these; for evaluation, and in place."""
-    for part in network.modules():
-        if isinstance(part, _ConvNorm):
-            part.fold()
-    return network

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from SAMLiverTumorLib.models.preprocessing.network_input import LIVER_GREY, LIVER_STEP
 from SAMLiverTumorLib.training.end_to_end.slice_bank import Scan
 
 FRAME = 512
@@ -122,7 +123,7 @@ def restyle(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
     """Grey 0 to 255 of the wide window as the network wants it: the liver near 0, and of deviation about 1."""
-    return (images - 150.0) / 50.0
+    return (images - LIVER_GREY) / LIVER_STEP
 
 
 def _blurred(images: np.ndarray, sigma: float) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Lesions painted into the liver of single slices, in a few milliseconds: for training only.
 
-The three-dimensional recipe is in `training/synthetic.py` (after Q. Hu et al., "Label-Free Liver Tumor Segmentation",
-CVPR 2023). Here a blob is an ellipse whose radius varies smoothly with the angle, as tall as it is wide, so that the
-slices below and above get smaller cuts of it; the scan's own grain stays.
+The three-dimensional recipe is in `training/synthetic/paint_tumors.py` (after Q. Hu et al., "Label-Free Liver Tumor
+Segmentation", CVPR 2023). Here a blob is an ellipse whose radius varies smoothly with the angle, as tall as it is wide,
+so that the slices below and above get smaller cuts of it; the scan's own grain stays.
 """
 
 from __future__ import annotations

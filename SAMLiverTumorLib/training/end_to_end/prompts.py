@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from SAMLiverTumorLib.evaluation.trials import largest_error_region
+from SAMLiverTumorLib.datasets.reference_prompts import largest_error_region
 
 EXCLUDE, INCLUDE, FIRST_CORNER, LAST_CORNER, NOTHING = 0, 1, 2, 3, -1
 """What SAM's prompt encoder calls the kinds of its tokens."""

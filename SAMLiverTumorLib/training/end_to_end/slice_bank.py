@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-APART_MM = 3.0
-"""How far below and above the slice its neighbors in the network's channels are taken."""
+from SAMLiverTumorLib.image.rgb import neighbor_step
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +31,8 @@ class Scan:
     single: bool = False
 
     def neighbors(self, index: int) -> tuple[int, int, int]:
-        """Indices of the slices below, at and above; the slice itself where there is none."""
+        """Indices of the slices below, at and above; the first and last stand for those beyond."""
         if self.single:
             return index, index, index
         step = neighbor_step(self.spacing[2])
-        low, high = index - step, index + step
-        return (low if low >= 0 else index), index, (high if high < len(self.grey) else index)
-
-
-def neighbor_step(slice_mm: float) -> int:
-    """Slices from one to its neighbor in the network's channels: the next one, or about 3 mm away.
-
-    >>> neighbor_step(1.0), neighbor_step(5.0)
-    (3, 1)
-    """
-    return max(1, round(APART_MM / slice_mm))
+        return max(index - step, 0), index, min(index + step, len(self.grey) - 1)

@@ -38,7 +38,7 @@ def step_losses(
     images = normalized(torch.from_numpy(np.stack([example.images for example in examples])))
     corners = [example.corner for example in examples]
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        features = student.image_encoder(images)
+        features = student.image_encoder.features(images)
         places = student.places(corners, size)
         losses: dict[str, Tensor] = {}
         if teacher is not None and (known := [n for n, e in enumerate(examples) if e.teacher >= 0]):

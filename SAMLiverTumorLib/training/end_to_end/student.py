@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -11,13 +12,21 @@ from torch import Tensor, nn
 from SAMLiverTumorLib.inference.decoder import _image_after as image_after
 from SAMLiverTumorLib.inference.decoder import _to_image as attend_to_image
 from SAMLiverTumorLib.inference.decoder import _tokens as image_tokens
-from SAMLiverTumorLib.models.builders import build_networks
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint
-from SAMLiverTumorLib.models.networks.mask_upsampling import MaskUpsampling
-from SAMLiverTumorLib.models.networks.pyramid_encoder import ImageFeatures, PyramidEncoder, Sizes
-from SAMLiverTumorLib.models.text import TextTokens, split_text
+from SAMLiverTumorLib.models.networks.mask_upsampling import crisp_mask_decoder
+from SAMLiverTumorLib.models.networks.pyramid_encoder import (
+    EMBEDDING_CHANNELS,
+    INPUT_SIZE,
+    ImageFeatures,
+    PyramidEncoder,
+    Sizes,
+)
+from SAMLiverTumorLib.models.networks.text_tokens import TextTokens, split_text
+from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 
-FRAME, STRIDE = 512, 8
+STRIDE = 8
+"""Pixels from one image token to the next."""
+
 CONCEPTS = ("liver tumor", "liver")
 """What text can name."""
 
@@ -30,34 +39,41 @@ class Student(nn.Module):
 
     def __init__(self, sizes: Sizes = Sizes()) -> None:  # noqa: B008 - an immutable tuple
         super().__init__()
-        networks = build_networks("tiny_vit", 256)
-        self.image_encoder = PyramidEncoder(sizes)
-        self.prompt_encoder, self.mask_decoder = networks["prompt_encoder"], networks["mask_decoder"]
-        self.upsampling = MaskUpsampling()
-        self.text = TextTokens({})
+        ensure_torchvision_imports()
+        from segment_anything.modeling import PromptEncoder, TwoWayTransformer
 
+        self.image_encoder = PyramidEncoder(sizes)
+        self.prompt_encoder = PromptEncoder(
+            embed_dim=EMBEDDING_CHANNELS,
+            image_embedding_size=(INPUT_SIZE // STRIDE,) * 2,
+            input_image_size=(INPUT_SIZE, INPUT_SIZE),
+            mask_in_chans=16,
+        )
+        self.mask_decoder = crisp_mask_decoder(TwoWayTransformer(2, EMBEDDING_CHANNELS, 8, 2048))
+        self.text = TextTokens({})
+        self.text.add(CONCEPTS)
+
+    @torch.no_grad()
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Take prompt encoder, decoder and text tokens of an earlier model's file."""
+        """Take prompt encoder, decoder and text tokens of a model of SAM's structure."""
         rest, tokens = split_text(dict(weights))
-        for name in ("prompt_encoder", "mask_decoder"):
-            part = {
-                key.removeprefix(f"{name}."): value.float() if value.is_floating_point() else value
-                for key, value in rest.items()
-                if key.startswith(f"{name}.")
-            }
-            getattr(self, name).load_state_dict(part, strict=True, assign=True)
-        # its transposed convolutions are not used here
-        self.mask_decoder.output_upscaling = nn.Identity()
-        self.text = TextTokens({concept: value.float().clone() for concept, value in tokens.items()})
-        self.text.add(CONCEPTS, device=torch.device("cpu"))
+        own = self.state_dict()
+        for name, value in rest.items():
+            if name.startswith(("prompt_encoder.", "mask_decoder.")) and name in own:
+                # of four masks' weights the first are those of the one mask that is left
+                own[name].copy_(value[: len(own[name])])
         # the decoder expects embeddings of the earlier encoder's mean and deviation, channel by channel
-        norm = self.image_encoder.neck_norm
         for name in ("weight", "bias"):
-            getattr(norm, name).data.copy_(rest[f"image_encoder.neck.3.{name}"].float())
-        # prompts are in pixels of this model's input
-        self.prompt_encoder.input_image_size = (FRAME, FRAME)
-        for parameter in self.parameters():
-            parameter.requires_grad_(True)
+            own[f"image_encoder.neck_norm.{name}"].copy_(rest[f"image_encoder.neck.3.{name}"])
+        self.text = TextTokens({concept: value.float().clone() for concept, value in tokens.items()})
+        self.text.add(CONCEPTS)
+
+    def model_weights(self) -> dict[str, Tensor]:
+        """Weights by name as in a model's file, without batch normalizations; of a student in evaluation mode."""
+        copy = deepcopy(self).eval()
+        copy.image_encoder.fold()
+        # text tokens stand under "text." in files
+        return {name.replace("text.tokens.", "text."): value for name, value in copy.state_dict().items()}
 
     def places(self, corners: Sequence[tuple[int, int]], size: int) -> Tensor:
         """Positional encoding (b, 256, n, n) of crops of `size` pixels that begin at `corners` (row, column)."""
@@ -72,7 +88,7 @@ class Student(nn.Module):
         :param kinds: (b, n), see `prompts.py`.
         """
         encoder = self.prompt_encoder
-        tokens = encoder.pe_layer.forward_with_coords(places + 0.5, (FRAME, FRAME))
+        tokens = encoder.pe_layer.forward_with_coords(places + 0.5, (INPUT_SIZE, INPUT_SIZE))
         kinds = kinds[..., None]
         tokens = torch.where(kinds == -1, encoder.not_a_point_embed.weight, tokens)
         for number, embedding in enumerate(encoder.point_embeddings):
@@ -116,7 +132,7 @@ class Student(nn.Module):
         queries = transformer.norm_final_attn(queries)
         heads = decoder.output_hypernetworks_mlps[0](queries[:, 1])[:, None]
         fine, finest = (finer.index_select(0, image) for finer in (features.fine, features.finest))
-        logits = self.upsampling(keys.view(p, h, w, c).permute(0, 3, 1, 2), fine, finest, heads)
+        logits = decoder.upsampling(keys.view(p, h, w, c).permute(0, 3, 1, 2), fine, finest, heads)
         return logits, decoder.iou_prediction_head(queries[:, 0])[:, :1]
 
 

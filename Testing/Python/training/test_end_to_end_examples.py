@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from SAMLiverTumorLib.image.rgb import neighbor_step
 from SAMLiverTumorLib.training.end_to_end import prompts
 from SAMLiverTumorLib.training.end_to_end.crops import FRAME, cut, restyle
 from SAMLiverTumorLib.training.end_to_end.examples import Examples
 from SAMLiverTumorLib.training.end_to_end.flat_lesions import paint_lesion
-from SAMLiverTumorLib.training.end_to_end.slice_bank import Scan, neighbor_step
+from SAMLiverTumorLib.training.end_to_end.slice_bank import Scan
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def test_neighbors_are_about_three_millimeters_away_and_never_the_slice_itself(s
     assert neighbor_step(slice_mm) == step
 
 
-def test_at_the_ends_the_slice_stands_for_what_is_not_there(scan):
-    assert scan.neighbors(0) == (0, 0, 2)
+def test_at_the_ends_the_outermost_slice_stands_for_what_is_not_there(scan):
+    assert scan.neighbors(1) == (0, 1, 3)
     assert scan.neighbors(4) == (2, 4, 6)
     assert scan.neighbors(8) == (6, 8, 8)
 
