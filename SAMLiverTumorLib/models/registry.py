@@ -27,7 +27,7 @@ _CHOICES = {
     "architecture": ARCHITECTURES,
     "input_size": (256, 512, 1024),
     "normalization": ("sam", "unit", "liver"),
-    "resize": ("longest", "square"),
+    "resize": ("longest", "square", "native"),
     "channels": ("single", "slices"),
 }
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -96,7 +96,8 @@ class ModelInfo:
     :param prompts: what the model was trained for: some of "points", "box", "mask", "text".
     :param normalization: "sam" (mean and deviation of ImageNet on 0..255), "unit" (the image's own minimum
         and maximum to 0..1) or "liver" (the grey of liver in the wide window to about 0).
-    :param resize: "longest" (longest side to `input_size`, zeros below and to the right) or "square" (stretched).
+    :param resize: "longest" (longest side to `input_size`, zeros below and to the right), "square" (stretched) or
+        "native" ("longest", but not magnified beyond usual pixels).
     :param channels: what its three channels show where the user chose nothing: "single", the slice three times, or
         "slices", the slices some millimeters below, at and above; see `image.rgb.plane_to_rgb`.
     :param file_name: name of the weight file in the store.
