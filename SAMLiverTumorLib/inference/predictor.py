@@ -94,8 +94,7 @@ class Predictor:
                 disk.put(f"{_ENCODING} {key}", embedding.packed.cpu().numpy())
             return embedding
 
-        # the pyramid's layers fill all cores by themselves
-        with cancelled_by(cancel), nullcontext() if info.architecture == "pyramid" else self._cores():
+        with cancelled_by(cancel), self._cores():
             return self.cache.get_or_make(key, make, lambda embedding: embedding.nbytes)
 
     @torch.inference_mode()

@@ -107,6 +107,9 @@ def load_model(
     _check_names_and_shapes(networks, weights, path, info)
     networks.load_state_dict(weights, strict=True, assign=True)
     networks.to(target).eval().requires_grad_(False)
+    if info.architecture == "pyramid":
+        # as its images are; else each convolution reorders its weights with every image
+        networks["image_encoder"].to(memory_format=torch.channels_last)
     if text is None and tokens:
         text = TextTokens({concept: value.float() for concept, value in tokens.items()})
     if text is not None:
