@@ -9,7 +9,7 @@ The masks are the same up to rounding, for a third of the arithmetic.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ _TOKENS = 1024
 class ImageSide:
     """What of the decoder's work does not depend on the prompts, made once for each picture.
 
-    :param keys: image tokens (1, n, c), with what stands for "no mask" added.
+    :param keys: image tokens (1, n, c), with what stands for "no mask", or with the mask so far, added.
     :param keys_at: the same with their places added.
     :param places: positional encoding (1, n, c).
     :param features: the embedding (1, c, rows, columns) itself.
@@ -63,8 +63,8 @@ class Decoder:
             finer = ImageFeatures.unpacked(features)
             features = finer.embedding
         if self._places is None or self._places.device != features.device:
-            self._places = _tokens(self.prompt_encoder.get_dense_pe())
-        keys = _tokens(features) + self.prompt_encoder.no_mask_embed.weight
+            self._places = image_tokens(self.prompt_encoder.get_dense_pe())
+        keys = image_tokens(features) + self.prompt_encoder.no_mask_embed.weight
         return ImageSide(keys, keys + self._places, self._places, features, finer)
 
     def decode(
@@ -93,14 +93,20 @@ class Decoder:
             return self.mask_decoder(image.features, places, sparse, dense, multimask_output=ambiguous)
         keys, keys_at = image.keys, image.keys_at
         if masks is not None:
-            keys = _tokens(image.features) + _tokens(dense)
+            keys = image_tokens(image.features) + image_tokens(dense)
             keys_at = keys + image.places
         several = ambiguous and self.mask_decoder.num_mask_tokens > 1
-        return self._decode(keys, keys_at, image, sparse, slice(1, None) if several else slice(0, 1))
+        image = replace(image, keys=keys, keys_at=keys_at)
+        return self.answer(image, sparse, slice(1, None) if several else slice(0, 1))
 
-    def _decode(
-        self, keys: Tensor, keys_at: Tensor, image: ImageSide, sparse: Tensor, wanted: slice
-    ) -> tuple[Tensor, Tensor]:
+    def answer(self, image: ImageSide, sparse: Tensor, wanted: slice) -> tuple[Tensor, Tensor]:
+        """Masks and their predicted IoU for b prompts' tokens, as `decode` gives them.
+
+        :param image: of one image, or of b: one for each of the prompts.
+        :param sparse: (b, n, c).
+        :param wanted: which of the decoder's masks.
+        """
+        keys, keys_at = image.keys, image.keys_at
         decoder, transformer = self.mask_decoder, self.mask_decoder.transformer
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
@@ -128,7 +134,7 @@ class Decoder:
         return _masks(decoder.output_upscaling, keys, heads, (rows, columns)), iou
 
 
-def _tokens(picture: Tensor) -> Tensor:
+def image_tokens(picture: Tensor) -> Tensor:
     """(b, c, h, w) to (b, h * w, c), contiguous."""
     return picture.flatten(2).transpose(1, 2).contiguous()
 
@@ -214,7 +220,7 @@ def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor
     if torch.is_grad_enabled():
         scores = (sought @ keys_at.transpose(1, 2)).view(b, heads, t, -1) + offset
         weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
-        after = layer.norm4(weights @ given + attention.out_proj.bias + keys)
+        after = layer.norm4(weights @ given + attention.out_proj.bias.to(keys.dtype) + keys)
         return after, after + places
     after = keys.new_empty(b, *keys.shape[1:])
     after_at = torch.empty_like(after)

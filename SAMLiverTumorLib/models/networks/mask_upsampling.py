@@ -53,7 +53,9 @@ class MaskUpsampling(nn.Module):
 
 def _doubled(x: Tensor) -> Tensor:
     """Twice the rows and columns."""
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    # mixed precision would take it for an operation that needs 32 bits
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def crisp_mask_decoder(transformer: nn.Module) -> nn.Module:

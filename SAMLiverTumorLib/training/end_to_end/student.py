@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from SAMLiverTumorLib.inference.decoder import _image_after as image_after
-from SAMLiverTumorLib.inference.decoder import _to_image as attend_to_image
-from SAMLiverTumorLib.inference.decoder import _tokens as image_tokens
-from SAMLiverTumorLib.models.checkpoint import read_checkpoint
+from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide, image_tokens
 from SAMLiverTumorLib.models.networks.mask_upsampling import crisp_mask_decoder
 from SAMLiverTumorLib.models.networks.pyramid_encoder import (
     EMBEDDING_CHANNELS,
@@ -106,38 +102,13 @@ class Student(nn.Module):
         :param tokens: (p, t, 256).
         :param before: (p, 1, 4 n, 4 n) logits of the mask so far, or None.
         """
-        decoder, transformer = self.mask_decoder, self.mask_decoder.transformer
+        # the widest tensors of training: in the precision of the encoder's output, whichever that is
         embedding = features.embedding.index_select(0, image)
         if before is None:
-            embedding = embedding + self.prompt_encoder.no_mask_embed.weight[..., None, None]
+            embedding = embedding + self.prompt_encoder.no_mask_embed.weight[..., None, None].to(embedding.dtype)
         else:
-            embedding = embedding + self.prompt_encoder.mask_downscaling(before)
-        p, c, h, w = embedding.shape
-        keys, at = image_tokens(embedding), image_tokens(places).index_select(0, image)
-        keys_at = keys + at
-        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight[:1]])
-        queries = tokens = torch.cat([own.expand(p, -1, -1), tokens], dim=1)
-        for layer in transformer.layers:
-            if layer.skip_first_layer_pe:
-                queries = layer.self_attn(queries, queries, queries)
-            else:
-                queries_at = queries + tokens
-                queries = queries + layer.self_attn(queries_at, queries_at, queries)
-            queries = layer.norm1(queries)
-            queries = queries + attend_to_image(layer.cross_attn_token_to_image, queries + tokens, keys_at, keys)
-            queries = layer.norm2(queries)
-            queries = layer.norm3(queries + layer.mlp(queries))
-            keys, keys_at = image_after(layer, keys, keys_at, at, queries + tokens, queries)
-        queries = queries + attend_to_image(transformer.final_attn_token_to_image, queries + tokens, keys_at, keys)
-        queries = transformer.norm_final_attn(queries)
-        heads = decoder.output_hypernetworks_mlps[0](queries[:, 1])[:, None]
+            embedding = embedding + self.prompt_encoder.mask_downscaling(before).to(embedding.dtype)
         fine, finest = (finer.index_select(0, image) for finer in (features.fine, features.finest))
-        logits = decoder.upsampling(keys.view(p, h, w, c).permute(0, 3, 1, 2), fine, finest, heads)
-        return logits, decoder.iou_prediction_head(queries[:, 0])[:, :1]
-
-
-def student_from(path: Path, sizes: Sizes = Sizes()) -> Student:  # noqa: B008 - an immutable tuple
-    """A student whose decoder is that of an earlier model's file."""
-    student = Student(sizes)
-    student.start_from(read_checkpoint(path))
-    return student
+        keys, at = image_tokens(embedding), image_tokens(places.to(embedding.dtype)).index_select(0, image)
+        side = ImageSide(keys, keys + at, at, embedding, ImageFeatures(embedding, fine, finest))
+        return Decoder(self.prompt_encoder, self.mask_decoder).answer(side, tokens, slice(0, 1))
