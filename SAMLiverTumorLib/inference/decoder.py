@@ -139,6 +139,20 @@ def image_tokens(picture: Tensor) -> Tensor:
     return picture.flatten(2).transpose(1, 2).contiguous()
 
 
+def prompt_tokens(prompt_encoder: nn.Module, places: Tensor, kinds: Tensor) -> Tensor:
+    """Tokens (b, n, c) of clicks and corners of boxes, as segment_anything's `PromptEncoder` makes them; mixed kinds.
+
+    :param places: (b, n, 2) as (u, v) in pixels of the input.
+    :param kinds: (b, n): 0 exclude, 1 include, 2 and 3 first and last corner of a box, -1 nothing.
+    """
+    tokens = prompt_encoder.pe_layer.forward_with_coords(places + 0.5, prompt_encoder.input_image_size)
+    kinds = kinds[..., None]
+    tokens = torch.where(kinds == -1, prompt_encoder.not_a_point_embed.weight, tokens)
+    for number, embedding in enumerate(prompt_encoder.point_embeddings):
+        tokens = tokens + (kinds == number) * embedding.weight
+    return tokens
+
+
 def _is_plain(decoder: nn.Module) -> bool:
     """Whether every layer that `_decode` takes apart is what segment_anything built; adapters exchange layers."""
     attentions = [

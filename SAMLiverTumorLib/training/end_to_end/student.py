@@ -8,7 +8,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide, image_tokens
+from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide, image_tokens, prompt_tokens
 from SAMLiverTumorLib.models.networks.mask_upsampling import crisp_mask_decoder
 from SAMLiverTumorLib.models.networks.pyramid_encoder import (
     EMBEDDING_CHANNELS,
@@ -83,13 +83,7 @@ class Student(nn.Module):
         :param places: (b, n, 2) as (u, v) in pixels of the frame.
         :param kinds: (b, n), see `prompts.py`.
         """
-        encoder = self.prompt_encoder
-        tokens = encoder.pe_layer.forward_with_coords(places + 0.5, (INPUT_SIZE, INPUT_SIZE))
-        kinds = kinds[..., None]
-        tokens = torch.where(kinds == -1, encoder.not_a_point_embed.weight, tokens)
-        for number, embedding in enumerate(encoder.point_embeddings):
-            tokens = tokens + (kinds == number) * embedding.weight
-        return tokens
+        return prompt_tokens(self.prompt_encoder, places, kinds)
 
     def decode(
         self, features: ImageFeatures, places: Tensor, image: Tensor, tokens: Tensor, before: Tensor | None
