@@ -3,7 +3,7 @@
     python3 dev.py demo [...]   the main job on the sample case; pictures and figures in out/demo
     python3 dev.py test [...]   lint and tests; further arguments go to pytest (test -k plane)
     python3 dev.py run ...      the console program sam-liver-tumor with the given arguments
-    python3 dev.py lint         ruff check and ruff format --check
+    python3 dev.py lint         ruff check, ruff format --check and mypy
     python3 dev.py bench [...]  benchmarks: speed (the default), panel, accuracy, fusion, train, soak, suggest, batch,
                                 learning-curve; each takes --help
     python3 dev.py fuzz [...]   damaged files against every reader: --inputs N, --seed S, --target NAME
@@ -113,15 +113,16 @@ def main(arguments: list) -> int:
         failed_lint = lint(python)
         failed_tests = call([python, "-m", "pytest", *rest], ROOT)
         if failed_lint and not failed_tests:
-            print("dev.py: the tests passed, but ruff found something: see above.", file=sys.stderr)
+            print("dev.py: the tests passed, but ruff or mypy found something: see above.", file=sys.stderr)
         return failed_tests or failed_lint
     return 0
 
 
 def lint(python: str) -> int:
-    """ruff check and ruff format --check over the checkout; 0 when both are content."""
-    checks = [call([python, "-m", "ruff", *arguments, "."], ROOT) for arguments in (["check"], ["format", "--check"])]
-    return next((status for status in checks if status), 0)
+    """ruff over the checkout and mypy over the folders that pyproject.toml names; 0 when all are content."""
+    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+    statuses = [call([python, "-m", *arguments], ROOT) for arguments in checks]
+    return next((status for status in statuses if status), 0)
 
 
 def call(command: list, folder: Path) -> int:

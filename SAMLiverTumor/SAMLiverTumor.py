@@ -1,6 +1,6 @@
-"""The scripted module of SAM Liver Tumor: names the module, binds the panel, hands over to SAMLiverTumorLib.
+"""The scripted module of SAM Liver Tumor: registers the module and delegates to SAMLiverTumorLib.
 
-Loading it imports nothing heavy and installs nothing: torch and the model come with the first segmentation.
+Loading it imports nothing heavy and installs nothing: torch and the model are loaded with the first segmentation.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-# Installed, the library lies beside this file; in a checkout one folder up, which Slicer does not put on the path.
+# When installed, the library is next to this file; in a checkout it is one folder up, which Slicer does not add to the
+# path.
 if importlib.util.find_spec("SAMLiverTumorLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -31,7 +33,7 @@ from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS
 from SAMLiverTumorLib.inference.segment_slices import QUALITIES
 from SAMLiverTumorLib.models.registry import load_registry
-from SAMLiverTumorLib.panel.panel_pool import FILE, chosenModel
+from SAMLiverTumorLib.panel.panel_pool import FILE
 from SAMLiverTumorLib.resources import sample_case
 
 PHASE_WINDOWS = ["auto", *PRESETS, PERCENTILE, "custom"]
@@ -39,7 +41,7 @@ HOMEPAGE = "https://github.com/slicer-sam-liver-tumor/SlicerSAMLiverTumor"
 
 
 class SAMLiverTumor(ScriptedLoadableModule):
-    """What Slicer shows of the module before its panel is opened."""
+    """The module's description, shown before its panel is opened."""
 
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -61,7 +63,7 @@ Builds on the Segment Anything Model (Kirillov et al., 2023), MobileSAM (Zhang e
 
 
 def registerSampleData() -> None:
-    """Offer the sample case that is installed with the extension in the Sample Data module."""
+    """Add the sample case, which is installed with the extension, to the Sample Data module."""
     import SampleData
 
     files = sample_case()
@@ -87,24 +89,24 @@ class SAMLiverTumorParameterNode:
 
     volume - the CT to segment
     phase1, phase2 - further phases or modalities that the network sees besides the volume
-    phase1Window, phase1Low, phase1High, phase2Window, phase2Low, phase2High - how it sees them
-    segmentation, segmentId - what prompts fill; made with the first prompt when empty
-    include, exclude, roi - the segment's prompts, made by the panel
-    model, modelFile, device - the network, for "file" the path of its weight file, and where it runs
-    window, windowLow, windowHigh, channels - how slices are shown to the network
-    quality - whether it looks at a slice's mirror image as well
+    phase1Window, phase1Low, phase1High, phase2Window, phase2Low, phase2High - their windows
+    segmentation, segmentId - the segment that prompts fill; created with the first prompt if empty
+    include, exclude, roi - the segment's prompts, created by the panel
+    model, modelFile, device - the network, the path of its weight file for "file", and the device
+    window, windowLow, windowHigh, channels - how slice images are made for the network
+    quality - whether the mirror image of a slice is used as well
     plane - the slice view that prompts apply to; "view" is the one the user works in, oblique ones included
     live - segment after each change of the prompts
-    boxThroughSlices - the box counts on each slice it crosses
-    editorMasking - Segment Editor's editable area and intensity range hold here too
-    editorOverwrite - Segment Editor's overwrite mode holds here too; otherwise other segments are never changed
-    inside, insideSegmentId - what a followed tumor does not leave, such as the liver: as the reference, or nothing
-    reference, referenceSegmentId - what to compare with: a segmentation and its segment, or a label map and its value
+    boxThroughSlices - the box applies to every slice it crosses
+    editorMasking - apply Segment Editor's editable area and intensity range
+    editorOverwrite - apply Segment Editor's overwrite mode; otherwise other segments are never changed
+    inside, insideSegmentId - the region that a propagated tumor must stay inside, such as the liver, if any
+    reference, referenceSegmentId - the reference: a segmentation and its segment, or a label map and its value
     evaluation - the table of the comparison
     lesions - the table of the lesion report
-    trainSource, trainImages, trainLabels - what is learned from: the scene's volume and segment, or two folders
-    trainPart, trainEpochs, trainFolder - what learns, for how long at most, where the training's files go
-    training - the table of the training's curves
+    trainSource, trainImages, trainLabels - the training data: the scene's volume and segment, or two folders
+    trainPart, trainEpochs, trainFolder - the parts to train, the maximum number of epochs, the run's folder
+    training - the table of the training curves
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
@@ -150,7 +152,7 @@ class SAMLiverTumorParameterNode:
 
 
 class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's widget; what it does is in SAMLiverTumorLib.panel."""
+    """The module's widget; its implementation is in SAMLiverTumorLib.panel."""
 
     def __init__(self, parent=None) -> None:
         """Called when the user opens the module the first time and the widget is initialized."""
@@ -186,7 +188,7 @@ class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
 
     def onReload(self) -> None:
-        """Reload the library along with this file, which is all that the base class reloads."""
+        """Reload the library together with this file; the base class reloads only this file."""
         self.cleanup()
         for name in [name for name in sys.modules if name.split(".")[0] == "SAMLiverTumorLib"]:
             del sys.modules[name]
@@ -221,28 +223,28 @@ class SAMLiverTumorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._parameterNode.volume = volumeNode
 
     def setParameterNode(self, parameterNode: SAMLiverTumorParameterNode | None) -> None:
-        """Bind the panel to a parameter node, or to none."""
+        """Connect the panel to a parameter node, or to none."""
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self._parameterNodeGuiTag = None
             self.removeObserver(self._parameterNode.parameterNode, "ModifiedEvent", self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if self._parameterNode:
-            # A scene that is imported writes into this node; its lists are filled by observers of lower priority.
+            # Importing a scene modifies this node; observers of lower priority then fill the lists.
             node = self._parameterNode.parameterNode
             self.addObserver(node, "ModifiedEvent", self.onParameterNodeModified, priority=1.0)
-            # Widgets name their parameter by the dynamic property SlicerParameterName in the .ui file.
+            # Widgets name their parameter in the dynamic property SlicerParameterName in the .ui file.
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
         if self.panel:
             self.panel.setParameterNode(parameterNode)
 
     def onParameterNodeModified(self, caller, event=None) -> None:
-        """Called before the panel shows what has changed."""
+        """Called before the panel is updated."""
         replaceFormerChoices(caller)
 
 
 def replaceFormerChoices(node: slicer.vtkMRMLScriptedModuleNode) -> None:
-    """Set a choice that is no longer offered, as scenes of version 0.1.0 hold it, to the default.
+    """Reset a choice that is no longer offered, found in scenes of version 0.1.0, to the default.
 
     Slicer's lists raise ValueError for a stored value that they do not have.
     """
@@ -251,7 +253,7 @@ def replaceFormerChoices(node: slicer.vtkMRMLScriptedModuleNode) -> None:
 
 
 class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
-    """What the panel does, without the panel.
+    """The module's functions without the panel.
 
     >>> logic = slicer.util.getModuleLogic("SAMLiverTumor")
     >>> parameters = logic.getParameterNode()
@@ -272,19 +274,20 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
         progress: Callable[[int, int | None], None] | None = None,
         segmentName: str = "Liver tumor",
     ) -> tuple[slicer.vtkMRMLSegmentationNode, str]:
-        """Segment as the parameters say, waiting for it; the same function as in the console program.
+        """Segment by the parameters and wait for the result; the console program uses the same function.
 
         :param confirm: asked before a model is downloaded; None never downloads.
         :param progress: called with the number of slices done and their total.
         :param segmentName: the segment to add to; made if there is none of that name.
-        :raises SAMLiverTumorError: for what the user can mend.
+        :raises SAMLiverTumorError: for problems that the user can fix.
         """
         from SAMLiverTumorLib.mrml.api.segment import segmentNodes
         from SAMLiverTumorLib.mrml.nodes.channel_nodes import furtherChannels
         from SAMLiverTumorLib.mrml.session.phases import chosenPhases
+        from SAMLiverTumorLib.panel.sections.model import settingsFrom
 
         nodes, windows = zip(*chosenPhases(parameters), strict=True) if chosenPhases(parameters) else ((), ())
-        isCustom = parameters.window == "custom"
+        further = furtherChannels(parameters.volume, nodes, windows) if nodes else ()
         segmented = segmentNodes(
             parameters.volume,
             includeNode=parameters.include,
@@ -292,14 +295,9 @@ class SAMLiverTumorLogic(ScriptedLoadableModuleLogic):
             roiNode=parameters.roi,
             segmentationNode=parameters.segmentation,
             segmentName=segmentName,
-            plane="axial" if parameters.plane == "view" else parameters.plane,
-            window=f"{parameters.windowLow},{parameters.windowHigh}" if isCustom else parameters.window,
-            model=chosenModel(parameters),
-            channels=parameters.channels,
-            quality=parameters.quality,
+            settings=replace(settingsFrom(parameters), further=further),
             confirm=confirm or (lambda question: False),
             progress=progress,
-            further=furtherChannels(parameters.volume, nodes, windows) if nodes else (),
         )
         return segmented.segmentationNode, segmented.segmentId
 

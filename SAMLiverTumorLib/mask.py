@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMLiverTumorLib.volume import Volume
+from SAMLiverTumorLib.volume import VoxelGrid
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Mask:
     ijk_to_ras: np.ndarray
 
     @classmethod
-    def from_array(cls, array: np.ndarray, volume: Volume, origin: tuple[int, int, int] = (0, 0, 0)) -> Mask:
+    def from_array(cls, array: np.ndarray, volume: VoxelGrid, origin: tuple[int, int, int] = (0, 0, 0)) -> Mask:
         """Crop a boolean array of shape (k, j, i), whose first voxel is `origin`, to what it holds."""
         array = np.asarray(array, dtype=bool)
         if not array.any():
@@ -48,9 +48,9 @@ class Mask:
     @property
     def box(self) -> tuple[slice, slice, slice]:
         """Index of the mask's box in an array (k, j, i) of the whole volume."""
-        return tuple(
-            slice(start, start + size) for start, size in zip(self.origin[::-1], self.array.shape, strict=True)
-        )
+        starts = zip(self.origin[::-1], self.array.shape, strict=True)
+        k, j, i = (slice(start, start + size) for start, size in starts)
+        return k, j, i
 
     @property
     def volume_ml(self) -> float:
@@ -64,7 +64,7 @@ class Mask:
         return whole
 
 
-def union(masks: Iterable[Mask], volume: Volume) -> Mask:
+def union(masks: Iterable[Mask], volume: VoxelGrid) -> Mask:
     """One mask over the smallest box that holds all of them."""
     filled = [mask for mask in masks if mask.count]
     if not filled:
@@ -75,4 +75,5 @@ def union(masks: Iterable[Mask], volume: Volume) -> Mask:
     for mask in filled:
         box = tuple(slice(s.start - o, s.stop - o) for s, o in zip(mask.box, low[::-1], strict=True))
         array[box] |= mask.array
-    return Mask.from_array(array, volume, tuple(int(x) for x in low))
+    i, j, k = (int(x) for x in low)
+    return Mask.from_array(array, volume, (i, j, k))

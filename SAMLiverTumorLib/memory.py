@@ -15,11 +15,11 @@ def peak_memory() -> int | None:
     On Linux not from getrusage: there a process begins with what its parent had when it was started, so that a training
     started from Slicer would report Slicer's volumes as its own.
     """
-    if _STATUS.exists():
-        return 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB", _STATUS.read_text(), re.MULTILINE)[1])
-    try:
-        import resource
-    except ImportError:  # Windows
+    if _STATUS.exists() and (peak := re.search(r"^VmHWM:\s*(\d+) kB", _STATUS.read_text(), re.MULTILINE)):
+        return 1024 * int(peak[1])
+    if sys.platform == "win32":
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most

@@ -62,7 +62,8 @@ class Plane:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimeters between neighbors along (u, v, w)."""
-        return tuple(float(x) for x in np.linalg.norm(self.to_ras[:3, :3], axis=0))
+        u, v, w = (float(x) for x in np.linalg.norm(self.to_ras[:3, :3], axis=0))
+        return u, v, w
 
     def from_ras(self, points_ras: np.ndarray) -> np.ndarray:
         """Plane coordinates (u, v, w), shape (n, 3), of world points in mm, shape (n, 3)."""
@@ -77,9 +78,9 @@ def patient_axes(ijk_to_ras: np.ndarray) -> tuple[tuple[int, int, int], tuple[in
         however oblique the volume.
     """
     directions = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    axes = max(permutations(range(3)), key=lambda order: sum(abs(directions[p, order[p]]) for p in range(3)))
-    signs = tuple(1 if directions[p, axes[p]] >= 0 else -1 for p in range(3))
-    return axes, signs
+    r, a, s = max(permutations(range(3)), key=lambda order: sum(abs(directions[p, order[p]]) for p in range(3)))
+    sign_r, sign_a, sign_s = (1 if directions[p, axis] >= 0 else -1 for p, axis in enumerate((r, a, s)))
+    return (r, a, s), (sign_r, sign_a, sign_s)
 
 
 def normal_axis(volume: Volume, name: str) -> int:
@@ -115,7 +116,7 @@ def slice_plane(volume: Volume, name: str, index: int) -> Plane:
         raise InputError(f"'{volume.name}' has {name} slices 0 to {dimensions[axis] - 1}; there is no slice {index}.")
     to_ijk[axis, 2] = direction * signs[patient_axis]
     to_ijk[axis, 3] = index
-    return Plane(name, to_ijk, volume.ijk_to_ras @ to_ijk, tuple(shape), axis, int(index))
+    return Plane(name, to_ijk, volume.ijk_to_ras @ to_ijk, (shape[0], shape[1]), axis, int(index))
 
 
 def slice_at(volume: Volume, name: str, point_ras: np.ndarray) -> Plane:
@@ -214,7 +215,7 @@ def _section(corners: np.ndarray, w: float) -> np.ndarray | None:
 _EDGES = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
 
 
-def _layout(name: str):
+def _layout(name: str) -> tuple[tuple[int, int], ...]:
     if name not in _LAYOUT:
         raise InputError(f"Unknown orientation '{name}'; choose one of {', '.join(ORIENTATIONS)}.")
     return _LAYOUT[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -17,6 +18,8 @@ _SLIP_MM = 5.0
 
 # Nearer than this to the volume's border (mm or voxels) is on it.
 _BORDER = 1e-4
+
+_Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,7 @@ class Box:
             raise PromptError(f"The box measures {size} mm; it has to span at least two directions.")
 
     @classmethod
-    def from_corners(cls, corner_ras, opposite_ras) -> Box:
+    def from_corners(cls, corner_ras: Sequence[float] | np.ndarray, opposite_ras: Sequence[float] | np.ndarray) -> Box:
         """A straight box between two opposite corners, world RAS in mm."""
         a, b = np.asarray(corner_ras, float), np.asarray(opposite_ras, float)
         return cls((a + b) / 2, np.eye(3), np.abs(b - a))
@@ -223,7 +226,7 @@ def prompts_by_slice(prompts: Prompts, volume: Volume, orientation: str) -> dict
     return found
 
 
-def _box_on_plane(prompts: Prompts, plane: Plane) -> tuple[float, float, float, float] | None:
+def _box_on_plane(prompts: Prompts, plane: Plane) -> _Edges | None:
     if prompts.box is None:
         return None
     corners = plane.from_ras(prompts.box.corners)
@@ -236,7 +239,7 @@ def _box_on_plane(prompts: Prompts, plane: Plane) -> tuple[float, float, float, 
     return box_section(corners, 0.0)
 
 
-def _clip(box, shape: tuple[int, int]):
+def _clip(box: _Edges | None, shape: tuple[int, int]) -> _Edges | None:
     """Clip a box's edges to the picture's; None where nothing, or only an edge, is left."""
     if box is None:
         return None

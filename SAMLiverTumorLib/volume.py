@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,20 @@ from SAMLiverTumorLib.errors import InputError
 # CT numbers of fat (about -100) and of air (-1000) occur in every abdominal CT, so a volume without
 # any voxel below this is not in Hounsfield units (8-bit grey, MR, CT without its rescale applied).
 _HU_MINIMUM_SEEN_IN_CT = -50.0
+
+
+class VoxelGrid(Protocol):
+    """Where voxels lie in the patient, whatever they hold."""
+
+    @property
+    def dimensions(self) -> tuple[int, int, int]:
+        """Number of voxels along (i, j, k)."""
+        ...
+
+    @property
+    def ijk_to_ras(self) -> np.ndarray:
+        """4x4 affine from voxel indices (i, j, k) to world RAS (mm)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +90,8 @@ class Volume:
     @cached_property
     def spacing(self) -> tuple[float, float, float]:
         """Distance between voxel centers along (i, j, k), in millimeters."""
-        return tuple(float(x) for x in np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0))
+        i, j, k = (float(x) for x in np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0))
+        return i, j, k
 
     @cached_property
     def ras_to_ijk(self) -> np.ndarray:
@@ -107,7 +123,7 @@ class Volume:
         digest = hashlib.sha256(repr((self.array.shape, self.array.dtype.str)).encode())
         # adding zero turns -0 into 0
         digest.update(np.ascontiguousarray(np.round(self.ijk_to_ras, 5) + 0.0).tobytes())
-        digest.update(np.ascontiguousarray(self.array))
+        digest.update(np.ascontiguousarray(self.array).data)
         return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.mask import Mask
-from SAMLiverTumorLib.volume import Volume
+from SAMLiverTumorLib.volume import VoxelGrid
 
 # Stored probabilities are 255 for 1; from this value on a pixel or voxel belongs to the mask.
 INSIDE = 128
@@ -32,16 +32,17 @@ class VoxelMap:
     ijk_to_ras: np.ndarray
 
     @classmethod
-    def in_box(cls, array: np.ndarray, box: VoxelBox, volume: Volume) -> VoxelMap:
+    def in_box(cls, array: np.ndarray, box: VoxelBox, volume: VoxelGrid) -> VoxelMap:
         """A map of a volume from its values (k, j, i) in a box."""
-        origin = tuple(int(part.start) for part in box[::-1])
-        return cls(np.ascontiguousarray(array, np.uint8), origin, volume.dimensions, volume.ijk_to_ras)
+        k, j, i = (int(part.start) for part in box)
+        return cls(np.ascontiguousarray(array, np.uint8), (i, j, k), volume.dimensions, volume.ijk_to_ras)
 
     @property
     def box(self) -> VoxelBox:
         """Index of the box in an array (k, j, i) of the whole volume."""
         starts = zip(self.origin[::-1], self.array.shape, strict=True)
-        return tuple(slice(start, start + size) for start, size in starts)
+        k, j, i = (slice(start, start + size) for start, size in starts)
+        return k, j, i
 
     @property
     def box_to_ras(self) -> np.ndarray:
@@ -60,5 +61,4 @@ class VoxelMap:
 
     def inside(self) -> Mask:
         """The voxels whose value is at least a half."""
-        # a map has a volume's geometry, under the same names
         return Mask.from_array(self.array >= INSIDE, self, self.origin)

@@ -1,4 +1,4 @@
-"""Keep the file lists of the CMake packages equal to what is on disk.
+"""Keep the file lists of the CMake packages in line with the files on disk.
 
 CMake's macro for scripted modules does not glob: a file that is not listed works in the checkout and is
 missing from the packaged extension. `python dev.py cmake-lists` rewrites the lists; a test compares them.
@@ -17,7 +17,7 @@ IGNORED = ("__pycache__", "Testing", "CMakeLists.txt")
 
 
 def files_on_disk(folder: Path) -> list[str]:
-    """Every file of a package that belongs into the extension, as sorted relative POSIX paths."""
+    """Every file of a package that belongs in the extension, as sorted relative POSIX paths."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     kept = (path for path in paths if not any(part in IGNORED or part.startswith(".") for part in path.parts))
     return sorted(path.as_posix() for path in kept if path.suffix != ".pyc")
@@ -32,7 +32,7 @@ def listed_files(cmake: Path, variable: str) -> list[str]:
 
 
 def expected_lists(root: Path) -> dict[tuple[Path, str], list[str]]:
-    """What each list has to hold: (CMakeLists.txt, variable) -> entries."""
+    """Expected content of each list: (CMakeLists.txt, variable) -> entries."""
     lists = {}
     for package in PACKAGES:
         files = files_on_disk(root / package)
@@ -46,7 +46,7 @@ def expected_lists(root: Path) -> dict[tuple[Path, str], list[str]]:
 
 
 def rewrite(root: Path) -> list[Path]:
-    """Write the expected lists; the files that changed."""
+    """Write the expected lists; returns the files that changed."""
     changed = []
     for (cmake, variable), names in expected_lists(root).items():
         text = cmake.read_text(encoding="utf-8")

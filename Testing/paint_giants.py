@@ -1,10 +1,10 @@
-"""Cases with one painted tumor of over 100 ml each, for the size stratum that patients at hand lack.
+"""Make cases with one painted tumor of over 100 ml each, a size that the available patients lack.
 
     .venv/bin/python Testing/paint_giants.py OUT [--cases 2,6] [--each 2] [shared/data/lits8]
     sam-liver-tumor compare MODEL... --images OUT -o OUT/report
 
-The tumors grow in the healthy liver of LiTS cases, by the recipe that training paints with, from seeds of their own;
-real tumors are labeled 1, liver, so that only the painted ones count. Never the held out 4, 8, 9, 10.
+The tumors are painted into the healthy liver of LiTS cases by the recipe used for training, with other seeds. Real
+tumors are labeled 1 (liver), so that only the painted ones count. The held-out cases 4, 8, 9, 10 are never used.
 """
 
 from __future__ import annotations

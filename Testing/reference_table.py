@@ -31,17 +31,17 @@ WINDOW = (0.0, 255.0)
 
 
 def trials(volume, labels: np.ndarray) -> dict[int, list[np.ndarray]]:
-    """Tumor components (bool pictures of the axial plane) worth a trial by slice, of labels (k, j, i) with tumor 2."""
+    """Tumor components of each axial slice that count as trials, as bool masks; labels (k, j, i) with tumor 2."""
     return slice_trials(volume, labels == 2)
 
 
 def dice(mask: np.ndarray, reference: np.ndarray) -> float:
-    """Dice of two masks of which the reference is not empty."""
+    """Dice of two masks; the reference is not empty."""
     return 2.0 * np.count_nonzero(mask & reference) / (np.count_nonzero(mask) + np.count_nonzero(reference))
 
 
 def scores(predictor, volume, slices: dict[int, list[np.ndarray]]) -> dict[str, list[float]]:
-    """Dice of every trial on the given slices by kind of prompt, in the slices' order."""
+    """Dice of every trial by kind of prompt, in the order of the slices."""
     result = defaultdict(list)
     for k, masks in slices.items():
         plane = slice_plane(volume, "axial", k)
@@ -56,11 +56,11 @@ def scores(predictor, volume, slices: dict[int, list[np.ndarray]]) -> dict[str, 
 
 
 def read_case(data: Path, case: int):
-    """The volume and its labels (k, j, i) on the same voxels."""
+    """The volume and its labels (k, j, i), on the same grid."""
     folder = data / "lits8"
     volume, labels = (read_volume(folder / f"liver_{case}_{name}.nii.gz") for name in ("ct8", "label"))
     if labels.dimensions != volume.dimensions or not np.allclose(labels.ijk_to_ras, volume.ijk_to_ras):
-        raise ValueError(f"labels and image of case {case} lie on different voxels")
+        raise ValueError(f"labels and image of case {case} are on different grids")
     return volume, labels.array
 
 

@@ -1,8 +1,8 @@
-"""Photographs of the panel and of the slice it works on, for README and tutorial: `python3 dev.py screenshots`.
+"""Screenshots of the panel and of the slice it works on, for README and tutorial: `python3 dev.py screenshots`.
 
-A user's work on the sample case, with real networks: load, box on one slice, follow, accept, evaluate, measure, export,
-further phases, search, another patient, train, correct. The panel is the real one on the desktop stand-in; pictures of
-views are rendered by Slicer's displayable managers.
+A user's work on the sample case, with real networks: load, box on one slice, propagate, accept, evaluate, measure,
+export, further phases, search, another patient, train, correct. The panel is the real one on the desktop stand-in;
+slice views are rendered by Slicer's displayable managers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "Testing" / "support"), str(ROOT)]
 OUT = ROOT / "Resources" / "Screenshots"
 
-# Around the fourth largest tumor of the sample case, in RAS mm: two millimeters outside it, first to last slice.
+# A box two millimeters outside the fourth largest tumor of the sample case, and a click inside it, in RAS mm.
 CENTER, SIZE = (58.07, 29.38, 1907.7), (42.1, 46.2, 40.0)
 CLICK = (56.0, 29.0, 1906.9)
 
 
 def main() -> int:
-    """Take the pictures."""
+    """Take the screenshots."""
     import desktop
 
     application = desktop.start()
@@ -39,7 +39,7 @@ def main() -> int:
         desktop.processEvents()
 
     def photograph(names: dict[str, str]) -> None:
-        """Render the scene and keep some of the pictures under other names."""
+        """Render the scene and keep some of the images under other names."""
         with tempfile.TemporaryDirectory() as folder:
             scene = Path(folder) / "scene.mrb"
             desktop.saveScene(scene)
@@ -59,7 +59,7 @@ def main() -> int:
     red = application.layoutManager().sliceWidget("Red").mrmlSliceNode()
     red.JumpSliceByOffsetting(*CLICK)
 
-    # a box on the present slice, as drawn in the red view
+    # a box on the current slice, as drawn in the red view
     ui.boxButton.click()
     roi = session.promptNodes[2]
     roi.InvokeCustomModifiedEvent(roi.PointStartInteractionEvent)
@@ -72,7 +72,7 @@ def main() -> int:
     desktop.grab(widget, OUT / "panel-prompted.png")
     photograph({"axial.png": "prompted-axial.png"})
 
-    ui.followBothButton.click()
+    ui.propagateBothButton.click()
     finish()
     ui.helpSection.collapsed = False
     desktop.grab(widget, OUT / "panel-followed.png")
@@ -93,7 +93,7 @@ def main() -> int:
         desktop.answer(str(Path(folder) / "Liver tumor.nii.gz"))
         ui.exportButton.click()
         finish()
-        # where it went is a folder of this machine
+        # the real message would show a folder of this machine
         session.say("Written: Liver tumor.nii.gz.")
         sections.photograph("panel-export.png", "exportSection")
 
@@ -118,23 +118,23 @@ def main() -> int:
     desktop.grab(editor, OUT / "segment-editor-effect.png")
     for path in (*OUT.glob("panel-*.png"), OUT / "segment-editor-effect.png"):
         shrink(path)
-    print(f"{volumeNode.GetName()}: {ui.statusLabel.text}; pictures in {OUT}")
+    print(f"{volumeNode.GetName()}: {ui.statusLabel.text}; screenshots in {OUT}")
     desktop.quit()
     desktop.check()
     return 0
 
 
 def shrink(path: Path) -> None:
-    """Keep 256 colors: half the size, and nothing to be seen of it in a panel. The repository has a limit."""
+    """Reduce to 256 colors: half the size, with no visible difference in a panel. The repository is limited in size."""
     from PIL import Image
 
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
 
 
 class Sections:
-    """Takes the panel with some of its sections open."""
+    """Takes screenshots of the panel with some of its sections open."""
 
     def __init__(self, desktop, widget) -> None:
         import ctk
@@ -143,14 +143,14 @@ class Sections:
         self._all = widget.parent.findChildren(ctk.ctkCollapsibleButton)
 
     def photograph(self, name: str, *opened: str) -> None:
-        """Open just these, and keep the picture."""
+        """Open only these sections and take a screenshot."""
         for section in self._all:
             section.collapsed = section.objectName not in opened
         self._desktop.grab(self._widget, OUT / name)
 
 
 def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -> None:
-    """A copy of the sample case that was moved aside stands for a second phase: there is none of that patient."""
+    """A shifted copy of the sample case serves as second phase, since that patient has none."""
     import numpy as np
     import slicer
 
@@ -166,7 +166,7 @@ def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -
     sections.photograph("panel-phases-apart.png", "inputsButton", "phasesSection")
     ui.phase1RegisterButton.click()
     finish()
-    # what moves a phase is heard of in the next event
+    # a registered phase is noticed in the next event
     finish()
     sections.photograph("panel-phases.png", "phasesSection")
     ui.phase1Selector.setCurrentNode(None)
@@ -176,7 +176,7 @@ def photograph_phases(desktop, widget, sections: Sections, volumeNode, finish) -
 
 
 def photograph_search(widget, sections: Sections, finish) -> None:
-    """Tumors of the sample case found by text, inside the liver of its reference, into a segment of their own."""
+    """Tumors of the sample case found by text, inside the reference's liver, in a segment of their own."""
     import slicer
 
     ui, parameters = widget.ui, widget._parameterNode
@@ -198,7 +198,7 @@ def photograph_search(widget, sections: Sections, finish) -> None:
 
 
 def photograph_ircadb(desktop, widget, sections: Sections, folder: Path) -> None:
-    """A made-up patient in the layout of 3D-IRCADb, which may not be passed on."""
+    """A made-up patient in the layout of 3D-IRCADb, whose data may not be redistributed."""
     from ircadb_case import Patient
 
     parameters, panel = widget._parameterNode, widget.panel
@@ -213,7 +213,7 @@ def photograph_ircadb(desktop, widget, sections: Sections, folder: Path) -> None
 
 
 def photograph_training(desktop, widget, sections: Sections, folder: Path) -> None:
-    """A very short training on the reference of the sample case, with its figures: a few slices, a minute."""
+    """A very short training run on the reference of the sample case: a few slices, a minute."""
     from dataclasses import replace
 
     from SAMLiverTumorLib.panel.fine_tuning import section as train

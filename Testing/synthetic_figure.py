@@ -1,7 +1,7 @@
 """The figure of synthetic tumors: `.venv/bin/python Testing/synthetic_figure.py [docs/pictures/synthetic-tumors.png]`.
 
-One tumor of each size in a healthy liver (CHAOS, CT set 3; `../shared/data`): above the CT as it is, below with the
-tumor and the outline of its mask.
+One tumor of each size in a healthy liver (CHAOS, CT set 3; `../shared/data`): above the original CT, below the CT with
+the tumor and the outline of its mask.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ sys.path.insert(0, str(ROOT))
 
 SEED = 11
 TILE = 270
-# Millimeters that a tile shows: the largest tumor measures some 90.
+# Width of a tile in millimeters; the largest tumor is about 90 mm wide.
 FIELD_MM = {"tiny": 60.0, "small": 75.0, "medium": 100.0, "giant": 150.0}
 WINDOW = (-20.0, 220.0)
 OUTLINE = (255, 215, 40)
-# Steps of grey: noise finer than that would double the file.
+# Step of the grey levels; finer noise would double the file size.
 STEP = 12
 
 
 def main(arguments: list[str]) -> int:
-    """Plan and paint one tumor of each size, each in the liver as it was; write the tiles."""
+    """Paint one tumor of each size, each into the original liver, and write the tiles."""
     from SAMLiverTumorLib.io.atomic import atomic_path
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
@@ -49,10 +49,10 @@ def main(arguments: list[str]) -> int:
         mask = tile(tumor[k] * 1000.0, plan.center, volume.spacing, field_mm)[..., 0] > 127
         after[ndimage.binary_dilation(mask) & ~mask] = OUTLINE
         columns.append(np.vstack([before, labelled(after, f"{size}, {ml:.1f} ml, {field_mm:.0f} mm wide")]))
-    picture = Image.fromarray(np.hstack(columns))
+    figure = Image.fromarray(np.hstack(columns))
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out, overwrite=True) as temporary:
-        picture.quantize(64, dither=Image.Dither.NONE).save(temporary, format="PNG", optimize=True)
+        figure.quantize(64, dither=Image.Dither.NONE).save(temporary, format="PNG", optimize=True)
     return 0
 
 
@@ -66,7 +66,7 @@ def tile(slice_: np.ndarray, center, spacing, field_mm: float) -> np.ndarray:
 
 
 def labelled(pixels: np.ndarray, text: str) -> np.ndarray:
-    """The tile with a line of text at its bottom."""
+    """A tile with a line of text at its bottom."""
     image = Image.fromarray(pixels)
     font = ImageFont.load_default(size=16)
     ImageDraw.Draw(image).text((8, TILE - 26), text, "white", font, stroke_width=2, stroke_fill="black")

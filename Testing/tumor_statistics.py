@@ -1,18 +1,18 @@
-"""How real liver tumors look in CT: the figures behind the defaults of `training/synthetic/paint_tumors.py`.
+"""Appearance of real liver tumors in CT: the figures behind the defaults of `training/synthetic/tumor_plan.py`.
 
     .venv/bin/python Testing/tumor_statistics.py [--synthetic] [shared/data]
 
-LiTS cases 0, 1, 2, 3, 5, 6, 7 (8-bit grey of the window -160 to 240 HU) and 117 (HU); never the held out 4, 8, 9, 10.
-One line for each 26-connected tumor of at least 0.1 ml, then quantiles. All in HU and millimeters:
+LiTS cases 0, 1, 2, 3, 5, 6, 7 (8-bit grey of the window -160 to 240 HU) and 117 (HU); the held-out cases 4, 8, 9, 10
+are never used. One line for each 26-connected tumor of at least 0.1 ml, then quantiles. All in HU and millimeters:
 
-- contrast: median of the core (2 mm deep) less the median of the healthy liver 3 to 12 mm away;
+- contrast: median of the core (2 mm deep) minus the median of the healthy liver 3 to 12 mm away;
 - sd in, out: robust standard deviation of core and surroundings;
-- blotches: what is left of them after smoothing by 1.5 mm, in quadrature: structure beyond the scanner's noise;
-- edge: sigma of the error function that the grey follows from liver to tumor, median over eight sectors, each with
-  its own shift, since outlines are drawn a little off; rim: how far the liver within 1 to 4 mm is above the rest;
-- axes: longest and shortest semi-axis by the middle one, of the ellipsoid with the same moments.
+- blotches: difference of the two in quadrature after smoothing by 1.5 mm: structure beyond the scanner's noise;
+- edge: sigma of the error function fitted to the intensity from liver to tumor, median over eight sectors, each with
+  its own shift, since outlines are slightly displaced; rim: liver within 1 to 4 mm minus the liver farther away;
+- axes: longest and shortest semi-axis relative to the middle one, of the ellipsoid with the same moments.
 
-With --synthetic the same figures of tumors painted into the healthy liver of the same cases.
+With --synthetic, the same figures for tumors painted into the healthy liver of the same cases.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def with_synthetic(volume, liver: np.ndarray, scale: float, seed: int):
-    """The volume with tumors as small as most real ones, and their mask."""
+    """The volume with painted tumors, mostly small like real ones, and their mask."""
     from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
     from SAMLiverTumorLib.volume import Volume
 
@@ -75,7 +75,7 @@ def with_synthetic(volume, liver: np.ndarray, scale: float, seed: int):
 
 
 def tumors(volume, labels: np.ndarray, tumor: np.ndarray, scale: float, zero: float):
-    """One row of figures (see `COLUMNS`) for each tumor of a case, largest first; NaN where too few voxels."""
+    """One row of figures (see `COLUMNS`) for each tumor of a case, largest first; NaN with too few voxels."""
     spacing = volume.spacing[::-1]
     components, count = ndimage.label(tumor, np.ones((3, 3, 3)))
     sizes = np.bincount(components.ravel(), minlength=count + 1)
@@ -95,7 +95,7 @@ def figures(hu: np.ndarray, tumor: np.ndarray, labels: np.ndarray, spacing) -> t
     depth = ndimage.distance_transform_edt(np.pad(tumor, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     away = ndimage.distance_transform_edt(~tumor, sampling=spacing)
     other = ndimage.distance_transform_edt(~((labels == 2) & ~tumor), sampling=spacing)
-    # the liver's surface, a mixture with fat and other organs, stays out
+    # leave out the liver's surface, which is mixed with fat and other organs
     liver = (ndimage.distance_transform_edt(labels > 0, sampling=spacing) > 3.0) & (labels == 1) & (other > 3.0)
     core, ring = tumor & (depth > 2.0), liver & (away > 3.0) & (away <= 12.0)
     if np.count_nonzero(core) < 30:
@@ -146,11 +146,11 @@ def edge_width(hu, tumor, known, depth, away, spacing) -> float:
 
 
 def axes(tumor: np.ndarray, spacing) -> tuple[float, float]:
-    """Longest and shortest semi-axis over the middle one."""
+    """Longest and shortest semi-axis relative to the middle one."""
     points = np.argwhere(tumor) * np.array(spacing)
     if len(points) < 10:
         return np.nan, np.nan
-    # a voxel is no point: its own extent counts to the moments
+    # a voxel is not a point: its extent adds to the moments
     moments = np.cov(points.T) + np.diag(np.square(spacing) / 12)
     short, middle, long = np.sqrt(np.linalg.eigvalsh(moments))
     return long / middle, short / middle

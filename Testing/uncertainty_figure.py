@@ -18,14 +18,14 @@ sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 # The fourth largest tumor of the sample case, as in the demo and the screenshots.
 NUMBER = 4
 TILE = (340, 340)
-# Steps of the picture's colors: noise finer than that would double the file.
+# Step of the color values; finer noise would double the file size.
 STEP = 8
-# Millimeters that a tile shows: the tumor measures some 40.
+# Width of a tile in millimeters; the tumor is about 40 mm wide.
 FIELD_MM = 84.0
 
 
 def main(arguments: list[str]) -> int:
-    """Segment, fuse, render three tiles, write one picture."""
+    """Segment, fuse, render three tiles, and write the figure."""
     out = Path(arguments[0]) if arguments else ROOT / "docs" / "pictures" / "uncertainty.png"
     from bench.accuracy_prompts import box_anchor
 
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def render(volume, fusion, best, anchor, out: Path) -> None:
-    """Write the picture of three tiles."""
+    """Write the figure of three tiles."""
     import slicer
     import vtk
     from vtk.util.numpy_support import vtk_to_numpy
@@ -166,7 +166,7 @@ def _rectangle(view, plane, box):
 
 
 def _colorBar(mapNode):
-    """Which color stands for which uncertainty."""
+    """The color bar of the uncertainty."""
     import vtk
 
     bar = vtk.vtkScalarBarActor()

@@ -1,9 +1,9 @@
-"""What to outline next: scans and slices ranked by how uncertain the automatic mode is of them.
+"""Suggest what to outline next: scans and slices ranked by the uncertainty of the automatic mode.
 
     >>> suggestions = suggest(find_cases(folder, None), PredictorPool())                    # doctest: +SKIP
     >>> [(scan.name, scan.worst[0].index) for scan in suggestions.scans]                    # doctest: +SKIP
 
-One scan is in memory at a time, and beside it one slice's pictures and a mask of the liver on each slice looked at.
+Memory holds one scan at a time, with the liver mask of each slice sampled and the images of one slice.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 
 from SAMLiverTumorLib.active_learning.scan_uncertainty import (
     LIVER,
-    SliceDoubt,
-    every_mm,
-    of_scan,
-    scan_doubts,
+    SliceUncertainty,
+    scan_uncertainty,
+    slice_uncertainties,
+    slices_in,
     worst_apart,
 )
 from SAMLiverTumorLib.cancel import raise_if_cancelled
@@ -37,43 +37,43 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 STEP_MM = 5.0
-"""About so far apart are the slices that are looked at."""
+"""Approximate distance between the slices sampled."""
 
 
 @dataclass(frozen=True)
-class ScanDoubt:
+class ScanUncertainty:
     """A scan and its slices by uncertainty.
 
     :param name: of the patient, as the scan's file is named.
     :param worst: its slices, most uncertain first, at least 10 mm apart.
-    :param looked_at: number of slices that were looked at and have liver.
-    :param uncertainty: of the scan, in cm; see `scan_doubt.of_scan`.
+    :param slice_count: number of slices that were sampled and have liver.
+    :param uncertainty: of the scan, in cm; see `scan_uncertainty.scan_uncertainty`.
     """
 
     name: str
-    worst: tuple[SliceDoubt, ...]
-    looked_at: int
+    worst: tuple[SliceUncertainty, ...]
+    slice_count: int
     uncertainty: float
 
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Which scans, and which slices of them, to outline next.
+    """Scans, and slices of them, to outline next.
 
     :param scans: most uncertain first; equal ones by name.
-    :param kept: scans passed over, as their outlines are in the store.
-    :param notes: scans that could not be looked at, and why.
-    :param cancelled: cut short; the scans looked at whole until then are ranked.
+    :param kept: scans skipped because their outlines are in the store.
+    :param notes: scans that could not be ranked, and why.
+    :param cancelled: whether it was cancelled; the scans finished until then are ranked.
     :param model: its id, SHA-256 and window.
     """
 
-    scans: tuple[ScanDoubt, ...]
+    scans: tuple[ScanUncertainty, ...]
     kept: tuple[str, ...]
     notes: tuple[str, ...]
     cancelled: bool
     model: dict
 
-    def slices(self, count: int) -> list[tuple[ScanDoubt, SliceDoubt]]:
+    def slices(self, count: int) -> list[tuple[ScanUncertainty, SliceUncertainty]]:
         """The most uncertain slices of all scans together."""
         pairs = [(scan, each) for scan in self.scans for each in scan.worst]
         return sorted(pairs, key=lambda pair: (-pair[1].uncertainty, pair[0].name, pair[1].index))[:count]
@@ -94,15 +94,15 @@ def suggest(
 ) -> Suggestions:
     """Rank scans and their slices.
 
-    :param files: the scans; labels that they may have are not looked at.
+    :param files: the scans; their labels, if any, are ignored.
     :param window: the model's own if not given.
-    :param liver_of: gives the outline of the liver, bool (k, j, i), by name and scan; None where there is none.
-    :param store: scans that are kept in it are passed over; None passes over none.
-    :param every: look at each so-many-th slice; None for slices about 5 mm apart.
-    :param views: see `scan_doubts`.
-    :param progress: told of (scan, scans done, of how many, its slices done, of how many).
+    :param liver_of: returns the liver mask, bool (k, j, i), for a name and scan; None if there is none.
+    :param store: scans in it are skipped; None skips none.
+    :param every: sample every n-th slice; None for slices about 5 mm apart.
+    :param views: see `slice_uncertainties`.
+    :param progress: called with (scan, scans done, all scans, its slices done, all its slices).
     :raises PromptError: no model, or not this one, knows the concept.
-    :raises InputError: none of the scans could be looked at; the text has the first reason.
+    :raises InputError: no scan could be ranked; the text has the first reason.
     """
     predictor = pool.predictor(text_model(model))
     check_concept(concept, predictor.model.info)
@@ -110,7 +110,7 @@ def suggest(
     scans, kept, notes, cancelled = [], [], [], False
     for number, each in enumerate(files):
 
-        def told(done: int, total: int, name: str = each.name, number: int = number) -> None:
+        def slice_done(done: int, total: int, name: str = each.name, number: int = number) -> None:
             if progress is not None:
                 progress(name, number, len(files), done, total)
 
@@ -122,14 +122,14 @@ def suggest(
                 continue
             check_window(volume, shown)
             liver = liver_of(each.name, volume) if liver_of is not None else None
-            scans.append(_scan(each.name, volume, predictor, concept, shown, liver, every, views, told, cancel))
+            scans.append(_scan(each.name, volume, predictor, concept, shown, liver, every, views, slice_done, cancel))
         except Cancelled:
             cancelled = True
             break
         except SAMLiverTumorError as error:
             notes.append(f"{each.name}: {error}")
     if notes and not scans and not kept and not cancelled:
-        raise InputError(f"None of {len(files)} scans could be looked at. {notes[0]}")
+        raise InputError(f"None of {len(files)} scans could be ranked. {notes[0]}")
     ranked = tuple(sorted(scans, key=lambda scan: (-scan.uncertainty, scan.name)))
     return Suggestions(ranked, tuple(kept), tuple(notes), cancelled, model_entry(predictor, shown))
 
@@ -145,9 +145,9 @@ def _scan(
     views: int,
     progress: Callable[[int, int], None],
     cancel: Callable[[], bool] | None,
-) -> ScanDoubt:
-    step = every or every_mm(volume, STEP_MM)
-    doubts = list(scan_doubts(volume, predictor, concept, window, liver, step, views, progress, cancel))
-    if not doubts:
-        raise InputError(f"no {LIVER} was found on any of its slices; name its outline, or another window.")
-    return ScanDoubt(name, tuple(worst_apart(doubts)), len(doubts), of_scan(doubts))
+) -> ScanUncertainty:
+    step = every or slices_in(volume, STEP_MM)
+    slices = list(slice_uncertainties(volume, predictor, concept, window, liver, step, views, progress, cancel))
+    if not slices:
+        raise InputError(f"no {LIVER} was found on any of its slices; give its outline, or choose another window.")
+    return ScanUncertainty(name, tuple(worst_apart(slices)), len(slices), scan_uncertainty(slices))

@@ -1,4 +1,4 @@
-"""Where cases are worked on: processes of this machine, or a Dask cluster that is there already."""
+"""Where cases are processed: processes on this machine, or an existing Dask cluster."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _CONNECT_S, _POLL_S, _ASK_S = 10, 0.2, 0.5
 
 @dataclass(frozen=True)
 class Workplace:
-    """A cluster to work on.
+    """A cluster.
 
-    :param local: made for this batch, and gone with it.
-    :param dashboard: address of Dask's pages about it; empty where there are none.
+    :param local: started for this batch, and stopped with it.
+    :param dashboard: address of Dask's dashboard; empty if there is none.
     """
 
     client: Client
@@ -40,9 +40,9 @@ class Workplace:
 
 
 def check_dask() -> None:
-    """Refuse to begin without Dask.
+    """Check that Dask is installed.
 
-    :raises InputError: saying how to get it.
+    :raises InputError: it is not; the text says how to install it.
     """
     if find_spec("distributed") is None:
         raise InputError("Batches need the package distributed: pip install sam-liver-tumor[batch].")
@@ -50,9 +50,9 @@ def check_dask() -> None:
 
 @contextmanager
 def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
-    """A cluster: the one whose scheduler has that address, or so many processes of this machine.
+    """A cluster: the one with that scheduler, or `workers` processes on this machine.
 
-    Nobody but this machine's users can reach the processes' ports.
+    Ports of the local processes are reachable from this machine only.
 
     :raises InputError: no scheduler answers.
     """
@@ -71,10 +71,10 @@ def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
         with client:
             yield Workplace(client, False, _dashboard(client))
         return
-    # Dask looks a hundred times a second where a task is, for pages that nobody sees, and takes the lock for it
+    # Dask's profiler samples tasks a hundred times a second and takes the GIL for it; only the dashboard shows it
     quiet = dask.config.set({"distributed.worker.profile.enabled": _has_dashboard()})
     with quiet, _without_logs(), warnings.catch_warnings():
-        # the usual port of the dashboard may be taken, and another one is then
+        # a warning says so if the dashboard's usual port is taken and another is used
         warnings.simplefilter("ignore")
         cluster = LocalCluster(
             n_workers=workers,
@@ -82,7 +82,7 @@ def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
             processes=True,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:8787" if _has_dashboard() else None,
-            # Dask would pause a worker at 80 % of its share for as long as PyTorch keeps its memory: for ever
+            # Dask pauses a worker at 80 % of its memory share; PyTorch keeps its memory, so it would pause forever
             memory_limit=0,
             silence_logs=logging.CRITICAL,
             preload="SAMLiverTumorLib.batch.worker",
@@ -92,7 +92,7 @@ def opened(workers: int, scheduler: str | None = None) -> Iterator[Workplace]:
 
 
 def check_workers(workplace: Workplace, out: Path, note: Callable[[str], None]) -> None:
-    """Make sure that workers of a cluster run this program and see the results' folder; wait for the first of them.
+    """Check that workers of a cluster run this version and can write the results; wait for the first worker.
 
     :raises InputError: they do not.
     """
@@ -102,10 +102,10 @@ def check_workers(workplace: Workplace, out: Path, note: Callable[[str], None]) 
     if not client.scheduler_info()["workers"]:
         note("The cluster has no worker yet; waiting for one.")
     try:
-        first = client.submit(_look, str(out), pure=False)
+        first = client.submit(_inspect, str(out), pure=False)
         first.result()
-        answers = client.run(_look, str(out))
-    except Exception as error:  # whatever their Python answers with
+        answers = client.run(_inspect, str(out))
+    except Exception as error:  # anything that their Python raises
         text = " ".join(str(error).split())[:200]
         raise InputError(
             f"The cluster cannot run SAM Liver Tumor {__version__}: {text}. Install the same version, with its batch "
@@ -113,9 +113,11 @@ def check_workers(workplace: Workplace, out: Path, note: Callable[[str], None]) 
         ) from error
     for worker, (version, sees) in answers.items():
         if version != __version__:
-            raise InputError(f"Worker {worker} runs version {version}, this is {__version__}; install the same one.")
+            raise InputError(
+                f"Worker {worker} runs version {version}, this is {__version__}; install the same version."
+            )
         if not sees:
-            raise InputError(f"Worker {worker} cannot write to '{out}'; name a folder that all machines share.")
+            raise InputError(f"Worker {worker} cannot write to '{out}'; give a folder that all machines share.")
 
 
 def run_jobs(
@@ -125,18 +127,19 @@ def run_jobs(
     overwrite: bool = False,
     cancel: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
-    """Do the jobs, and give each one's outcome as it comes.
+    """Run the jobs, and yield the outcome of each as it finishes.
 
-    A case whose worker dies is given to another one; the scheduler gives up after several deaths over one case.
+    If a worker dies, another one gets its case; the scheduler gives up after several deaths with the same case.
 
-    :param cancel: asked several times a second; what has not begun is then left, what has stops after its slice.
+    :param cancel: polled several times a second; if true, no further job starts, and running ones stop after their
+        current slice.
     """
     from distributed import Event
 
     client = workplace.client
     stop = Event(f"sam-liver-tumor-{uuid.uuid4().hex}", client=client)
     settings = replace(settings, pinned=True)
-    # no name of a case leaves this machine with the task's own name, which the dashboard shows
+    # task names appear on the dashboard, so they must not contain names of cases
     run = uuid.uuid4().hex[:8]
     futures = {
         client.submit(_work, job, settings, overwrite, stop.name, key=f"case-{n + 1}-{run}", pure=False): job
@@ -151,7 +154,7 @@ def run_jobs(
         if cancel() and not stopped:
             stopped = True
             stop.set()
-            # those that have begun see the event; those that have not are taken back
+            # running jobs see the event; waiting ones are taken back
             _take_back(client, left)
         try:
             future = finished.get(timeout=_POLL_S)
@@ -170,7 +173,7 @@ def _take_back(client: Client, left: dict[Future, Job]) -> None:
 
 
 def _running(client: Client, left: dict[Future, Job]) -> set[str]:
-    """Keys of those that a worker has begun."""
+    """Keys of the jobs that a worker has started."""
     keys = {future.key for future in left}
     with suppress(OSError):
         return {str(key) for held in client.processing().values() for key in held} & keys
@@ -184,21 +187,21 @@ def _outcome(future: Future, job: Job) -> Outcome:
     if error is None:
         return future.result()
     if isinstance(error, KilledWorker):
-        reason = "The worker died over it again and again; mostly memory is short: use fewer workers."
+        reason = "Workers died repeatedly with this case, probably for lack of memory; use fewer workers."
     else:
         reason = f"Unexpected error, please report it: {type(error).__name__}: {' '.join(str(error).split())}"
     return Outcome(job.name, FAILED, reason)
 
 
 def _work(job: Job, settings: BatchSettings, overwrite: bool, stop: str) -> Outcome:
-    """The task: `run_job`, asking Dask whether to stop."""
+    """The task: `run_job`, which polls Dask for cancellation."""
     from distributed import Event
 
-    return run_job(job, settings, _now_and_then(Event(stop).is_set), overwrite)
+    return run_job(job, settings, _throttled(Event(stop).is_set), overwrite)
 
 
-def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
-    """Ask twice a second at most: the networks ask at each band, and an answer is a message there and back."""
+def _throttled(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """Ask at most twice a second: networks poll in every band, and each answer costs a round trip to the scheduler."""
     asked, answer = time.monotonic(), False
 
     def answered() -> bool:
@@ -211,8 +214,8 @@ def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
     return answered
 
 
-def _look(out: str) -> tuple[str, bool]:
-    """What a worker runs, and whether it can write to a folder."""
+def _inspect(out: str) -> tuple[str, bool]:
+    """A worker's version, and whether it can write to a folder."""
     return __version__, Path(out).is_dir() and os.access(out, os.W_OK)
 
 
@@ -221,7 +224,7 @@ def _has_dashboard() -> bool:
 
 
 def _dashboard(client: Client) -> str:
-    """Dask makes the pages with bokeh; without it there is an address with nothing to see."""
+    """Address of the dashboard; empty without bokeh, which Dask needs to render it."""
     with suppress(Exception):
         return client.dashboard_link if _has_dashboard() else ""
     return ""
@@ -229,7 +232,7 @@ def _dashboard(client: Client) -> str:
 
 @contextmanager
 def _without_logs() -> Iterator[None]:
-    """Dask logs lost connections at length; what matters of them is in the errors raised here."""
+    """Silence Dask's long logs of lost connections; the errors raised here say what matters."""
     logger = logging.getLogger("distributed")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What one case of a cohort is, and what became of it: plain frozen values that travel between processes."""
+"""One case of a cohort, and what became of it: plain frozen values that travel between processes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class BatchSettings:
     yes: bool = False
 
     def network(self, volume: Volume) -> Settings:
-        """How a volume is shown to the network, and to which.
+        """Which network is used, and how it sees a volume.
 
         :raises InputError: an unknown window or quality.
         """

@@ -1,7 +1,7 @@
-"""Which cases are finished: a record beside each segmentation says what it was made from.
+"""Which cases are finished: a record beside each segmentation holds what it was made from.
 
-The record comes first and the segmentation last, each whole or not at all. What a kill at any moment leaves is
-therefore one of `State`, and an old segmentation stays until the new one is complete.
+The record is written first and the segmentation last, each atomically. So a kill at any moment leaves one of `State`,
+and an old segmentation stays until the new one is complete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 
 class State(Enum):
-    """What there is of a case."""
+    """State of a case's files."""
 
     ABSENT = "not done yet"
     DONE = "finished"
@@ -33,7 +33,7 @@ class State(Enum):
 
 
 def state_of(job: Job, settings: BatchSettings) -> State:
-    """What there is of a case; contents are read only where sizes and times differ from those noted."""
+    """State of a case; contents are read only if sizes or times differ from those in the record."""
     if not job.segmentation.exists():
         return State.ABSENT
     record = read_record(job)
@@ -41,14 +41,14 @@ def state_of(job: Job, settings: BatchSettings) -> State:
         return State.FOREIGN
     found = _sha256(job.segmentation)
     if found != record["output"]["sha256"]:
-        # a kill between record and segmentation: the one before is still there
+        # killed between record and segmentation: the earlier segmentation is still there
         return State.ABSENT if found == record["replaces"] else State.EDITED
     same = record["key"] == job.key(settings) and is_same(record["image"], job.image)
     return State.DONE if same and is_same(record["liver"], job.liver) else State.CHANGED
 
 
 def read_record(job: Job) -> dict:
-    """The record of a case; empty where there is none, or a damaged one."""
+    """The record of a case; empty if it is missing or damaged."""
     try:
         record = parse_json(job.record.read_bytes())
         if record["format"] == FORMAT and isinstance(record["output"]["sha256"], str):
@@ -59,13 +59,14 @@ def read_record(job: Job) -> dict:
     return {}
 
 
-def write_case(job: Job, settings: BatchSettings, save: Callable[[Path], None], said: Mapping) -> dict:
-    """Write segmentation and record, replacing what there is of them.
+def write_case(job: Job, settings: BatchSettings, save: Callable[[Path], None], details: Mapping) -> dict:
+    """Write segmentation and record, replacing earlier ones.
 
-    :param save: writes the segmentation to the path that it is given.
-    :param said: what else the record holds.
+    :param save: writes the segmentation to the given path.
+    :param details: further entries of the record.
     :return: the record.
-    :raises OutputError: the disk or folder refuses; what was there is as it was, or is known to be the one before.
+    :raises OutputError: disk or folder cannot be written. Earlier files are unchanged, or the new record names the
+        earlier segmentation.
     """
     before = _sha256(job.segmentation) if job.segmentation.exists() else None
     with atomic_path(job.segmentation, overwrite=True) as segmentation:
@@ -79,30 +80,30 @@ def write_case(job: Job, settings: BatchSettings, save: Callable[[Path], None], 
             "liver": fingerprint(job.liver),
             "output": {"file": job.segmentation.name, "sha256": _sha256(segmentation)},
             "replaces": before,
-            **said,
+            **details,
         }
         write_record(job, record)
     return record
 
 
 def write_record(job: Job, record: Mapping) -> None:
-    """Write a record alone.
+    """Write only the record.
 
-    :raises OutputError: the disk or folder refuses.
+    :raises OutputError: disk or folder cannot be written.
     """
     with atomic_path(job.record, overwrite=True) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def fingerprint(path: Path | None) -> dict | None:
-    """What tells a file, or a folder of files, from others: sizes and times, to compare quickly, and contents."""
+    """Fingerprint of a file or folder: a stamp of sizes and times for a quick check, and a hash of its contents."""
     return None if path is None else {"stamp": _stamp(path), "sha256": _contents(path)}
 
 
 def is_same(noted: Mapping | None, path: Path | None) -> bool:
-    """Whether a fingerprint is that of the file or folder there is now.
+    """Whether a file or folder still has a fingerprint.
 
-    Copies, and files whose times a clock has changed, are the same: their contents are compared.
+    If sizes or times differ, as in copies, the contents decide.
 
     :raises InputError: it cannot be read.
     """
@@ -136,7 +137,7 @@ def _contents(path: Path) -> str:
 
 
 def _existing(path: Path) -> list[Path]:
-    # a case of 3D-IRCADb may lie inside a zip file, which then stands for it
+    # a case of 3D-IRCADb may be inside a zip file, which then represents it
     held = path if path.exists() else next((p for p in path.parents if p.is_file()), None)
     if held is None:
         raise InputError(f"'{path}' does not exist; check the path.")
@@ -148,7 +149,7 @@ def _name(file: Path, path: Path) -> str:
 
 
 def _sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read anew each time: another program may change it within a clock's tick.
+    """SHA-256 of a file; not cached, since another program may change it within one tick of the clock.
 
     :raises InputError: it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""`run_batch`: a cohort from scans to tables; called again, it goes on where it was."""
+"""`run_batch`: a cohort from scans to tables; called again, it continues where it stopped."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from SAMLiverTumorLib.models.download.lock import is_held, locked
 
 _LOCK = ".batch.lock"
 
-# PyTorch, Slicer's core, a network and a CT of 512 x 512 x 800 with its masks.
+# Memory of a worker: PyTorch, Slicer's core, a network and a CT of 512 x 512 x 800 with its masks.
 _WORKER_BYTES = 3 << 30
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of a cohort.
+    """The result of a cohort.
 
     :param outcomes: one for each case, in the order of the jobs.
     :param totals: see `summary.totals_of`.
-    :param finished_before: how many cases were found finished.
-    :param cancelled: cut short; running it again goes on.
+    :param finished_before: number of cases that were finished already.
+    :param cancelled: interrupted; running it again continues.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -45,38 +45,38 @@ def run_batch(
     workers: int,
     scheduler: str | None = None,
     overwrite: bool = False,
-    begun: Callable[[Workplace, int], None] = lambda workplace, count: None,
-    told: Callable[[Outcome], None] = lambda outcome: None,
+    on_start: Callable[[Workplace, int], None] = lambda workplace, count: None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     note: Callable[[str], None] = lambda text: None,
     cancel: Callable[[], bool] = lambda: False,
 ) -> BatchResult:
-    """Segment, and compare where there are references, all that is not finished; write the tables.
+    """Segment all cases that are not finished, compare them with their references if any, and write the tables.
 
-    :param jobs: all with the same folder for results, which is made if need be.
-    :param workers: processes of this machine; `scheduler` takes its own.
-    :param overwrite: do again what was done with another scan, other prompts or settings. What somebody has edited
-        since is kept in any case.
-    :param begun: told of the cluster and how many cases there are to do, once there is any.
-    :param told: told of each case's outcome, those found finished included.
-    :param cancel: asked several times a second; cases in work are then given up, and the tables are written.
-    :raises SAMLiverTumorError: nothing can be done at all: the folder holds other results, is in use or cannot be
-        written; no scheduler answers. What is wrong with one case is in its outcome instead.
+    :param jobs: all with the same folder for results, which is created if missing.
+    :param workers: number of processes on this machine; unused with `scheduler`, which has its own.
+    :param overwrite: redo cases that were done with another scan, other prompts or settings. Segmentations that were
+        edited since are kept in any case.
+    :param on_start: called with the cluster and the number of cases to do, unless there are none.
+    :param on_outcome: called with the outcome of each case, finished ones included.
+    :param cancel: polled several times a second; if true, running cases are abandoned, and the tables are written.
+    :raises SAMLiverTumorError: the whole cohort cannot be run: the folder holds other results, is in use or cannot be
+        written, or no scheduler answers. An error of one case is in its outcome instead.
     """
     out = jobs[0].out
     with _prepared(out):
         outcomes: dict[str, Outcome] = {}
         todo = _still_to_do(jobs, settings, overwrite, outcomes)
         for outcome in outcomes.values():
-            told(outcome)
+            on_outcome(outcome)
         finished = len(outcomes)
         if todo:
-            # more processes than cases would only take memory
+            # more processes than cases would only waste memory
             with opened(max(1, min(workers, len(todo))), scheduler) as workplace:
                 check_workers(workplace, out, note)
-                begun(workplace, len(todo))
+                on_start(workplace, len(todo))
                 for outcome in run_jobs(workplace, todo, settings, overwrite, cancel):
                     outcomes[outcome.name] = outcome
-                    told(outcome)
+                    on_outcome(outcome)
         all_outcomes = tuple(outcomes.get(job.name, Outcome(job.name, CANCELLED)) for job in jobs)
         totals = write_summary(out, all_outcomes, settings)
     return BatchResult(all_outcomes, totals, finished, any(o.state == CANCELLED for o in all_outcomes))
@@ -97,13 +97,13 @@ def _still_to_do(
         elif state is State.DONE and job.reference is None:
             outcomes[job.name] = Outcome(job.name, DONE, record={**read_record(job), "comparison": None})
         else:
-            # finished ones with a reference too: a worker sees whether the figures are there
+            # also finished ones with a reference: a worker checks whether their figures exist
             todo.append(job)
     if changed:
         job, state = changed[0]
-        more = f" ({len(changed) - 1} more are like it)" if len(changed) > 1 else ""
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise OutputError(
-            f"'{job.segmentation}' is {state.value}{more}; choose another folder, or add --overwrite to do these again."
+            f"'{job.segmentation}' is {state.value}{more}; choose another folder, or add --overwrite to redo them."
         )
     return todo
 
@@ -112,15 +112,15 @@ def _state(job: Job, settings: BatchSettings) -> State:
     try:
         return state_of(job, settings)
     except InputError:
-        # the worker meets it again, and it is that case's failure alone
+        # the worker gets the same error, which then fails this case only
         return State.ABSENT
 
 
 @contextmanager
 def _prepared(out: Path) -> Iterator[None]:
-    """The folder for results, for this batch alone, without what a kill has left in it.
+    """Create and lock the folder for results, and remove temporary files of killed runs.
 
-    :raises OutputError: it cannot be made or written, is in use, or holds tables of something else.
+    :raises OutputError: it cannot be created or written, is in use, or holds tables of something else.
     """
     records, lock = out / "records", out / _LOCK
     try:
@@ -131,7 +131,7 @@ def _prepared(out: Path) -> Iterator[None]:
             for name in FILES:
                 check_output(out / name)
         if is_held(lock):
-            raise OutputError(f"Another batch is at work in '{out}'; wait for it, or choose another folder.")
+            raise OutputError(f"Another batch is running in '{out}'; wait for it, or choose another folder.")
         with locked(lock):
             records.mkdir(exist_ok=True)
             for folder in (out, records):
@@ -145,7 +145,7 @@ def _prepared(out: Path) -> Iterator[None]:
 
 
 def default_workers(threads: int | None, device: str = "auto") -> int:
-    """One process for each GPU, else one for each core, or for each `threads` cores, as far as memory goes."""
+    """One process per GPU, else one per core or per `threads` cores, as far as memory allows."""
     import psutil
     import torch
 

@@ -1,4 +1,4 @@
-"""A scan of a cohort segmented by the very functions that `sam-liver-tumor segment` calls."""
+"""A scan of a cohort segmented as `sam-liver-tumor segment` does it: one request for each tumor."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import numpy as np
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.errors import Cancelled, PromptError
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.prompts import Prompts
+from SAMLiverTumorLib.inference.segmentation_request import SegmentationRequest, run_request
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
     import slicer
-
-Cancel = Callable[[], bool] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +33,9 @@ class Segmented:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Marked:
-    """One segment's result: its mask is in the scene."""
-
-    voxels: int
-    ml: float
-    slices: int
-    provenance: dict
-    notes: tuple[str, ...] = ()
-
-
-def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel: Cancel = None) -> Segmented:
+def segment_scan(
+    job: Job, settings: BatchSettings, pool: PredictorPool, cancel: Callable[[], bool] | None = None
+) -> Segmented:
     """Read a scan and segment all that is asked for in it.
 
     :raises SAMLiverTumorError: the scan, the liver or prompts cannot be used, or nothing was marked; `Cancelled` where
@@ -54,6 +43,7 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     """
     from SAMLiverTumorLib.datasets.cases import read_scan
     from SAMLiverTumorLib.io.labels.region import labels_on
+    from SAMLiverTumorLib.mrml.api.write_result import writeResult
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
     from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
     from SAMLiverTumorLib.mrml.segments.segments import createSegmentation
@@ -63,77 +53,43 @@ def segment_scan(job: Job, settings: BatchSettings, pool: PredictorPool, cancel:
     notes: list[str] = []
     volume = read_scan(job.image, settings.series, notes.append)
     liver = labels_on(job.liver, volume) if job.liver is not None else None
-    scene = createScene()
-    volumeNode = addVolumeNode(scene, volume)
-    node = createSegmentation(scene, volumeNode)
-    names = [tumor.segment for tumor in job.tumors] or [settings.segment_name]
-    if settings.text is not None:
-        marked = [_by_text(volume, volumeNode, node, liver, settings, pool, cancel)]
-    elif settings.mode == "volume":
-        each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
-        marked = [_followed(volume, volumeNode, node, n, p, liver, settings, pool, cancel) for n, p in each]
-    else:
-        each = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
-        marked = [_on_slices(volume, volumeNode, node, n, p, settings, pool, cancel) for n, p in each]
-    segments = tuple(
-        {"name": name, "voxels": m.voxels, "ml": round(m.ml, 6), "slices": m.slices}
-        for name, m in zip(names, marked, strict=True)
-    )
-    models = dict.fromkeys(model["id"] for m in marked for model in m.provenance["models"])
-    return Segmented(node, segments, tuple(models), (*notes, *(note for m in marked for note in m.notes)))
+    volumeNode = addVolumeNode(createScene(), volume)
+    node = createSegmentation(volumeNode.GetScene(), volumeNode)
+    segments: list[dict] = []
+    models: dict[str, None] = {}
+    for name, request in requests_of(job, settings, volume, liver):
+        try:
+            result = run_request(volume, request, pool, cancel=cancel)
+        except PromptError as error:
+            if len(job.tumors) < 2:
+                raise
+            raise PromptError(f"'{name}': {error}") from error
+        if result.cancelled:
+            raise Cancelled("Cancelled; nothing of this scan was kept.")
+        writeResult(volumeNode, result.mask, result.provenance, node, name, isNew=True)
+        ml = round(result.mask.volume_ml, 6)
+        segments.append({"name": name, "voxels": result.mask.count, "ml": ml, "slices": result.slices_seen})
+        models |= dict.fromkeys(model["id"] for model in result.provenance["models"])
+        notes.extend(result.notes)
+    return Segmented(node, tuple(segments), tuple(models), tuple(notes))
 
 
-def _by_text(volume: Volume, volumeNode, node, liver: np.ndarray | None, settings, pool, cancel: Cancel) -> _Marked:
-    from SAMLiverTumorLib.inference.text_search import find
+def requests_of(
+    job: Job, settings: BatchSettings, volume: Volume, liver: np.ndarray | None
+) -> list[tuple[str, SegmentationRequest]]:
+    """What to run on a scan: (name of the segment that it makes, request).
 
+    :param liver: bool (k, j, i) on the volume's voxels, or None.
+    :raises SAMLiverTumorError: a box that is none, or an unknown window or quality.
+    """
     network = settings.network(volume)
-    found = find(
-        volume, pool, settings.text, network.model, network.window, network.channels, liver=liver, cancel=cancel
-    )
-    _refuse_part(found.cancelled)
-    _add(volumeNode, node, settings.segment_name, found.mask, found.provenance)
-    return _Marked(found.mask.count, found.mask.volume_ml, found.slices, found.provenance)
-
-
-def _followed(
-    volume: Volume, volumeNode, node, name: str, prompts: Prompts, liver, settings, pool, cancel: Cancel
-) -> _Marked:
-    from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
-    from SAMLiverTumorLib.inference.propagation.segment_volume import limits_of, segment_volume
-    from SAMLiverTumorLib.inference.uncertainty.fusion import fuse
-
-    stack, network = PlaneStack(volume, settings.plane), settings.network(volume)
-    result = segment_volume(stack, prompts, pool, network, direction=settings.direction, liver=liver, cancel=cancel)
-    _refuse_part(result.cancelled)
-    if not result.reached:
-        raise PromptError(f"No voxel was marked for '{name}'; move its prompts or try another window.")
-    # `segment` fuses in any case; without further passes the first one stays as it is
-    limits = limits_of(stack, prompts, liver)
-    fusion = fuse(result, pool, network, direction=settings.direction, limits=limits, cancel=cancel)
-    mask = fusion.mask()
-    _add(volumeNode, node, name, mask, fusion.provenance)
-    return _Marked(mask.count, mask.volume_ml, len(result.slices), fusion.provenance, fusion.notes)
-
-
-def _on_slices(
-    volume: Volume, volumeNode, node, name: str, prompts: Prompts, settings, pool, cancel: Cancel
-) -> _Marked:
-    from SAMLiverTumorLib.mrml.api.segment import segmentPrompts
-
-    result = segmentPrompts(volumeNode, prompts, node, name, settings.network(volume), pool, cancel=cancel).result
-    return _Marked(result.mask.count, result.mask.volume_ml, len(result.slices), result.provenance, result.notes)
-
-
-def _refuse_part(cancelled: bool) -> None:
-    """:raises Cancelled: it was cut short."""
-    if cancelled:
-        raise Cancelled("Cancelled; nothing of this scan was kept.")
-
-
-def _add(volumeNode, node, name: str, mask, provenance: dict) -> None:
-    from SAMLiverTumorLib.mrml.segments.segments import SegmentWriter, addTumorSegment, setProvenance
-
-    segmentId = addTumorSegment(node, name)
-    if mask.count:
-        SegmentWriter(volumeNode.GetScene(), node, volumeNode).write(segmentId, mask)
-    setProvenance(node, segmentId, provenance)
+    if settings.text is not None:
+        request = SegmentationRequest("text", concept=settings.text, liver=liver, settings=network)
+        return [(settings.segment_name, request)]
+    prompts = [(tumor.segment, tumor.prompts()) for tumor in job.tumors]
+    if settings.mode == "slice":
+        return [(name, SegmentationRequest("slices", each, settings=network)) for name, each in prompts]
+    return [
+        (name, SegmentationRequest("volume", each, liver=liver, direction=settings.direction, settings=network))
+        for name, each in prompts
+    ]

@@ -1,4 +1,4 @@
-"""The cohort as tables: one row a case, as CSV, JSON and Markdown."""
+"""The cohort as tables with one row per case: CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def row_of(outcome: Outcome) -> dict:
-    """One case's row, by `COLUMNS`; None where there is no figure."""
+    """The row of a case, by `COLUMNS`; None for missing figures."""
     record = outcome.record
     segments = record.get("segments", ())
     row = dict.fromkeys(COLUMNS) | {"case": outcome.name, "state": outcome.state, "reason": outcome.reason}
@@ -56,7 +56,7 @@ def row_of(outcome: Outcome) -> dict:
 
 
 def totals_of(rows: Sequence[dict]) -> dict:
-    """Counts, and mean and median over the cases that have a figure, each counting the same."""
+    """Counts, and mean and median of each figure over the cases that have it, equally weighted."""
     figures = {}
     for key in _OVERALL:
         values = [row[key] for row in rows if row[key] is not None]
@@ -74,10 +74,10 @@ def totals_of(rows: Sequence[dict]) -> dict:
 
 
 def write_summary(out: Path, outcomes: Sequence[Outcome], settings: BatchSettings) -> dict:
-    """Write the three files, replacing those of an earlier run of the same batch: all appear, or none.
+    """Write the three files, all or none, replacing those of an earlier run of the same batch.
 
-    :return: what `totals_of` says.
-    :raises OutputError: the disk or folder refuses.
+    :return: see `totals_of`.
+    :raises OutputError: disk or folder cannot be written.
     """
     rows = [row_of(outcome) for outcome in outcomes]
     totals = totals_of(rows)
@@ -100,7 +100,7 @@ def write_summary(out: Path, outcomes: Sequence[Outcome], settings: BatchSetting
 
 
 def _details(outcome: Outcome) -> dict:
-    """What does not fit in a row."""
+    """Entries of the JSON report that do not fit in a row."""
     record = outcome.record
     return {
         "segments": list(record.get("segments", ())),
@@ -120,11 +120,11 @@ def _page(outcomes: Sequence[Outcome], rows: Sequence[dict], totals: dict, rules
         cells = [name if column == "case" else _cell(totals["figures"].get(column, {}).get(name)) for column in columns]
         lines.append(f"| {' | '.join(cells)} |")
     if failed := [row for row in rows if row["reason"]]:
-        lines += ["", "## What went wrong", "", *(f"- {_cell(row['case'])}: {_cell(row['reason'])}" for row in failed)]
+        lines += ["", "## Errors", "", *(f"- {_cell(row['case'])}: {_cell(row['reason'])}" for row in failed)]
     if noted := [(o.name, note) for o in outcomes for note in o.record.get("notes", ())]:
-        lines += ["", "## To know", "", *(f"- {_cell(name)}: {_cell(note)}" for name, note in noted)]
+        lines += ["", "## Notes", "", *(f"- {_cell(name)}: {_cell(note)}" for name, note in noted)]
     if compared:
-        lines += ["", "Means and medians are over cases, each counting the same.", *(f"- {rule}" for rule in rules)]
+        lines += ["", "Means and medians are over cases, equally weighted.", *(f"- {rule}" for rule in rules)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """One case in a worker process: read, segment as `sam-liver-tumor segment` does, write, compare with the reference.
 
-A process loads each model once and keeps it from case to case.
+A process loads each model once and reuses it for all its cases.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from SAMLiverTumorLib.batch.records import State, fingerprint, is_same, read_rec
 from SAMLiverTumorLib.errors import Cancelled, ModelError, OutputError, SAMLiverTumorError
 from SAMLiverTumorLib.inference.pool import PredictorPool
 
-# A worker of somebody else's cluster may have several threads; the scene and the models are one of each process.
+# A worker of an existing cluster may have several threads, while a process has one scene and one set of models.
 _one_at_a_time = threading.Lock()
 
 
 def dask_setup(worker: object) -> None:
-    """Dask calls this in each new worker process of this machine: Ctrl+C is for the program that waits for them."""
+    """Ignore Ctrl+C, which the main program handles; Dask calls this in each new worker process on this machine."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_job(
     job: Job, settings: BatchSettings, cancel: Callable[[], bool] | None = None, overwrite: bool = False
 ) -> Outcome:
-    """Do what is still to do of one case; never raises for what is wrong with it.
+    """Do what is left of one case; errors are in the outcome and never raised.
 
-    :param cancel: asked between slices.
-    :param overwrite: replace a segmentation of another scan, or made with other prompts or settings.
+    :param cancel: polled between slices.
+    :param overwrite: replace a segmentation of another scan, or one made with other prompts or settings.
     """
     with _one_at_a_time:
         try:
@@ -44,7 +44,7 @@ def run_job(
             return Outcome(job.name, FAILED, _without_folders(" ".join(str(error).split()), job))
         except MemoryError:
             return Outcome(job.name, FAILED, "There is not enough memory for this scan; use fewer workers.")
-        except Exception as error:  # a bug in one case must not take the others with it
+        except Exception as error:  # a bug in one case must not stop the others
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
             return Outcome(job.name, FAILED, f"Unexpected error, please report it: {_without_folders(text, job)}")
 
@@ -57,7 +57,7 @@ def _run(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | None, o
         raise OutputError(f"'{job.segmentation.name}' is {state.value}; add --overwrite to replace it.")
     worked = state not in (State.DONE, State.EDITED)
     record = _segment(job, settings, cancel) if worked else read_record(job)
-    reason = "Edited since by somebody else, and kept so." if state is State.EDITED else ""
+    reason = "Edited since by somebody else, and left unchanged." if state is State.EDITED else ""
     if job.reference is not None and not _is_compared(job, settings, record):
         if cancel is not None and cancel():
             raise Cancelled("Cancelled before the comparison with the reference.")
@@ -79,16 +79,16 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
     try:
         made = segment_scan(job, settings, pool, cancel)
     finally:
-        # the next scan has no slice in common with this one
+        # the next scan shares no slice with this one
         pool.cache.clear()
-    said = {
+    details = {
         "segments": list(made.segments),
         "models": list(made.models),
         "notes": list(made.notes),
         "seconds": round(time.perf_counter() - start, 3),
         "cpu_seconds": round(time.process_time() - work, 3),
     }
-    return write_case(job, settings, lambda path: saveSegmentation(made.segmentationNode, path), said)
+    return write_case(job, settings, lambda path: saveSegmentation(made.segmentationNode, path), details)
 
 
 def _compare(job: Job, settings: BatchSettings) -> dict:
@@ -116,7 +116,7 @@ def _compared_with(settings: BatchSettings) -> dict:
 
 
 def _is_compared(job: Job, settings: BatchSettings, record: dict) -> bool:
-    """Whether the record's figures are of these two files and this label."""
+    """Whether the record's figures belong to these two files and this label."""
     noted = record.get("comparison")
     if not isinstance(noted, dict) or any(noted.get(key) != value for key, value in _compared_with(settings).items()):
         return False
@@ -124,7 +124,7 @@ def _is_compared(job: Job, settings: BatchSettings, record: dict) -> bool:
 
 
 def prepared_pool(settings: BatchSettings) -> PredictorPool:
-    """This process's models, on its own GPU where there are several."""
+    """This process's models, on its own GPU if there are several."""
     return _pool(settings.device, settings.threads, settings.pinned, settings.yes)
 
 
@@ -138,7 +138,7 @@ def _pool(device: str, threads: int | None, pinned: bool, yes: bool) -> Predicto
     if threads is not None:
         torch.set_num_threads(threads)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    # no slice is seen twice, so that embeddings on the disk would only fill it
+    # no slice is used twice, so embeddings on disk would only fill it
     return PredictorPool(_agree if yes else _refuse, device=device, disk=None)
 
 
@@ -147,14 +147,13 @@ def _agree(question: str) -> bool:
 
 
 def _refuse(question: str) -> bool:
-    raise ModelError(f"{question} Nobody can answer a worker; fetch the model on its machine, or give --yes to agree.")
+    raise ModelError(f"{question} A worker cannot ask; fetch the model on its machine, or give --yes to agree.")
 
 
 def pin_gpu(worker: int | None, count: int) -> None:
-    """Let this process see one GPU alone: number `worker` of those it may use, counted around.
+    """Restrict this process to one GPU: number `worker` of the visible ones, modulo their count.
 
-    It has to come before the process uses CUDA. A worker without a number, as that of somebody else's cluster may be,
-    is left as it was started.
+    Call it before the process uses CUDA. A worker without a number, which existing clusters may have, is left alone.
     """
     if worker is None or count < 2:
         return
@@ -164,7 +163,7 @@ def pin_gpu(worker: int | None, count: int) -> None:
 
 
 def _worker_number() -> int | None:
-    """The number that Dask calls this worker by; None outside of one, or if it has another name."""
+    """This worker's number in Dask; None outside a worker, or if its name is no number."""
     from distributed import get_worker
 
     try:
@@ -175,7 +174,7 @@ def _worker_number() -> int | None:
 
 
 def _without_folders(text: str, job: Job) -> str:
-    """A reason as the summary may hold it: files by their names, since folders' names tell of patients."""
+    """A reason without folders, whose names may identify patients, for the summary."""
     paths: list[Path] = [path for path in (job.image, job.liver, job.reference, job.segmentation, job.record) if path]
     for path in paths:
         text = text.replace(f"{path.parent}{os.sep}", "")

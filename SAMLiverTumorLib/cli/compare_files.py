@@ -1,4 +1,4 @@
-"""What `compare` reads and writes: labeled cases in, the report's files out."""
+"""Files of `compare`: labeled cases in, the report's files out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
@@ -20,20 +21,21 @@ _ENDINGS = (".csv", ".md", ".html")
 
 
 def check_outputs(args: argparse.Namespace) -> list[Path]:
-    """Where the report goes.
+    """Paths of the report's files.
 
-    :raises OutputError: a file is there already, or cannot be written.
+    :raises InputError: --limit is below 1.
+    :raises OutputError: a file exists already, or cannot be written.
     """
     outputs = [Path(f"{args.output}{ending}") for ending in _ENDINGS]
     for path in outputs:
         check_output(path, args.overwrite)
     if args.limit is not None and args.limit < 1:
-        raise InputError("--limit has to be 1 or more.")
+        raise InputError("--limit must be 1 or more.")
     return outputs
 
 
 def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list[Path]) -> None:
-    """Write the three files whole or not at all; print the first table and where they are."""
+    """Write the three files, all or none; print the first table and the paths."""
     from SAMLiverTumorLib.evaluation.comparison.html_report import as_html
     from SAMLiverTumorLib.evaluation.comparison.tables import as_csv, as_markdown, tables
 
@@ -47,9 +49,7 @@ def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list
         for path, text in zip(outputs, texts, strict=True):
             stack.enter_context(atomic_path(path, args.overwrite)).write_text(text, encoding="utf-8")
     table = tables(comparison, versions)[0]
-    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
-    for row in (table.header, *table.rows):
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print("\n".join(aligned([table.header, *table.rows])))
     print(f"Wrote {', '.join(map(str, outputs))}")
 
 
@@ -61,7 +61,7 @@ def read_cases(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """The command for the report: folders are nobody else's business, so paths appear by their last part."""
+    """The command as text for the report, with the last part of each path only, so that no folder is revealed."""
     words = ["sam-liver-tumor compare", *(_bare(model) for model in args.models)]
     if args.run_folder is not None:
         words.insert(1, f"--run {args.run_folder.resolve().name}")

@@ -1,7 +1,7 @@
-"""The whole path once, on the sample case: CT into a scene, prompts, masks, pictures, figures.
+"""The whole path once, on the sample case: CT into a scene, prompts, masks, images, figures.
 
-The user's hand is played from the reference: boxes are drawn around three tumors and clicks set in and
-beside them. What the network makes of them is computed, as is every figure.
+The reference stands in for the user: it says where the boxes around three tumors are drawn, and where clicks are set in
+and beside them. Masks and figures are computed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MARGIN_MM = 2.0
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made: figures, files, and one sentence if there are no pictures."""
+    """What the demo made: figures, files, and one sentence if there are no images."""
 
     evaluation: Evaluation
     files: tuple[Path, ...]
@@ -58,7 +58,7 @@ def run_demo(
 ) -> DemoResult:
     """Segment tumors of the sample case and write everything to a folder, replacing an earlier run's.
 
-    :param out: folder for `segmentation.seg.nrrd`, `scene.mrb`, `report.json` and the pictures; made if needed.
+    :param out: folder for `segmentation.seg.nrrd`, `scene.mrb`, `report.json` and the images; made if needed.
     :param lesions: which of the tumors, by their place among the largest: 1 is the largest.
     :raises SAMLiverTumorError: models cannot be had, or the folder cannot be written.
     """
@@ -110,10 +110,10 @@ def run_demo(
 
 
 def largest_components(mask: np.ndarray, count: int) -> list[np.ndarray]:
-    """The `count` largest connected components (faces touching), largest first, each a bool array."""
-    from scipy import ndimage
+    """The `count` largest lesions, largest first, each a bool array."""
+    from SAMLiverTumorLib.image.lesion_components import label_lesions
 
-    labels, _ = ndimage.label(mask)
+    labels, _ = label_lesions(mask)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return [labels == label for label in np.argsort(sizes, kind="stable")[::-1][:count]]
@@ -140,10 +140,10 @@ def place_prompts(
     roiNode.SetSizeWorld(*size)
     k = int(lesion.sum(axis=(1, 2)).argmax())
     j0, i0, j1, i1 = int(low[1] + 0.5), int(low[0] + 0.5), int(high[1] + 0.5), int(high[0] + 0.5)
-    picture = lesion[k, j0:j1, i0:i1]
-    # one pixel of padding, or the picture's border would count as deep inside the lesion
-    depth = ndimage.distance_transform_edt(np.pad(picture, 1))[1:-1, 1:-1]
-    beside = ndimage.distance_transform_edt(~picture)
+    outline = lesion[k, j0:j1, i0:i1]
+    # one pixel of padding, or the border would count as deep inside the lesion
+    depth = ndimage.distance_transform_edt(np.pad(outline, 1))[1:-1, 1:-1]
+    beside = ndimage.distance_transform_edt(~outline)
     for node, map_ in ((includeNode, depth), (excludeNode, beside)):
         j, i = np.unravel_index(int(map_.argmax()), map_.shape)
         node.AddControlPointWorld(*apply_affine(volume.ijk_to_ras, np.array([i0 + i, j0 + j, k]))[0])

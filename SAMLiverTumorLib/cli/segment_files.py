@@ -1,10 +1,10 @@
-"""What `segment` reads and writes: the CT in; segmentation, maps and report out."""
+"""Files of `segment`: the CT in; segmentation, maps and report out."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.options.hide_names import without_names
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
-from SAMLiverTumorLib.mask import Mask
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.volume import Volume
@@ -68,18 +66,3 @@ def write_files(
 def writes_dicom(args: argparse.Namespace) -> bool:
     """Whether a DICOM SEG is to be written."""
     return args.output.name.lower().endswith(".dcm")
-
-
-def report_head(args: argparse.Namespace, mask: Mask, notes: Sequence[str] = ()) -> dict:
-    """What every report begins with.
-
-    :param notes: for the reader; that the spacing, and so the volume, cannot be true is put before them.
-    """
-    files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
-    return {
-        **files,
-        "segment": args.segment_name,
-        "voxels": mask.count,
-        "volume_ml": round(mask.volume_ml, 6),
-        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *notes],
-    }

@@ -168,6 +168,7 @@ def _window(volume: Volume, window: str | Window) -> Window:
     if window == "auto":
         window = "wide" if volume.looks_like_hounsfield else PERCENTILE
     chosen = window if isinstance(window, Window) else window_for(window, volume)
+    assert chosen is not None, "'auto' alone has none"
     check_window(volume, chosen)
     return chosen
 

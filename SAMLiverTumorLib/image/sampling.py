@@ -18,7 +18,7 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
     :param step: whole steps along the normal: 0 the plane itself, -1 and 1 its neighbors. Straight neighbors
         beyond the volume repeat its border.
     """
-    if plane.axis is not None:
+    if plane.axis is not None and plane.index is not None:
         along = step if plane.to_ijk[plane.axis, 2] > 0 else -step
         index = min(max(plane.index + along, 0), volume.dimensions[plane.axis] - 1)
         # array axes are (k, j, i): voxel axis a is array axis 2 - a
@@ -53,10 +53,10 @@ def picture_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> tupl
 
     :return: array (k, j, i) of a box that holds all that is not zero, and the box's first voxel (i, j, k).
     """
-    if plane.axis is not None:
+    if plane.axis is not None and plane.index is not None:
         origin = [0, 0, 0]
         origin[plane.axis] = plane.index
-        return np.expand_dims(_from_picture(picture, plane), 2 - plane.axis), tuple(origin)
+        return np.expand_dims(_from_picture(picture, plane), 2 - plane.axis), (origin[0], origin[1], origin[2])
     filled = np.argwhere(picture)
     if not len(filled):
         return np.zeros((1, 1, 1), picture.dtype), (0, 0, 0)
@@ -74,7 +74,7 @@ def picture_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> tupl
     inside = within_step(-w) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     array = np.zeros(inside.shape, picture.dtype)
     array[inside] = picture[row[inside], column[inside]]
-    return array, tuple(int(x) for x in low)
+    return array, (int(low[0]), int(low[1]), int(low[2]))
 
 
 def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:
@@ -82,7 +82,7 @@ def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:
 
     :raises ValueError: the plane is oblique.
     """
-    if plane.axis is None:
+    if plane.axis is None or plane.index is None:
         raise ValueError("an oblique plane has no picture of its own in a voxel array")
     return _as_picture(_slice_view(array, 2 - plane.axis, plane.index), plane)
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.volume import Volume
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""SAM's mask decoder with the work ordered for few prompts on one picture.
+"""SAM's mask decoder, with its arithmetic reordered for few prompts on one slice image.
 
-The networks and their weights are segment_anything's (Kirillov et al., "Segment Anything", ICCV 2023). Some ten
-prompt tokens meet 4096 image tokens there. Wherever a projection of the image tokens is only multiplied with
-something of the prompt's next, the prompt's side takes the projection instead: (image W) prompt = image (W prompt).
-The masks are the same up to rounding, for a third of the arithmetic.
+The networks and their weights are segment_anything's (Kirillov et al., "Segment Anything", ICCV 2023). There are about
+ten prompt tokens and 4096 image tokens. Where a projection of the image tokens is only multiplied with prompt tokens
+next, the prompt tokens are projected instead: (image W) prompt = image (W prompt). The masks are the same up to
+rounding, for a third of the arithmetic.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from SAMLiverTumorLib.models.networks.pyramid_encoder import PACKED_CHANNELS, ImageFeatures
 from SAMLiverTumorLib.models.networks.row_bands import in_parallel
 
-# Image tokens that a core takes at a time on a CPU, so that what lies between stays in its cache. The result does not
-# depend on the number of cores.
+# Image tokens per task on a CPU, so that intermediate results stay in a core's cache. The result does not depend on the
+# number of cores.
 _TOKENS = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSide:
-    """What of the decoder's work does not depend on the prompts, made once for each picture.
+    """The decoder's input that does not depend on prompts, made once for each slice image.
 
-    :param keys: image tokens (1, n, c), with what stands for "no mask", or with the mask so far, added.
-    :param keys_at: the same with their places added.
+    :param keys: image tokens (1, n, c), with the embedding for "no mask prompt", or of the mask prompt, added.
+    :param keys_at: the same with their positional encoding added.
     :param places: positional encoding (1, n, c).
     :param features: the embedding (1, c, rows, columns) itself.
     :param finer: the embedding and finer features, of an encoder that has these; None of SAM's own.
@@ -42,11 +42,11 @@ class ImageSide:
 
 
 class Decoder:
-    """Decodes prompts with a loaded model's own prompt encoder and mask decoder, whose weights may change.
+    """Decodes prompts with a loaded model's prompt encoder and mask decoder, whose weights may change.
 
     :param prompt_encoder: segment_anything's `PromptEncoder`.
-    :param mask_decoder: segment_anything's `MaskDecoder`, or that with `MaskUpsampling`. Where layers of it were
-        exchanged, as by adapters, it runs as it is.
+    :param mask_decoder: segment_anything's `MaskDecoder`, or `crisp_mask_decoder`. If any of its layers were replaced, as
+        by adapters, it runs unmodified.
     """
 
     def __init__(self, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
@@ -54,9 +54,9 @@ class Decoder:
         self._places: Tensor | None = None
 
     def image_side(self, features: Tensor) -> ImageSide:
-        """Prepare a picture's embedding (1, c, rows, columns), or `ImageFeatures.packed`.
+        """Prepare the embedding (1, c, rows, columns), or `ImageFeatures.packed`, of a slice image.
 
-        Where weights learn, it holds for one step of theirs only.
+        During training, the result is valid until the weights change.
         """
         finer = None
         if features.shape[1] == PACKED_CHANNELS:
@@ -76,13 +76,13 @@ class Decoder:
         ambiguous: bool,
         text: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Masks and their predicted IoU for b prompts of the same kinds.
+        """Mask logits and predicted IoU for b sets of prompts of the same kinds.
 
         :param points: coordinates (b, p, 2) in input pixels and labels (b, p).
         :param boxes: (b, 4) corners in input pixels.
         :param masks: (b, 1, 256, 256) logits.
-        :param ambiguous: three masks for each prompt instead of one, of a decoder that has them.
-        :param text: tokens (n, c) that name what is meant, for all of the prompts.
+        :param ambiguous: three masks for each set of prompts instead of one, if the decoder has them.
+        :param text: tokens (n, c) of a text prompt, added to all sets of prompts.
         :return: logits (b, m, 256, 256) and IoU (b, m).
         """
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=masks)
@@ -134,9 +134,9 @@ class Decoder:
         return _masks(decoder.output_upscaling, keys, heads, (rows, columns)), iou
 
 
-def image_tokens(picture: Tensor) -> Tensor:
+def image_tokens(feature_map: Tensor) -> Tensor:
     """(b, c, h, w) to (b, h * w, c), contiguous."""
-    return picture.flatten(2).transpose(1, 2).contiguous()
+    return feature_map.flatten(2).transpose(1, 2).contiguous()
 
 
 def prompt_tokens(prompt_encoder: nn.Module, places: Tensor, kinds: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def prompt_tokens(prompt_encoder: nn.Module, places: Tensor, kinds: Tensor) -> T
 
 
 def _is_plain(decoder: nn.Module) -> bool:
-    """Whether every layer that `_decode` takes apart is what segment_anything built; adapters exchange layers."""
+    """Whether all layers that `_decode` takes apart are segment_anything's own; adapters replace some."""
     attentions = [
         attention
         for layer in decoder.transformer.layers
@@ -171,7 +171,7 @@ def _is_plain(decoder: nn.Module) -> bool:
 
 
 def _chunks(keys: Tensor) -> list[slice]:
-    """Pieces of the image tokens (b, n, c) to work on one by one: all at once on a graphics card."""
+    """Ranges of the image tokens (b, n, c) to process one by one; a single range on a graphics card."""
     n = keys.shape[1]
     step = _TOKENS if keys.device.type == "cpu" else n
     return [slice(start, start + step) for start in range(0, n, step)]
@@ -180,7 +180,7 @@ def _chunks(keys: Tensor) -> list[slice]:
 def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tensor) -> Tensor:
     """Attention of queries (b, t, c) to image tokens (b or 1, n, c); (b, t, c).
 
-    The softmax over pieces is put together as in Milakov and Gimelshein, "Online normalizer calculation for
+    The softmax is combined from ranges of tokens as in Milakov and Gimelshein, "Online normalizer calculation for
     softmax", arXiv 1805.02867.
     """
     b, t, c = queries.shape
@@ -188,7 +188,7 @@ def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tens
     query = attention.q_proj(queries).reshape(b, t, heads, -1)
     width = query.shape[-1]
     key_weight = attention.k_proj.weight.view(heads, width, c)
-    # the key's bias adds the same to all of a query's scores, which the softmax takes out again
+    # the key's bias adds the same to all of a query's scores, so the softmax cancels it
     seeking = torch.einsum("bthd,hdc->bthc", query, key_weight).reshape(b, t * heads, c) / math.sqrt(width)
     value_weight = attention.v_proj.weight.view(heads, width, c)
     if torch.is_grad_enabled():
@@ -213,12 +213,12 @@ def _to_image(attention: nn.Module, queries: Tensor, keys_at: Tensor, keys: Tens
 
 
 def _out(attention: nn.Module, value: Tensor) -> Tensor:
-    """What an attention gives, (b, t, c), of the values (b, t, heads, width) that it found."""
+    """Output (b, t, c) of an attention from its mean values (b, t, heads, width), without their bias."""
     return attention.out_proj(value.flatten(2) + attention.v_proj.bias)
 
 
 def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor, tokens_at: Tensor, tokens: Tensor):
-    """Image tokens (b, n, c) after they attended to prompt tokens (b, t, c), and with their places added."""
+    """Image tokens (b, n, c) after attention to prompt tokens (b, t, c); and the same with positional encoding."""
     attention = layer.cross_attn_image_to_token
     b, t, c = tokens.shape
     heads = attention.num_heads
@@ -240,7 +240,7 @@ def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor
     after_at = torch.empty_like(after)
 
     def work(chunk: slice) -> None:
-        # with the image tokens last the softmax runs over eight of them at once: a tenth of the time
+        # with the image tokens last, the softmax is vectorized over eight of them: a tenth of the time
         scores = (sought @ keys_at[:, chunk].transpose(1, 2)).view(b, heads, t, -1).add_(offset)
         weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
         attended = (weights @ given).add_(attention.out_proj.bias).add_(keys[:, chunk])
@@ -254,8 +254,8 @@ def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor
 def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[int, int]) -> Tensor:
     """Upscale image tokens (b, n, c) fourfold and multiply with each mask's head: logits (b, m, 4 rows, 4 columns).
 
-    Both convolutions turn one position into 2 x 2 of their own, so image tokens can be done apart from each other
-    and only the masks have to be put in order.
+    Both convolutions turn each position into 2 x 2 independent ones. So image tokens are processed separately, and only
+    the masks are rearranged.
     """
     first, norm, _, second, _ = upscaling
     b, n, _ = keys.shape
@@ -268,18 +268,18 @@ def _masks(upscaling: nn.Sequential, keys: Tensor, heads: Tensor, size: tuple[in
         return _in_order(torch.einsum("bnqc,bmc->bnqm", x, heads), size)
     logits = keys.new_empty(b, n, 16, heads.shape[1])
 
-    def work(picture: int, chunk: slice) -> None:
-        x = F.linear(keys[picture, chunk], weight1, bias1).view(-1, 4, first.out_channels)
+    def work(item: int, chunk: slice) -> None:
+        x = F.linear(keys[item, chunk], weight1, bias1).view(-1, 4, first.out_channels)
         x = torch.ops.aten.gelu_(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
         x = torch.ops.aten.gelu_(F.linear(x, weight2, bias2)).view(-1, 16, second.out_channels)
-        logits[picture, chunk] = x @ heads[picture].T
+        logits[item, chunk] = x @ heads[item].T
 
-    in_parallel(work, [(picture, chunk) for picture in range(b) for chunk in _chunks(keys)])
+    in_parallel(work, [(item, chunk) for item in range(b) for chunk in _chunks(keys)])
     return _in_order(logits, size)
 
 
 def _in_order(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits (b, n, 16, m), 4 x 4 for each image token, as pictures (b, m, 4 rows, 4 columns)."""
+    """Rearrange logits (b, n, 16, m), 4 x 4 for each image token, to (b, m, 4 rows, 4 columns)."""
     b, (rows, columns) = len(logits), size
     # (row, column, half of the row, of the column, quarter of the row, of the column, mask)
     logits = logits.view(b, rows, columns, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
@@ -287,6 +287,6 @@ def _in_order(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _as_linear(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """Weight (4 c', c) and bias (4 c') that give the 2 x 2 positions a transposed convolution makes of one."""
+    """A transposed convolution of one position to 2 x 2 as a linear layer: weight (4 c', c) and bias (4 c')."""
     weight = conv.weight.permute(2, 3, 1, 0).reshape(-1, conv.in_channels)
     return weight, conv.bias.repeat(4)

@@ -1,4 +1,4 @@
-"""Which model answers which prompts, and refusals of those it was not trained for."""
+"""Choose the model for given prompts, and refuse prompts that a model was not trained for."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 
 AUTO = "auto"
 LIVER_TUMOR = "liver tumor"
-"""The concept that models are trained to find."""
+"""The concept that text models are trained to find."""
 
 
 def choose_model(model: str, kinds: Iterable[str]) -> str:
-    """The model to use: `model` itself, or for "auto" the one the registry prefers for all prompt kinds given.
+    """The model to use: `model` itself; for "auto", the one that the registry prefers for all given kinds of prompts.
 
-    Where none is preferred for them together, the first that was trained for all of them.
+    If none is preferred for all of them, the first one that was trained for all of them.
 
     :param kinds: of "points", "box", "mask", "text".
-    :raises PromptError: no model knows them all.
+    :raises PromptError: no model was trained for all of them.
     """
     if model != AUTO:
         return model
     wanted, registry = set(kinds), load_registry()
-    for known in ("preferred_for", "prompts"):
+    for field in ("preferred_for", "prompts"):
         for model_id, info in registry.items():
-            if wanted <= getattr(info, known):
+            if wanted <= getattr(info, field):
                 return model_id
     raise PromptError(
         f"No registered model was trained for {' and '.join(sorted(wanted))}; name a weight file that was."
@@ -34,10 +34,10 @@ def choose_model(model: str, kinds: Iterable[str]) -> str:
 
 
 def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
-    """Refuse prompts that name nothing, or that a model was not trained for.
+    """Refuse prompts without an include point or box, and prompts that a model was not trained for.
 
-    :param info: the model, or None where that is not known yet.
-    :raises PromptError: saying which.
+    :param info: the model, or None if it is not known yet.
+    :raises PromptError: as above.
     """
     if not prompts.says_where:
         raise PromptError("Exclude points alone name no structure; add an include point or a box.")
@@ -50,9 +50,9 @@ def check_prompts(prompts: PlanePrompts, info: ModelInfo | None) -> None:
 
 
 def check_concept(concept: str, info: ModelInfo) -> str:
-    """The concept as the model spells it; any phrase where the model takes any.
+    """The concept as the model spells it; any phrase if the model accepts free text.
 
-    :raises PromptError: the model knows no text, or not this concept.
+    :raises PromptError: the model has no text prompts, or not this concept.
     """
     wanted = " ".join(concept.lower().split())
     if not info.concepts:

@@ -1,4 +1,4 @@
-"""`PredictorPool`: loaded models by id, fetched on first use, sharing one embedding cache."""
+"""`PredictorPool`: models by id, downloaded and loaded on first use, sharing one embedding cache."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _DEFAULT: DiskCache | None = DiskCache(Path())  # stands for "not given"; never 
 class PredictorPool:
     """Predictors by model id or checkpoint file, each loaded once.
 
-    :param confirm: asked before anything is downloaded; gets the question, returns the answer.
-    :param store: where weights lie; the user's own store if not given.
+    :param confirm: called with a question before anything is downloaded; returns whether to go on.
+    :param store: of weight files; the user's own if not given.
     :param device: "auto", "cpu", "cuda", ...
-    :param progress: told of a download's bytes (done, total).
-    :param disk: where embeddings are kept from one session to the next; the user's own cache if not given, None
-        for nowhere.
+    :param progress: called with the bytes of a download (done, total).
+    :param disk: cache that keeps embeddings between sessions; the user's own if not given, None for no disk cache.
     """
 
     def __init__(
@@ -45,18 +44,18 @@ class PredictorPool:
         self._stamps: dict[str, tuple[int, int]] = {}
 
     def is_loaded(self, model: str) -> bool:
-        """Whether `predictor` has the model at hand."""
+        """Whether the model is loaded already."""
         return model in self._predictors
 
     def predictor(self, model: str) -> Predictor:
-        """The predictor for a model id or the path of a checkpoint file, which is loaded again when it has changed.
+        """The predictor for a model id or a checkpoint file, which is loaded again if the file has changed.
 
-        :raises ModelError: unknown id, download declined or failed, damaged or foreign checkpoint.
+        :raises ModelError: unknown id, download declined or failed, damaged or unsuitable checkpoint.
         """
         info = load_registry().get(model)
         stamp = _stamp(Path(model)) if info is None else None
         if model not in self._predictors or (stamp is not None and stamp != self._stamps.get(model)):
-            # torch loads here, not with the module: choosing and listing models needs none of it
+            # torch is imported here, not with the module: choosing and listing models does not need it
             from SAMLiverTumorLib.inference.predictor import Predictor
             from SAMLiverTumorLib.models.builders import load_model
 
@@ -75,7 +74,7 @@ class PredictorPool:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Changes with the file; None where there is none."""
+    """Size and modification time, to notice a changed file; None if there is none."""
     try:
         status = path.stat()
     except OSError:

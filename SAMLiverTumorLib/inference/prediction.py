@@ -1,4 +1,4 @@
-"""What goes into decoding and what comes out of it: `Embedding` and `Prediction`."""
+"""Input and output of the decoder: `Embedding` and `Prediction`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _STABILITY_OFFSET = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A picture after the image encoder.
+    """A slice image after the image encoder.
 
-    :param packed: float16 tensor (1, 256, 64, 64), or (1, 640, 64, 64) with finer features, on the model's device. All
-        embeddings are rounded so, the fresh ones too: a mask does not depend on whether its picture was encoded now or
-        came from the disk.
-    :param geometry: where the picture lies in the network's input.
-    :param mirror: the mirror image's embedding, which prompts are decoded on as well; see `mirrored.py`.
+    :param packed: float16 tensor (1, 256, 64, 64), or (1, 640, 64, 64) with finer features, on the model's device. New
+        embeddings are rounded to float16 as well, so that a mask does not depend on whether its embedding comes from
+        the encoder or from disk.
+    :param geometry: position of the slice image in the network's input.
+    :param mirror: embedding of the mirror image, if both are to be averaged; see `mirror_averaging.py`.
     """
 
     packed: torch.Tensor
@@ -36,15 +36,15 @@ class Embedding:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Size in bytes."""
         return self.packed.element_size() * self.packed.nelement()
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the decoder says of one set of prompts.
+    """The decoder's output for one set of prompts.
 
-    :param mask: bool (rows, columns) of the picture.
+    :param mask: bool (rows, columns) of the slice image.
     :param logits: float32 (rows, columns); the mask is where they exceed 0.
     :param predicted_iou: the network's own estimate of the mask's IoU.
     :param stability: IoU of the masks at logit thresholds +1 and -1 (Kirillov et al., 2023).
@@ -61,7 +61,7 @@ class Prediction:
 def prediction_of(logits: torch.Tensor, iou: float, geometry: InputGeometry) -> Prediction:
     """A prediction from low-resolution logits (256, 256) and the network's estimate of the mask's IoU."""
     logits = logits.float()
-    full = to_picture(logits, geometry)
+    full = at_image_pixels(logits, geometry)
     return Prediction(
         mask=full > 0.0,
         logits=full,
@@ -72,17 +72,17 @@ def prediction_of(logits: torch.Tensor, iou: float, geometry: InputGeometry) -> 
 
 
 def stability_score(logits: np.ndarray) -> float:
-    """IoU of the masks at logit thresholds +1 and -1: near 1 where the border is sharp; 0 if both are empty."""
+    """IoU of the masks at logit thresholds +1 and -1: near 1 for a sharp border; 0 if both are empty."""
     inner = int(np.count_nonzero(logits > _STABILITY_OFFSET))
     outer = int(np.count_nonzero(logits > -_STABILITY_OFFSET))
     return inner / outer if outer else 0.0
 
 
-def to_picture(low_resolution: torch.Tensor, geometry: InputGeometry) -> np.ndarray:
-    """Bilinear samples of low-resolution logits (m, m) at the picture's pixel centers; float32 numpy.
+def at_image_pixels(low_resolution: torch.Tensor, geometry: InputGeometry) -> np.ndarray:
+    """Bilinear samples of low-resolution logits (m, m) at the slice image's pixel centers; float32 (rows, columns).
 
-    One interpolation straight to the picture's grid replaces SAM's two (to the input, then to the
-    picture): the same values but for the second smoothing, without the large picture in between.
+    SAM interpolates twice, to the network's input and then to the image. Once is enough: the values differ only by the
+    second smoothing, and no large array is made.
     """
     edge = low_resolution.shape[-1]
     axes = []

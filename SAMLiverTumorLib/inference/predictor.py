@@ -1,7 +1,7 @@
-"""`Predictor`: a picture and prompts in, a mask at the picture's resolution out.
+"""`Predictor`: from a slice image and prompts to a mask at the image's resolution.
 
-The prompt encoder and mask decoder are those of segment_anything (Kirillov et al., "Segment Anything",
-ICCV 2023); the image encoder is the model's own.
+Prompt encoder and mask decoder are segment_anything's (Kirillov et al., "Segment Anything", ICCV 2023); the image
+encoder is the model's own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import torch
 
 from SAMLiverTumorLib.inference.decoder import Decoder, ImageSide
 from SAMLiverTumorLib.inference.embeddings.cancellable_encoder import cancelled_by, make_cancellable
-from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, picture_key
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, image_key
 from SAMLiverTumorLib.inference.mirror_averaging import (
     gains_from_mirror,
+    mirrored_image,
     mirrored_logits,
-    mirrored_picture,
     mirrored_prompts,
 )
 from SAMLiverTumorLib.inference.model_choice import check_concept, check_prompts
@@ -35,17 +35,17 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel
 
-# Goes into the disk cache's keys; to be raised whenever the same picture and weights give another embedding.
+# Part of the disk cache's keys; raise it whenever the same slice image and weights give another embedding.
 _ENCODING = 1
-# Pictures whose side of decoding is kept; each takes 8 MiB.
+# Slice images whose decoder input is kept in memory; each takes 8 MiB.
 _PREPARED = 4
 
 
 class Predictor:
-    """Encodes pictures, once each, and decodes prompts on them.
+    """Encodes slice images, each once, and decodes prompts on them.
 
     :param model: a loaded model.
-    :param cache: shared between predictors if given; otherwise the predictor keeps its own.
+    :param cache: of embeddings, shared between predictors; the predictor's own if not given.
 
     >>> predictor = Predictor(load_model(path, info))                           # doctest: +SKIP
     >>> embedding = predictor.embed(rgb, (0.8, 0.8))                            # doctest: +SKIP
@@ -57,7 +57,7 @@ class Predictor:
         self.cache = cache if cache is not None else EmbeddingCache()
         make_cancellable(model.image_encoder)
         self.encoded = 0
-        """Number of pictures the image encoder has run on, cached ones not counted."""
+        """Number of times the image encoder has run; cached embeddings do not count."""
         self._decoder = Decoder(model.prompt_encoder, model.mask_decoder)
         self._prepared: OrderedDict[int, tuple[torch.Tensor, ImageSide]] = OrderedDict()
         self._lock = threading.Lock()
@@ -69,21 +69,21 @@ class Predictor:
         cancel: Callable[[], bool] | None = None,
         mirrored: bool = False,
     ) -> Embedding:
-        """The embedding of a picture, from memory or disk if it was encoded before.
+        """The embedding of a slice image, from memory or disk if it was encoded before.
 
         :param rgb: uint8, shape (rows, columns, 3).
-        :param spacing: millimeters per pixel along (rows, columns); pictures with oblong pixels reach the
-            network in their true proportions.
-        :param cancel: asked before every layer of the encoder.
-        :param mirrored: the mirror image's too, where the network gains from it.
-        :raises Cancelled: when `cancel` says so; nothing of the picture is kept.
+        :param spacing: millimeters per pixel along (rows, columns); images with oblong pixels are resized to their true
+            proportions.
+        :param cancel: called before every layer of the encoder.
+        :param mirrored: encode the mirror image as well, if that improves the model's masks.
+        :raises Cancelled: when `cancel` returns true; nothing is cached then.
         """
         info = self.model.info
         if mirrored and gains_from_mirror(info):
-            mirror = self.embed(mirrored_picture(rgb), spacing, cancel)
+            mirror = self.embed(mirrored_image(rgb), spacing, cancel)
             return replace(self.embed(rgb, spacing, cancel), mirror=mirror)
         geometry = input_geometry(rgb.shape[:2], spacing, info.input_size, info.resize)
-        key = picture_key(rgb, spacing, self.model.sha256)
+        key = image_key(rgb, spacing, self.model.sha256)
 
         def make() -> Embedding:
             disk = self.cache.disk
@@ -101,7 +101,7 @@ class Predictor:
     def _encode(self, rgb: np.ndarray, geometry: InputGeometry) -> Embedding:
         info, device = self.model.info, self.model.device
         self.encoded += 1
-        # graphics cards have hardware for half precision, which embeddings are rounded to in any case
+        # graphics cards are faster in half precision, to which embeddings are rounded anyway
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
             features = self.model.image_encoder(network_input(rgb, geometry, info, device))
         return Embedding(features.half(), geometry)
@@ -110,25 +110,24 @@ class Predictor:
     def predict(self, embedding: Embedding, prompts: PlanePrompts) -> Prediction:
         """Decode one set of prompts.
 
-        One point alone is ambiguous, so the best of three masks by predicted IoU is taken; a box, several
-        points or an earlier mask name one structure, for which SAM has its single-mask output.
+        A single point is ambiguous, so the one of three masks with the highest predicted IoU is taken. For a box,
+        several points or an earlier mask, SAM's single-mask output is taken.
 
-        :raises PromptError: nothing says where the structure is, or the model was not trained for a kind
-            of prompt given.
+        :raises PromptError: there is no include point or box, or the model was not trained for a kind of prompt given.
         """
         return self.predict_batch(embedding, [prompts])[0]
 
     @torch.inference_mode()
     def predict_batch(self, embedding: Embedding, batch: Sequence[PlanePrompts]) -> list[Prediction]:
-        """As `predict`, several sets of prompts for one picture; those of one form are decoded together."""
+        """As `predict`, for several sets of prompts on one slice image; those of one form are decoded together."""
         with self._cores():
             return self._predict_batch(embedding, batch)
 
     @torch.inference_mode()
     def predict_text(self, embedding: Embedding, concept: str) -> Prediction:
-        """All that a concept such as "liver tumor" names on the picture, with nothing else said.
+        """Segment everything in the slice image that a concept such as "liver tumor" names, by text alone.
 
-        :raises PromptError: the model knows no text, or not this concept.
+        :raises PromptError: the model has no text prompts, or not this concept.
         """
         text = check_concept(concept, self.model.info)
         with self._cores():
@@ -137,7 +136,7 @@ class Predictor:
             return prediction_of(logits[0, 0], float(iou[0, 0]), embedding.geometry)
 
     def _cores(self) -> AbstractContextManager:
-        """Share work out among cores in large pieces: operation by operation they would wait for each other."""
+        """Split work among cores in large tasks; split by operation, they would often wait for each other."""
         return workers() if self.model.device.type == "cpu" else nullcontext()
 
     def _predict_batch(self, embedding: Embedding, batch: Sequence[PlanePrompts]) -> list[Prediction]:
@@ -152,8 +151,8 @@ class Predictor:
         return [predictions[number] for number in range(len(batch))]
 
     def _image_side(self, embedding: Embedding) -> ImageSide:
-        """What of decoding is the picture's own; kept for the pictures prompted last."""
-        key = id(embedding.packed)  # which is kept as well, so that no other takes its number
+        """The decoder's input for a slice image; kept for the images prompted last."""
+        key = id(embedding.packed)  # the tensor is kept as well, so that its id stays unique
         with self._lock:
             if key in self._prepared:
                 self._prepared.move_to_end(key)
@@ -166,18 +165,18 @@ class Predictor:
         return image
 
     def _decode(self, embedding: Embedding, batch: list[PlanePrompts]) -> list[Prediction]:
-        """Prompts that are alike in their number of points and in having a box and a mask."""
+        """Decode sets of prompts with the same number of points, all with or without a box, likewise a mask."""
         logits, iou = self._logits(embedding, batch)
         if embedding.mirror is not None:
             geometry = embedding.geometry
-            second, iou_there = self._logits(embedding.mirror, [mirrored_prompts(each, geometry) for each in batch])
-            logits, iou = (logits + mirrored_logits(second, geometry)) / 2.0, (iou + iou_there) / 2.0
+            second, second_iou = self._logits(embedding.mirror, [mirrored_prompts(each, geometry) for each in batch])
+            logits, iou = (logits + mirrored_logits(second, geometry)) / 2.0, (iou + second_iou) / 2.0
         best = iou.argmax(dim=1).tolist()
         each = enumerate(best)
         return [prediction_of(logits[n, chosen], float(iou[n, chosen]), embedding.geometry) for n, chosen in each]
 
     def _logits(self, embedding: Embedding, batch: list[PlanePrompts]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low-resolution logits (n, m, 256, 256) of such prompts, and predicted IoU (n, m)."""
+        """Low-resolution logits (n, m, 256, 256) and predicted IoU (n, m) of a batch as in `_decode`."""
         device, geometry, first = self.model.device, embedding.geometry, batch[0]
         points = boxes = masks = None
         if len(first.points):

@@ -1,4 +1,4 @@
-"""Prompts on a volume in, one three-dimensional mask out: what panel, console and demo all call."""
+"""Segment slices from prompts on a volume to one three-dimensional mask: what panel, console and demo call."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from SAMLiverTumorLib.versions import versions
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
+    from SAMLiverTumorLib.inference.prediction import Embedding
     from SAMLiverTumorLib.inference.predictor import Predictor
 
 
@@ -37,15 +38,16 @@ QUALITIES = ("full", "best")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a volume is shown to the network, and to which.
+    """Which model segments, and what it sees of a volume.
 
-    :param model: registry id, checkpoint file, or "auto" for, on each slice, the one trained for the
-        prompts there: a click corrects its own slice and leaves the others to the model for boxes.
+    :param model: registry id, checkpoint file, or "auto". "auto" chooses for each slice a model trained for the prompts
+        there, so that a click changes the model on its own slice only.
     :param orientation: "axial", "coronal" or "sagittal": the slices that prompts apply to.
-    :param window: intensity window; None takes the one the model does best with.
-    :param channels: see `image.window.plane_to_rgb`.
-    :param quality: "full"; "best" to look at each slice's mirror image as well, in twice the time, see `mirrored.py`.
-    :param further: one or two further phases or modalities that the network sees besides the volume, on its voxels; see
+    :param window: intensity window; None for the model's own.
+    :param channels: see `image.rgb.plane_to_rgb`.
+    :param quality: "full"; "best" also segments each slice's mirror image and takes twice the time, see
+        `mirror_averaging.py`.
+    :param further: one or two further phases or modalities on the volume's voxels, as further channels; see
         `image.channels.further_channel`.
     """
 
@@ -66,7 +68,7 @@ _DEFAULTS = Settings()
 
 @dataclass(frozen=True)
 class SliceResult:
-    """One slice's share of a result: voxel index along the normal (None if oblique), model, scores, pixels."""
+    """Figures of one slice: voxel index along the normal (None if oblique), model, scores, pixels of the mask."""
 
     index: int | None
     model: str
@@ -77,11 +79,11 @@ class SliceResult:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A segmentation and how it came about.
+    """A segmentation and its provenance.
 
     :param mask: the voxels.
-    :param slices: one entry for each slice the network saw, in order.
-    :param notes: what was changed in the prompts, for the user to read.
+    :param slices: one entry for each slice segmented, in order.
+    :param notes: changes made to the prompts; shown to the user.
     :param provenance: model id and hash, prompts in RAS, window, versions: JSON-ready.
     """
 
@@ -99,14 +101,14 @@ def segment(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Result:
-    """Segment on every slice of one orientation that the prompts name something on.
+    """Segment every slice of one orientation that has an include point or a section of the box.
 
-    A box prompts each slice it crosses with its section there; points apply on their own slices. Within a
-    box's slices the mask is kept to the box's section: a three-dimensional box says where the tumor ends.
+    A box prompts each slice it crosses with its section there; points apply on their own slices. The mask is clipped to
+    the box, because a three-dimensional box tells where the tumor ends.
 
-    :param progress: told of (slices done, slices in all).
-    :param cancel: asked between slices.
-    :raises SAMLiverTumorError: unusable prompts, window, model; `Cancelled` when `cancel` says so.
+    :param progress: called with (slices done, all slices).
+    :param cancel: called between slices.
+    :raises SAMLiverTumorError: unusable prompts, window or model; `Cancelled` when `cancel` returns true.
     """
     prompts, notes = fit_to_volume(prompts, volume)
     by_slice = prompts_by_slice(prompts, volume, settings.orientation)
@@ -117,7 +119,7 @@ def segment(
 def _segment_planes(
     volume: Volume,
     planes: list[Plane],
-    seen: list[PlanePrompts],
+    prompts_by_plane: list[PlanePrompts],
     prompts: Prompts,
     notes: tuple[str, ...],
     pool: PredictorPool,
@@ -130,11 +132,11 @@ def _segment_planes(
             raise Cancelled("Cancelled; nothing was changed.")
 
     stop_if_cancelled()
-    models = [choose_model(settings.model, plane_prompts.kinds) for plane_prompts in seen]
+    models = [choose_model(settings.model, plane_prompts.kinds) for plane_prompts in prompts_by_plane]
     prepare_channels(settings.further, cancel)
-    predictors = _load(volume, models, seen, pool, settings)
+    predictors = _load(volume, models, prompts_by_plane, pool, settings)
     masks, slices = [], []
-    for done, (plane, plane_prompts, model) in enumerate(zip(planes, seen, models, strict=True)):
+    for done, (plane, plane_prompts, model) in enumerate(zip(planes, prompts_by_plane, models, strict=True)):
         stop_if_cancelled()
         if progress is not None:
             progress(done, len(planes))
@@ -143,7 +145,7 @@ def _segment_planes(
         slices.append(result)
     if progress is not None:
         progress(len(planes), len(planes))
-    # a click on Cancel during the last slice counts as well
+    # Cancel during the last slice counts, too
     stop_if_cancelled()
     provenance = {
         "models": [_model_entry(predictor, settings) for predictor in predictors.values()],
@@ -159,7 +161,7 @@ def _segment_planes(
 
 @dataclass(frozen=True, eq=False)
 class SliceMask:
-    """One plane's voxels, what the network says of them, and the model (id, sha256, window; JSON-ready)."""
+    """One plane's voxels, their figures, and the provenance of the model (id, sha256, window; JSON-ready)."""
 
     mask: Mask
     result: SliceResult
@@ -169,21 +171,21 @@ class SliceMask:
 def segment_slice(
     volume: Volume,
     plane: Plane,
-    seen: PlanePrompts,
+    plane_prompts: PlanePrompts,
     pool: PredictorPool,
     settings: Settings = _DEFAULTS,
     cancel: Callable[[], bool] | None = None,
 ) -> SliceMask:
-    """One slice of what `segment` does, bit by bit the same: for sessions that add slice to slice.
+    """Segment a single slice, with exactly the same result as in `segment`: for interactive sessions.
 
-    :param seen: what the plane sees of the prompts.
-    :param cancel: asked before every layer of the encoder.
-    :raises SAMLiverTumorError: unusable prompts, window, model; `Cancelled` when `cancel` says so.
+    :param plane_prompts: the prompts on the plane.
+    :param cancel: called before every layer of the encoder.
+    :raises SAMLiverTumorError: unusable prompts, window or model; `Cancelled` when `cancel` returns true.
     """
-    model = choose_model(settings.model, seen.kinds)
+    model = choose_model(settings.model, plane_prompts.kinds)
     prepare_channels(settings.further, cancel)
-    predictor = _load(volume, [model], [seen], pool, settings)[model]
-    mask, result = _predict(volume, plane, seen, model, predictor, settings, cancel)
+    predictor = _load(volume, [model], [plane_prompts], pool, settings)[model]
+    mask, result = _predict(volume, plane, plane_prompts, model, predictor, settings, cancel)
     return SliceMask(mask, result, _model_entry(predictor, settings))
 
 
@@ -197,66 +199,72 @@ def embed_slice(
 ) -> None:
     """Encode a plane ahead of its prompts, so that `segment_slice` finds it in the cache.
 
-    :param kinds: the kinds of prompts expected, by which "auto" chooses the model.
+    :param kinds: kinds of prompts expected, from which "auto" chooses the model.
     """
     prepare_channels(settings.further, cancel)
     predictor = pool.predictor(choose_model(settings.model, kinds))
-    rgb, best = _rgb(volume, plane, predictor, settings), settings.quality == "best"
-    predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
+    _embed(volume, plane, predictor, settings, cancel)
 
 
-def _rgb(volume: Volume, plane: Plane, predictor: Predictor, settings: Settings) -> np.ndarray:
+def _embed(
+    volume: Volume, plane: Plane, predictor: Predictor, settings: Settings, cancel: Callable[[], bool] | None
+) -> Embedding:
+    rgb, best = slice_image(volume, plane, predictor, settings), settings.quality == "best"
+    return predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
+
+
+def slice_image(volume: Volume, plane: Plane, predictor: Predictor, settings: Settings) -> np.ndarray:
+    """What the network sees of a plane: uint8, (rows, columns, 3)."""
     info = predictor.model.info
     channels = settings.channels if settings.further else shown_channels(settings.channels, info)
-    return plane_to_rgb(volume, plane, _window(settings, info), channels, settings.further)
+    return plane_to_rgb(volume, plane, window_for(settings, info), channels, settings.further)
 
 
 def _predict(
     volume: Volume,
     plane: Plane,
-    seen: PlanePrompts,
+    plane_prompts: PlanePrompts,
     model: str,
     predictor: Predictor,
     settings: Settings,
     cancel: Callable[[], bool] | None,
 ) -> tuple[Mask, SliceResult]:
-    rgb, spacing = _rgb(volume, plane, predictor, settings), plane.spacing[1::-1]
-    embedding = predictor.embed(rgb, spacing, cancel, mirrored=settings.quality == "best")
-    prediction = predictor.predict(embedding, seen)
-    picture = prediction.mask
-    if seen.box is not None:
-        picture = picture & within(seen.box, picture.shape)
-    pixels = int(np.count_nonzero(picture))
+    prediction = predictor.predict(_embed(volume, plane, predictor, settings, cancel), plane_prompts)
+    slice_mask = prediction.mask
+    if plane_prompts.box is not None:
+        slice_mask = slice_mask & within(plane_prompts.box, slice_mask.shape)
+    pixels = int(np.count_nonzero(slice_mask))
     result = SliceResult(plane.index, model, prediction.predicted_iou, prediction.stability, pixels)
-    return mask_to_voxels(picture, plane, volume), result
+    return mask_to_voxels(slice_mask, plane, volume), result
 
 
 def _model_entry(predictor: Predictor, settings: Settings) -> dict:
-    return model_entry(predictor, _window(settings, predictor.model.info))
+    return model_entry(predictor, window_for(settings, predictor.model.info))
 
 
 def further_entry(settings: Settings) -> dict:
-    """What provenance says of the further volumes; nothing where there are none."""
+    """Provenance of the further volumes; empty if there are none."""
     return {"further": [channel.as_dict() for channel in settings.further]} if settings.further else {}
 
 
 def model_entry(predictor: Predictor, window: Window) -> dict:
-    """What provenance says of a model, JSON-ready."""
+    """Provenance of a model, JSON-ready."""
     return {"id": predictor.model.info.id, "sha256": predictor.model.sha256, "window": [window.low, window.high]}
 
 
 def _load(
-    volume: Volume, models: list[str], seen: list[PlanePrompts], pool: PredictorPool, settings: Settings
+    volume: Volume, models: list[str], prompts_by_plane: list[PlanePrompts], pool: PredictorPool, settings: Settings
 ) -> dict[str, Predictor]:
-    """The predictors by model, refusing what cannot work before weights are fetched and loaded."""
+    """The predictors by model; unusable prompts and windows are refused before weights are downloaded and loaded."""
     check_further(volume, settings.further, settings.channels)
     registry = load_registry()
-    for model, plane_prompts in zip(models, seen, strict=True):
+    for model, plane_prompts in zip(models, prompts_by_plane, strict=True):
         check_prompts(plane_prompts, registry.get(model))
         if model in registry:
-            check_window(volume, _window(settings, registry[model]))
+            check_window(volume, window_for(settings, registry[model]))
     return {model: pool.predictor(model) for model in dict.fromkeys(models)}
 
 
-def _window(settings: Settings, info: ModelInfo) -> Window:
+def window_for(settings: Settings, info: ModelInfo) -> Window:
+    """The settings' window, or else the model's own."""
     return settings.window or parse_window(info.default_window)

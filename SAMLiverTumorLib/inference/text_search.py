@@ -1,8 +1,8 @@
-"""Automatic mode: every slice asked by text alone, with no click, and the answers put together."""
+"""Automatic mode: segment every slice by a text prompt alone, and join the masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +20,18 @@ from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
 SMALLEST_ML = 0.03
-"""Smaller finds are left out: a ball of 4 mm, below which radiologists do not report a lesion either."""
+"""Smaller lesions are left out: this is a ball of 4 mm, below which radiologists do not report lesions either."""
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What text found.
+    """Result of a text search.
 
-    :param mask: all of it.
-    :param lesions: number of separate pieces.
-    :param slices: how many were looked at.
-    :param cancelled: cut short; what was found until then is in the mask.
-    :param provenance: model, window, concept and limits, as plain values.
+    :param mask: all lesions found.
+    :param lesions: number of connected components.
+    :param slices: number of slices searched.
+    :param cancelled: whether it was cancelled; the mask has what was found until then.
+    :param provenance: model, window, concept and limits: JSON-ready.
     """
 
     mask: Mask
@@ -42,7 +42,7 @@ class Found:
 
 
 def text_model(model: str) -> str:
-    """The model for text: the one that is asked for, or with "auto" the one that the registry prefers for it.
+    """The model for text: `model` itself, or for "auto" the one that the registry prefers.
 
     :raises PromptError: there is none.
     """
@@ -62,13 +62,13 @@ def find(
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Found:
-    """Segment all that a concept names in a volume, slice by slice on axial planes.
+    """Segment everything that a concept names in a volume, slice by slice on axial planes.
 
-    :param liver: bool (k, j, i); slices without it are passed over, and nothing outside it is marked.
-    :param smallest_ml: pieces of less are left out.
+    :param liver: bool (k, j, i); slices without liver are skipped, and masks are clipped to it.
+    :param smallest_ml: smaller connected components are left out.
     :param further: see `inference.segment_slices.Settings`.
-    :param progress: told of (slices done, of how many).
-    :raises PromptError: the model knows no such text.
+    :param progress: called with (slices done, all slices).
+    :raises PromptError: the model does not support this text.
     :raises InputError: the liver is empty or of another shape.
     """
     if liver is not None and (liver.shape != volume.array.shape or not liver.any()):
@@ -78,7 +78,7 @@ def find(
     concept = check_concept(concept, info)
     window = window or parse_window(info.default_window)
     shown = channels if further else shown_channels(channels, info)
-    wanted = list(_slices(volume, liver))
+    wanted = axial_slices(volume, liver)
     masks, done = [], 0
     for done, index in enumerate(wanted):
         if cancel is not None and cancel():
@@ -108,19 +108,21 @@ def find(
     return Found(mask, lesions, done, done < len(wanted), provenance)
 
 
-def _slices(volume: Volume, liver: np.ndarray | None) -> Iterator[int]:
-    for index in range(slice_count(volume, "axial")):
-        if liver is None or voxels_to_picture(liver, slice_plane(volume, "axial", index)).any():
-            yield index
+def axial_slices(volume: Volume, liver: np.ndarray | None) -> list[int]:
+    """Indices of the axial slices that show any of the liver, bool (k, j, i); of all slices without one."""
+    indices = range(slice_count(volume, "axial"))
+    if liver is None:
+        return list(indices)
+    return [index for index in indices if voxels_to_picture(liver, slice_plane(volume, "axial", index)).any()]
 
 
 def _without_small(mask: Mask, volume: Volume, smallest_ml: float) -> tuple[Mask, int]:
-    """The mask without its small pieces, and the number of those left."""
-    from scipy import ndimage
+    """The mask without its small connected components, and the number of those left."""
+    from SAMLiverTumorLib.image.lesion_components import label_lesions
 
     if not mask.count:
         return mask, 0
-    numbered, _ = ndimage.label(mask.array, np.ones((3, 3, 3)))
+    numbered, _ = label_lesions(mask.array)
     sizes = np.bincount(numbered.ravel()) * volume.voxel_volume_ml
     sizes[0] = 0.0
     kept = sizes >= smallest_ml

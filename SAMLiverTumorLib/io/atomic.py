@@ -154,5 +154,5 @@ def _first_damaged(path: Path) -> str | None:
 
 
 def _output_error(path: Path | str, error: OSError) -> OutputError:
-    advice = _ADVICE.get(error.errno, "check the disk, or choose another folder")
+    advice = _ADVICE.get(error.errno or 0, "check the disk, or choose another folder")
     return OutputError(f"'{path}' cannot be written ({error.strerror or error}): {advice}.")

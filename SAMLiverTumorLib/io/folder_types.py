@@ -8,8 +8,11 @@ from typing import Protocol
 class File(Protocol):
     """A file; `shown` is what messages call it."""
 
-    name: str
-    shown: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shown(self) -> str: ...
 
     def read(self) -> bytes:
         """Its content.
@@ -27,8 +30,11 @@ class Folder(Protocol):
     :param files: files by name.
     """
 
-    name: str
-    shown: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shown(self) -> str: ...
 
     @property
     def folders(self) -> dict[str, Folder]: ...

@@ -94,6 +94,7 @@ class LazyArchive:
             return archive_on_disk(self.path)
         if self.depth > _MAX_DEPTH:
             raise InputError(f"'{self.shown}' is a zip file in a zip file, {self.depth} deep: refused.")
+        assert self.entry is not None, "without a path it lies in another archive"
         return _archive(io.BytesIO(self.entry.read(MAX_NESTED)), self.name, self.shown, self.depth)
 
     @property
@@ -126,12 +127,12 @@ def _archive(source: Path | BinaryIO, name: str, shown: str, depth: int) -> ZipF
     if total > MAX_TOTAL:
         raise InputError(f"'{shown}' would unpack to {total >> 30} GB, more than {MAX_TOTAL >> 30}: refused.")
     root = ZipFolder(name, shown, {}, {})
-    nested: list[tuple[ZipFolder, ZipEntry]] = []
+    nested: list[tuple[Folder, ZipEntry]] = []
     for info in infos:
         parts = _safe_parts(info, shown)
         if not parts or any(is_junk(part) for part in parts):
             continue
-        folder = root
+        folder: Folder = root
         for part in parts if info.is_dir() else parts[:-1]:
             if part in folder.files:
                 raise InputError(f"'{shown}' has '{info.filename}' as a file and as a folder: refused.")

@@ -94,7 +94,7 @@ def load_model(
         from SAMLiverTumorLib.models.lora import with_base
 
         state = with_base(state, about["adapter"], path.name)
-    text: nn.Module | None = None
+    text: TextTokens | ClipText | None = None
     if about is not None and "text_encoder" in about:
         text = clip_text_of_file(state, about["text_encoder"], path, confirm)
     state, tokens = split_text(state)

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ _OPSET = 17
 # A file is one protobuf message, which ends at 2 GiB; some of that is for the graph.
 _MOST_BYTES = (1 << 31) - (1 << 26)
 # Older versions have the one exporter only, and no argument to choose it by.
-_TRACING = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+_TRACING: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
 
 
 def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -> Path:

@@ -74,7 +74,7 @@ class UrlSource:
 
     url: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_url(self.url)
 
     def __str__(self) -> str:

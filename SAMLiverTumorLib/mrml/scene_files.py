@@ -1,4 +1,4 @@
-"""Files of Slicer: volumes, segmentations, markups and whole scenes, through Slicer's own storage nodes."""
+"""Slicer files (volumes, segmentations, markups, whole scenes), through Slicer's own storage nodes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def saveSegmentation(
 ) -> None:
     """Write a `.seg.nrrd` with names, colors, terminology and provenance of the segments.
 
-    As everywhere in Slicer the file holds the node's own coordinates; a parent transform is not applied.
+    As everywhere in Slicer, the file holds the node's own coordinates; a parent transform is not applied.
 
-    :raises OutputError: wrong suffix, the file exists and `overwrite` is False, folder or disk refuses,
-        or there is no segment to write. An existing file is then as it was.
+    :raises OutputError: wrong suffix, the file exists and `overwrite` is False, it cannot be written, or there is no
+        segment. An existing file is then unchanged.
     """
     path = Path(path)
     if not path.name.lower().endswith(".seg.nrrd"):
         raise OutputError(f"'{path}' has to end in .seg.nrrd, the only format that keeps names and provenance.")
     if not segmentationNode.GetSegmentation().GetNumberOfSegments():
         raise OutputError(f"Segmentation '{segmentationNode.GetName()}' has no segment to write.")
-    # not the node's own storage node: where the user saves the node is not ours to change
+    # not the node's own storage node, which keeps the path where the user saved the node
     storageNode = slicer.vtkMRMLSegmentationStorageNode()
     with atomic_path(path, overwrite) as temporary, capturedVtkMessages() as messages:
         storageNode.SetFileName(str(temporary))
@@ -47,7 +47,7 @@ def saveSegmentation(
 def saveScene(scene: slicer.vtkMRMLScene, path: Path | str, overwrite: bool = False) -> None:
     """Write the whole scene, data included, as an `.mrb` that Slicer opens on any machine.
 
-    :raises OutputError: wrong suffix, the file exists and `overwrite` is False, folder or disk refuses.
+    :raises OutputError: wrong suffix, the file exists and `overwrite` is False, or it cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".mrb":
@@ -58,7 +58,7 @@ def saveScene(scene: slicer.vtkMRMLScene, path: Path | str, overwrite: bool = Fa
 
 
 def loadScene(scene: slicer.vtkMRMLScene, path: Path | str) -> None:
-    """Add everything in an `.mrb` to the scene.
+    """Add the contents of an `.mrb` to the scene.
 
     :raises InputError: no such file, or not a Slicer scene.
     """
@@ -70,10 +70,10 @@ def loadScene(scene: slicer.vtkMRMLScene, path: Path | str) -> None:
 
 
 def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLMarkupsNode:
-    """Add the markups of a `.mrk.json` saved by Slicer to the scene (points in LPS or RAS, as it says).
+    """Add the markups of a `.mrk.json` saved by Slicer to the scene (points in LPS or RAS, as the file states).
 
-    :raises InputError: no such file, not a markups file, or not exactly one point list or ROI in it; the
-        scene is then as it was.
+    :raises InputError: no such file, not a markups file, or not exactly one point list or ROI in it; the scene is then
+        unchanged.
     """
     path = _existing(path)
     try:
@@ -86,7 +86,7 @@ def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLM
     if className is None:
         raise InputError(f"'{path}' holds a markup of type '{kinds[0]}'; a point list or an ROI is needed.")
     markupsNode = scene.AddNewNodeByClass(className, path.name.split(".")[0])
-    # each kind has its own: the point list's one reads an ROI without its size
+    # each kind has its own storage node: the one for point lists reads an ROI without its size
     storageNode = markupsNode.CreateDefaultStorageNode()
     storageNode.UnRegister(None)
     storageNode.SetFileName(str(path))
@@ -101,8 +101,7 @@ def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLM
 def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a NIfTI, NRRD or MetaImage volume to the scene, named after its file.
 
-    :raises InputError: no such file, damaged, or not a three-dimensional scalar volume; the scene is
-        then as it was.
+    :raises InputError: no such file, damaged, or not a three-dimensional scalar volume; the scene is then unchanged.
     """
     path = _existing(path)
     check_header(path)
@@ -114,7 +113,7 @@ def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLSc
     try:
         with capturedVtkMessages():
             if not storageNode.ReadData(volumeNode):
-                # the reader's own words are about itself, not about the file
+                # the reader's own message describes its internals, not the file
                 raise InputError(
                     f"'{path}' cannot be read: it is damaged, cut off, or not a three-dimensional grey image "
                     "in NIfTI, NRRD or MetaImage format."
@@ -128,17 +127,17 @@ def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLSc
 
 
 def _refuseEscapes(path: Path) -> None:
-    """Slicer unpacks an entry to wherever its name leads, as "a/../../x" out of the folder for it.
+    """Refuse entries such as "a/../../x", which Slicer would unpack outside the target folder.
 
     :raises InputError: there is such an entry, or the archive is damaged.
     """
-    # its table of contents alone is read
+    # reads only the table of contents
     _ = LazyArchive(path.stem, str(path), path, None, 0).files
 
 
 @contextmanager
 def _sameWorkingFolder() -> Iterator[None]:
-    """MRML unpacks bundles by changing the process's working folder, and stays there when it fails."""
+    """Restore the working folder: MRML changes it to unpack bundles, and does not restore it on failure."""
     folder = Path.cwd()
     try:
         yield

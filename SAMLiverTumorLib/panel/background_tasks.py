@@ -1,4 +1,4 @@
-"""`Tasks`: what the panel has done in the worker's thread besides segmenting, such as downloads."""
+"""`Tasks`: the panel's jobs in the worker's thread besides segmentation, such as downloads."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class _Task:
 
 
 class Tasks:
-    """Jobs with a title, progress and a callback in the thread that polls.
+    """Jobs with a title, progress, and a callback in the polling thread.
 
-    :param say: gets what went wrong, where the user can mend it.
+    :param say: called with errors that the user can fix.
     """
 
     def __init__(self, worker: NetworkWorker, say: Callable[[str], None]) -> None:
@@ -34,17 +34,17 @@ class Tasks:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is on its way; poll while it is so."""
+        """Whether any task is running; poll meanwhile."""
         return bool(self._tasks)
 
     @property
     def title(self) -> str:
-        """What is being done; empty if nothing."""
+        """The title of the running task; empty if there is none."""
         return self._tasks[0].title if self._tasks else ""
 
     @property
     def progress(self) -> tuple[int, int | None]:
-        """How far the first task is: (done, total), the total None where unknown."""
+        """Progress of the first task: (done, total); the total is None if unknown."""
         return self._tasks[0].progress if self._tasks else (0, None)
 
     def start(
@@ -54,7 +54,7 @@ class Tasks:
         work: Callable[[Callable[[], bool], Progress], Any],
         done: Callable[[Any], None],
     ) -> None:
-        """Have `work(is_cancelled, progress)` done in the worker's thread, then `done(value)` in this one."""
+        """Run `work(is_cancelled, progress)` in the worker's thread, then `done(value)` in this one."""
         task = _Task(None, title, done)
 
         def progress(count: int, total: int | None) -> None:
@@ -65,16 +65,16 @@ class Tasks:
         self._tasks.append(task)
 
     def cancel(self) -> bool:
-        """Drop everything; whether there was anything."""
+        """Cancel all tasks; returns whether there were any."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.job.cancel()
         return bool(tasks)
 
     def poll(self) -> bool:
-        """Call back for what is done; whether anything has ended.
+        """Call back for finished tasks; returns whether any has ended.
 
-        :raises Exception: what a task failed with that is no fault of the user's.
+        :raises Exception: an error of a task that the user cannot fix.
         """
         failures, before = [], list(self._tasks)
         for outcome in self._worker.poll(owner=self):
@@ -90,7 +90,7 @@ class Tasks:
                 text = _("{title}: failed ({error}).")
                 self._say(text.format(title=task.title, error=type(outcome.error).__name__))
                 failures.append(outcome.error)
-        # what was cancelled from inside reports nothing
+        # a task cancelled from inside reports nothing
         self._tasks = [task for task in self._tasks if not task.job.is_cancelled()]
         if failures:
             raise failures[0]

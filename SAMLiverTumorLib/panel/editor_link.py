@@ -1,4 +1,4 @@
-"""The user's Segment Editor, as far as a prompt session goes along with it: its undo and its rules."""
+"""Links a prompt session to the user's Segment Editor: its undo and its rules."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import slicer.util
 
 from SAMLiverTumorLib.mrml.segments.editor_rules import EditorRules
 
-# Slicer's Segment Editor module keeps its settings in the scene's node of this singleton tag.
+# Slicer's Segment Editor module keeps its settings in the scene's node with this singleton tag.
 _SINGLETON_TAG = "SegmentEditor"
 
 
 class EditorWidgetHistory:
     """The undo of a `qMRMLSegmentEditorWidget` as `mrml.session.protocols.EditorHistory`.
 
-    The widget has slots to go back and forth, and says only by its buttons whether it can.
+    The widget has slots for undo and redo; only the state of its buttons says whether they are possible.
     """
 
     def __init__(self, editor: Any) -> None:
@@ -26,16 +26,16 @@ class EditorWidgetHistory:
         self._redoButton = slicer.util.findChild(editor, "RedoButton")
 
     def canUndo(self) -> bool:
-        """Whether there is a state to go back to."""
+        """Whether there is a state to undo to."""
         return self._undoButton.enabled
 
     def canRedo(self) -> bool:
-        """Whether there is a state to come back to."""
+        """Whether there is a state to redo to."""
         return self._redoButton.enabled
 
 
 class EditorLink:
-    """Hands a session the undo of the Segment Editor that edits its segmentation, if one does."""
+    """Provides the undo of the Segment Editor that edits a session's segmentation, if one does."""
 
     def __init__(self) -> None:
         self._history: EditorWidgetHistory | None = None
@@ -43,9 +43,9 @@ class EditorLink:
     def history(
         self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, editor: Any = None
     ) -> EditorWidgetHistory | None:
-        """The undo of `editor`, the Segment Editor module's if not given; None where it edits something else.
+        """The undo of `editor`, by default the Segment Editor module's; None if it edits something else.
 
-        A Segment Editor that was not opened yet has nothing to undo and is not made for this.
+        A Segment Editor that was not opened yet has nothing to undo and is not created for this.
         """
         if editor is None:
             editor = getattr(getattr(slicer.modules, "SegmentEditorWidget", None), "editor", None)
@@ -57,7 +57,7 @@ class EditorLink:
 
 
 def rulesOf(segmentationNode: slicer.vtkMRMLSegmentationNode | None, masking: bool, overwriting: bool) -> EditorRules:
-    """What to keep to of the Segment Editor module's settings, where they are those of this segmentation."""
+    """The Segment Editor module's settings to obey, if they are for this segmentation."""
     node = slicer.mrmlScene.GetSingletonNode(_SINGLETON_TAG, "vtkMRMLSegmentEditorNode")
     if node is None or segmentationNode is None or node.GetSegmentationNode() is not segmentationNode:
         return EditorRules()

@@ -24,14 +24,14 @@ from SAMLiverTumorLib.panel.sections.model_weights import Weights
 from SAMLiverTumorLib.panel.sections.prompts import Prompts
 from SAMLiverTumorLib.panel.sections.propagate import Volume
 from SAMLiverTumorLib.panel.sections.segment import Segment
-from SAMLiverTumorLib.panel.sections.uncertainty import Doubt
+from SAMLiverTumorLib.panel.sections.uncertainty import Uncertainty
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
 from SAMLiverTumorLib.panel.slice_observer import VIEW, Slices
 
 
 @dataclass
 class _Choices:
-    """What the sections read of a parameter node; the prompt nodes are noted here rather than in the scene."""
+    """The parameters that the sections read; prompt nodes are kept here instead of in the scene."""
 
     live: bool = True
     boxThroughSlices: bool = False
@@ -42,10 +42,10 @@ class _Choices:
 
 
 class EditorPanel:
-    """Volume, segmentation, segment and masking are Segment Editor's; model, window and device the panel's.
+    """Volume, segmentation, segment and masking come from Segment Editor; model, window and device from the panel.
 
     :param ui: the widgets of the effect's .ui file by name.
-    :param widget: what they lie in.
+    :param widget: their parent.
     :param requirements: path of the list of Python packages.
     :param parameters: the panel's parameter node.
     """
@@ -65,24 +65,25 @@ class EditorPanel:
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
         self.find = Find(shared, weights.prepare, self._hasSegment)
-        self.doubt = Doubt(shared)
-        # undo and redo have the keys of Segment Editor
-        actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
+        self.uncertainty = Uncertainty(shared)
+        # undo and redo use Segment Editor's keys
+        actions = promptActions(self.prompts, self.segment, self.volume, self.uncertainty, shared)
         self._shortcuts = Shortcuts(actions, widget)
         ui.liveCheckBox.connect("toggled(bool)", self._onOptions)
         ui.boxThroughCheckBox.connect("toggled(bool)", self._onOptions)
         ui.panelButton.connect("clicked(bool)", lambda checked: slicer.util.selectModule("SAMLiverTumor"))
+        self.session.onChosen.append(self._onChosenBySession)
         engine.join(self)
 
     @property
     def isActive(self) -> bool:
-        """Whether the effect is the one that the user works with."""
+        """Whether the effect is the active one."""
         return self._editorNode is not None
 
     def activate(self, editorNode: slicer.vtkMRMLSegmentEditorNode | None, editor: Any) -> None:
-        """The user has chosen the effect.
+        """Activate: the user has chosen the effect.
 
-        :param editor: the Segment Editor widget that it is in.
+        :param editor: the Segment Editor widget that it belongs to.
         """
         self.deactivate()
         if editorNode is None or self.engine.isClosed:
@@ -95,7 +96,7 @@ class EditorPanel:
         self.apply()
 
     def deactivate(self) -> None:
-        """The user has gone to another effect or module; what is on its way goes on."""
+        """Deactivate: the user has switched to another effect or module; running jobs continue."""
         if self._editorNode is None:
             return
         self._editorNode = None
@@ -105,13 +106,16 @@ class EditorPanel:
         self.engine.release(self)
 
     def apply(self) -> None:
-        """Have the session work on what Segment Editor has chosen."""
+        """Apply Segment Editor's selection to the session."""
         node, session = self._editorNode, self.session
         if node is None or self._isApplying or not self.engine.belongsTo(self) or slicer.mrmlScene.IsClosing():
             return
         self._isApplying = True
         try:
+            isOther = session.volumeNode is not node.GetSourceVolumeNode()
             session.setVolume(node.GetSourceVolumeNode())
+            if isOther:
+                session.showLiver()
             session.setSegmentation(node.GetSegmentationNode())
             if session.segmentId != (node.GetSelectedSegmentID() or ""):
                 session.setSegment(node.GetSelectedSegmentID())
@@ -126,7 +130,7 @@ class EditorPanel:
         self.engine.follow()
 
     def update(self) -> None:
-        """Show the state of everything."""
+        """Update all widgets."""
         if self._isUpdating or self._editorNode is None:
             return
         self._isUpdating = True
@@ -135,23 +139,23 @@ class EditorPanel:
             self.segment.update()
             self.volume.update()
             self.find.update()
-            self.doubt.update()
+            self.uncertainty.update()
             showStatus(self._shared, self._missing() or self.segment.missing())
         finally:
             self._isUpdating = False
 
     def updateProgress(self) -> None:
-        """Show how far long tasks are."""
+        """Show the progress of long tasks."""
         if self.isActive:
             self.segment.updateProgress()
             showStatus(self._shared, "")
 
     def engineClosed(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self.deactivate()
         self.prompts.close()
         self.slices.close()
-        self.doubt.close()
+        self.uncertainty.close()
         self._observations.clear()
 
     def _applySettings(self) -> None:
@@ -174,7 +178,7 @@ class EditorPanel:
         return not self._missing()
 
     def _onEditorNode(self) -> None:
-        # nodes refer to each other only when the scene is complete
+        # node references are valid only when the scene is complete
         if not slicer.mrmlScene.IsBatchProcessing():
             self.apply()
 
@@ -182,6 +186,13 @@ class EditorPanel:
         self._choices.live = self.ui.liveCheckBox.checked
         self._choices.boxThroughSlices = self.ui.boxThroughCheckBox.checked
         self.apply()
+
+    def _onChosenBySession(self) -> None:
+        """Take over the segment that undo or redo has chosen."""
+        node = self._editorNode
+        if node is not None and self.engine.belongsTo(self):
+            node.SetAndObserveSegmentationNode(self.session.segmentationNode)
+            node.SetSelectedSegmentID(self.session.segmentId)
 
     def _onMoved(self) -> None:
         if self.isActive and not self._isUpdating:

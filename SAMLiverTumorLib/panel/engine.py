@@ -1,4 +1,4 @@
-"""`Engine`: the one network thread and prompt session of the application, whoever the user works from."""
+"""`Engine`: the application's single network thread and prompt session, shared by panel and effect."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from SAMLiverTumorLib.panel.session_state import SessionState
 
 _POLL_MS = 40
 
-# While the result of a prompt is waited for: at 40 ms, 20 would be lost on average.
+# While the user waits for the result of a prompt: polling every 40 ms would add 20 ms on average.
 _AWAITING_MS = 10
 
 
 class Front(Protocol):
-    """What the user works from: the module's panel, or the effect in Segment Editor."""
+    """A user interface of the engine: the module's panel, or the effect in Segment Editor."""
 
     def update(self) -> None:
-        """Show the state of everything."""
+        """Update all widgets."""
 
     def updateProgress(self) -> None:
-        """Show how far long tasks are, where nothing else has changed."""
+        """Show the progress of long tasks when nothing else has changed."""
 
     def engineClosed(self) -> None:
-        """The engine is gone; nothing works afterwards."""
+        """The engine is closed; nothing works afterwards."""
 
 
 class Engine:
-    """Worker, networks, session and long tasks, with the timer that polls them only while something is on its way.
+    """Worker, networks, session and long tasks, with a timer that polls only while something is running.
 
-    Two sessions in one scene would both answer the same prompts: panel and effect share this one and take turns.
+    Two sessions in one scene would both process the same prompts, so panel and effect share this one and take turns.
     """
 
     _running: ClassVar[Engine | None] = None
 
     @classmethod
     def running(cls) -> Engine:
-        """The engine, started where there is none."""
+        """The running engine, started if there is none."""
         if cls._running is None:
             cls._running = cls()
         return cls._running
@@ -61,44 +61,44 @@ class Engine:
         self.phases = Phases()
         self.session.further = lambda: self.phases.channels(self.session.volumeNode)
         self.isClosed = False
-        #: Who has the session; None where nobody has claimed it.
+        #: The front that has the session; None if no front has claimed it.
         self.front: Front | None = None
         self._fronts: list[Front] = []
         self.timer = qt.QTimer()
         self.timer.setInterval(_POLL_MS)
         self.timer.connect("timeout()", self._onTimer)
-        # in the next event, when Segment Editor has finished what it does
+        # in the next event, after Segment Editor has finished
         self._edited = whenIdle(0, self._onEdited)
         self.session.onChanged.append(self.follow)
         self.session.onEdited.append(self._edited.start)
         slicer.app.connect("aboutToQuit()", self.close)
 
     def shared(self, front: Front, ui: Any, requirements: str) -> Shared:
-        """What the sections of a front work with; see `Shared`."""
+        """The context for the sections of a front; see `Shared`."""
         isActive = partial(self.belongsTo, front)
         session, state = self.session, self.state
         return Shared(ui, session, state, self.tasks, self.pool, self.phases, self.follow, requirements, isActive)
 
     def join(self, front: Front) -> None:
-        """Have a front updated while it has the session, and told when the engine is closed."""
+        """Add a front: it is updated while it has the session, and notified when the engine is closed."""
         self._fronts.append(front)
 
     def claim(self, front: Front) -> None:
-        """The user works from `front` now: volume, segment and settings of the session are its own business."""
+        """Give the session to `front`, which from now on sets its volume, segment and settings."""
         self.front = front
         self.follow()
 
     def release(self, front: Front) -> None:
-        """The user has left `front`; what is on its way goes on."""
+        """Take the session from `front`; running jobs continue."""
         if self.front is front:
             self.front = None
 
     def belongsTo(self, front: Front) -> bool:
-        """Whether nobody else has claimed the session."""
+        """Whether no other front has claimed the session."""
         return not self.isClosed and self.front in (None, front)
 
     def follow(self) -> None:
-        """Poll as long as anything is on its way, and show it."""
+        """Poll while anything is running, and update the fronts."""
         if self.isClosed:
             return
         if self.session.busy or self.tasks.busy:
@@ -114,7 +114,7 @@ class Engine:
                 front.update()
 
     def close(self) -> None:
-        """Stop the worker and let go of the scene, for all fronts."""
+        """Stop the worker and release the scene, for all fronts."""
         if self.isClosed:
             return
         self.isClosed = True
@@ -140,8 +140,8 @@ class Engine:
             self.session.say(_("Failed: {error}. See the Python console.").format(error=error))
             raise
         finally:
-            # the session tells by itself of what has changed; showing everything anew at each tick would hold the
-            # GUI thread, which waits for its turn at each step while the worker computes
+            # the session reports its own changes; updating everything at each tick would slow down the GUI thread,
+            # which waits for the interpreter lock while the worker computes
             if not isSame or not (self.session.busy or self.tasks.busy):
                 self.follow()
             elif self.tasks.busy:
@@ -155,7 +155,7 @@ class Engine:
 
 
 def whenIdle(milliseconds: int, callback: Callable[[], None]) -> qt.QTimer:
-    """A timer that calls back once, so long after it was last started."""
+    """A timer that calls back once, the given time after it was last started."""
     timer = qt.QTimer()
     timer.setSingleShot(True)
     timer.setInterval(milliseconds)

@@ -1,4 +1,4 @@
-"""`Panel`: the sections of the module's panel around the engine."""
+"""`Panel`: the module's panel, made of sections that share the engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from SAMLiverTumorLib.panel.sections.model_weights import Weights
 from SAMLiverTumorLib.panel.sections.prompts import Prompts
 from SAMLiverTumorLib.panel.sections.propagate import Volume
 from SAMLiverTumorLib.panel.sections.segment import Segment
-from SAMLiverTumorLib.panel.sections.uncertainty import Doubt
+from SAMLiverTumorLib.panel.sections.uncertainty import Uncertainty
 from SAMLiverTumorLib.panel.shortcuts import Shortcuts, promptActions
 from SAMLiverTumorLib.panel.slice_observer import Slices
 
@@ -33,10 +33,10 @@ _PREFETCH_MS = 400
 
 
 class Panel:
-    """Wires the sections; the module's widget delegates to it.
+    """Connects the sections; the module's widget delegates to it.
 
     :param ui: the widgets of the .ui file by name.
-    :param widget: what the panel lies in.
+    :param widget: the panel's parent.
     :param requirements: path of the list of Python packages.
     """
 
@@ -59,8 +59,8 @@ class Panel:
         self.prompts = Prompts(shared, self.inputs.ensureSegment)
         self.segment = Segment(shared, weights.prepare)
         self.volume = Volume(shared, weights.prepare)
-        self.find = Find(shared, weights.prepare, self.inputs.ensureSegment)
-        self.doubt = Doubt(shared)
+        self.find = Find(shared, weights.prepare, lambda: self.inputs.ensureSegment(isProvisional=True))
+        self.uncertainty = Uncertainty(shared)
         self.evaluate = Evaluate(shared)
         self.lesions = Lesions(shared)
         self.export = Export(shared)
@@ -72,21 +72,30 @@ class Panel:
             *(self.train, self.keepCase),
         )
         self._updated = (
-            *(self.inputs, self.model, self.phases, self.prompts, self.segment, self.find, self.volume, self.doubt),
+            *(
+                self.inputs,
+                self.model,
+                self.phases,
+                self.prompts,
+                self.segment,
+                self.find,
+                self.volume,
+                self.uncertainty,
+            ),
             *(self.evaluate, self.lesions, self.export, self.train, self.keepCase),
         )
         undoing = {"Ctrl+Z": lambda: self.session.undo(), "Ctrl+Y": lambda: self.session.redo()}
-        actions = promptActions(self.prompts, self.segment, self.volume, self.doubt, shared)
+        actions = promptActions(self.prompts, self.segment, self.volume, self.uncertainty, shared)
         self._shortcuts = Shortcuts({**actions, **undoing}, widget)
         engine.join(self)
         self.update()
 
     def setParameterNode(self, parameters: Any) -> None:
-        """Work with a parameter node, or with none while there is no scene."""
+        """Use a parameter node, or None while there is no scene."""
         self._observations.clear()
         self._shared.parameters = parameters
         if parameters is not None:
-            self.slices.observe()  # a loaded scene may have brought other views
+            self.slices.observe()  # a loaded scene may have other views
             self._observations.add(self, parameters.parameterNode, "ModifiedEvent", self._onParameters)
             self._apply()
         else:
@@ -99,36 +108,44 @@ class Panel:
         self._apply()
 
     def exit(self) -> None:
-        """The user has gone to another module; what is on its way goes on."""
+        """The user has switched to another module; running jobs continue."""
         self._shortcuts.exit()
         self.prompts.stopPlacing()
         self.engine.release(self)
 
     def sceneClosing(self) -> None:
-        """The scene is about to be closed: nothing of it may be waited for."""
+        """The scene is about to be closed: cancel everything that depends on it."""
         self.tasks.cancel()
         self.session.message = ""
         self.setParameterNode(None)
         self.engine.follow()
 
     def close(self) -> None:
-        """Stop the engine and let go of everything; nothing works afterwards."""
+        """Stop the engine and release everything; nothing works afterwards."""
         self.engine.close()
 
     def engineClosed(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._isClosed = True
         self._shortcuts.exit()
         self._pause.stop()
         self.prompts.close()
         self._observations.clear()
         self._shared.parameters = None
-        for section in (self.inputs, self.ircadb, self.phases, self.slices, self.volume, self.evaluate, self.doubt):
+        for section in (
+            self.inputs,
+            self.ircadb,
+            self.phases,
+            self.slices,
+            self.volume,
+            self.evaluate,
+            self.uncertainty,
+        ):
             section.close()
         self.train.close()
 
     def update(self) -> None:
-        """Show the state of everything."""
+        """Update all widgets."""
         if self._isUpdating or self._isClosed:
             return
         self._isUpdating = True
@@ -140,13 +157,13 @@ class Panel:
             self._isUpdating = False
 
     def updateProgress(self) -> None:
-        """Show how far long tasks are."""
+        """Show the progress of long tasks."""
         if not self._isClosed:
             self.segment.updateProgress()
             showStatus(self._shared, "")
 
     def _onParameters(self) -> None:
-        # nodes refer to each other only when the scene is complete
+        # node references are valid only when the scene is complete
         if not slicer.mrmlScene.IsBatchProcessing():
             self._apply()
 
@@ -171,7 +188,7 @@ class Panel:
             self.prompts.update()
 
     def _onPause(self) -> None:
-        """The user stays on a slice: have the ones beside it encoded, if that needs no question."""
+        """The user pauses on a slice: encode its neighbors, unless that would need a question to the user."""
         parameters, state = self._shared.parameters, self._shared.state
         if self._isClosed or parameters is None or not parameters.live or not state.promptKinds:
             return

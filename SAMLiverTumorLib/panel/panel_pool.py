@@ -1,4 +1,4 @@
-"""`PanelPool`: the networks as the panel hands them to its session; what is missing is told, never fetched."""
+"""`PanelPool`: provides networks to the panel's session; reports missing weights instead of downloading them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
 from SAMLiverTumorLib.models.weights import HEADER
 
-#: The choice of a weight file of the user's own, which the parameter `modelFile` names.
+#: Stands for the user's own weight file, named by the parameter `modelFile`.
 FILE = "file"
 _LONGEST_HEADER = 100_000_000
 PACKAGES = ("torch", "torchvision", "segment_anything")
 
 
 class PanelPool:
-    """Stands for a `PredictorPool` whose weights have to be on the disk already.
+    """A `PredictorPool` that uses only weights that are on disk already.
 
-    :param store: where the weights lie; the user's own if not given.
+    :param store: the store of weights; the user's own by default.
     """
 
     def __init__(self, store: ModelStore | None = None) -> None:
@@ -37,11 +37,11 @@ class PanelPool:
         self._fileInfos: dict[str, ModelInfo] = {}
 
     def use(self, pool: object) -> None:
-        """Take another pool, which needs neither weight files nor packages."""
+        """Use another pool that needs neither weight files nor packages."""
         self._pool, self._isComplete = pool, True
 
     def setDevice(self, device: str) -> None:
-        """Load networks to another device from now on."""
+        """Load networks to this device from now on."""
         if device != self._device:
             self._device = device
             if not self._isComplete:
@@ -54,7 +54,7 @@ class PanelPool:
         return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
     def missingModels(self, model: str, kinds: Iterable[str]) -> list[ModelInfo]:
-        """The models that prompts of these kinds need and that have to be downloaded first."""
+        """The models needed for these kinds of prompts that have to be downloaded first."""
         if self._isComplete:
             return []
         return [info for info in modelsFor(model, kinds) if info.is_downloadable and not self.store.is_present(info)]
@@ -62,7 +62,7 @@ class PanelPool:
     def predictor(self, model: str) -> object:
         """The predictor for a model's id or a weight file's path; called in the worker's thread.
 
-        :raises ModelError: the weights or a package are missing; the text names the button to press.
+        :raises ModelError: the weights or a package are missing; the message names the button to press.
         """
         info = load_registry().get(model)
         if info is None and not self._isComplete:
@@ -84,14 +84,14 @@ class PanelPool:
         return predictor
 
     def recognized(self, path: str) -> ModelInfo:
-        """Load a weight file, and tell which network's it is; called in the worker's thread.
+        """Load a weight file and identify its network; called in the worker's thread.
 
-        :raises ModelError: it is missing, damaged, or of no known network.
+        :raises ModelError: it is missing, damaged, or of an unknown network.
         """
         return self.predictor(path).model.info
 
     def fileInfo(self, path: str) -> ModelInfo | None:
-        """What is known of a weight file; None as long as it has not been loaded."""
+        """What is known about a weight file; None until it has been loaded."""
         return self._fileInfos.get(path)
 
     def _checkFile(self, path: str) -> None:
@@ -106,14 +106,14 @@ class PanelPool:
 
 
 def modelsFor(model: str, kinds: Iterable[str]) -> list[ModelInfo]:
-    """The models that a choice stands for; "auto" takes one for each kind of prompt ("points", "box")."""
+    """The models that a choice stands for; "auto" chooses one per kind of prompt ("points", "box")."""
     registry = load_registry()
     chosen = {choose_model(model, {kind}) for kind in sorted(kinds)} if model == AUTO else {model}
     return [info for model_id, info in registry.items() if model_id in chosen]
 
 
 def textModel(model: str, concept: str = LIVER_TUMOR) -> str:
-    """The model to ask for a concept: the chosen one if it knows it, else a registered one; empty if none does.
+    """The model to search for a concept: the chosen one if it knows it, else a registered one; empty if none does.
 
     :param model: as `chosenModel`.
     """
@@ -123,9 +123,9 @@ def textModel(model: str, concept: str = LIVER_TUMOR) -> str:
 
 
 def aboutFile(path: str) -> dict[str, Any]:
-    """What a weight file says of itself: "concepts", "default_window", ...; empty where it says nothing.
+    """The metadata of a weight file: "concepts", "default_window", ...; empty if it has none.
 
-    Its header alone is read: the library for these files would bring PyTorch into the thread that draws the screen.
+    Only its header is read: the library for these files would import PyTorch in the GUI thread.
     """
     try:
         status = Path(path).stat()

@@ -1,4 +1,4 @@
-"""`Shared`: what every section of the panel works with."""
+"""`Shared`: the context that every section of the panel gets."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from SAMLiverTumorLib.panel.session_state import SessionState
 
 @dataclass(eq=False)
 class Shared:
-    """Handed to each section.
+    """Passed to each section.
 
     :param ui: the widgets of the .ui file by name.
-    :param session: what prompts do.
-    :param state: what else the panel shows of the session.
-    :param tasks: downloads and evaluations.
+    :param session: the prompt session.
+    :param state: further state of the session that the panel shows.
+    :param tasks: downloads, evaluations and other long jobs.
     :param pool: the networks.
-    :param phases: what the networks see besides the volume.
-    :param follow: starts polling if anything is on its way, and shows it.
+    :param phases: further phases that the networks see besides the volume.
+    :param follow: starts polling if anything is running, and updates the front.
     :param requirements: path of the list of Python packages.
-    :param isActive: whether the session is this front's: panel and effect take turns.
+    :param isActive: whether this front has the session: panel and effect take turns.
     """
 
     ui: Any
@@ -42,6 +42,6 @@ class Shared:
 
 
 def enable(widget: Any, missing: str, toolTip: str) -> None:
-    """Enable a button, or disable it and let its tooltip say what is missing."""
+    """Enable a widget, or disable it with a tooltip that says what is missing."""
     widget.enabled = not missing
     widget.toolTip = missing or toolTip

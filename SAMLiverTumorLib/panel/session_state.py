@@ -1,4 +1,4 @@
-"""`SessionState`: what the panel shows of a prompt session, beyond what every user of one asks."""
+"""`SessionState`: state of a prompt session that only the panel shows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from SAMLiverTumorLib.volume import Volume
 
 
 class SessionState:
-    """Answers only; it changes nothing.
+    """Read-only access to a session.
 
     :param selection: what the session works on.
-    :param jobs: what it has on its way.
+    :param jobs: its jobs.
     """
 
     def __init__(self, selection: Selection, jobs: SessionJobs) -> None:
@@ -25,18 +25,18 @@ class SessionState:
 
     @property
     def volume(self) -> Volume | None:
-        """The chosen volume's voxels; None where there are none."""
+        """The chosen volume's voxels; None if there are none."""
         return self._selection.volume()
 
     @property
     def propagation(self) -> Propagation | None:
-        """How the segment's tumor was followed through the volume; None if it was not."""
+        """The propagation of the segment's tumor through the volume; None if there was none."""
         current, source = self._selection.current, self._selection.source
         return current.objectOn(source.key).propagation if current is not None and source is not None else None
 
     @property
     def boxThrough(self) -> Box | None:
-        """The box that a followed tumor does not leave: one through slices; None where there is none."""
+        """The box through slices that a propagated tumor must stay inside; None if there is none."""
         current, source = self._selection.current, self._selection.source
         try:
             plan = self._jobs.slices.plan(current, source) if current is not None and source is not None else None
@@ -46,30 +46,30 @@ class SessionState:
 
     @property
     def segmentName(self) -> str:
-        """Name of the segment that is prompted; empty if none."""
+        """Name of the chosen segment; empty if none."""
         segmentationNode, segmentId = self._selection.segmentationNode, self._selection.segmentId
         segmentation = segmentationNode.GetSegmentation() if segmentationNode is not None else None
         return segmentation.GetSegment(segmentId).GetName() if segmentation and segmentId else ""
 
     @property
     def waiting(self) -> int:
-        """The number of slices on their way."""
+        """The number of slices being segmented."""
         return self._jobs.waiting
 
     @property
     def searching(self) -> tuple[int, int] | None:
-        """How far a search for tumors is, (slices done, of how many; 0 until that is known); None if there is none."""
+        """Progress of a search for tumors, (slices done, total; 0 until known); None if there is none."""
         return self._jobs.searches.progress
 
     @property
     def existingPromptNodes(self) -> dict[str, slicer.vtkMRMLMarkupsNode]:
-        """The segment's prompt nodes by role, without making any."""
+        """The segment's prompt nodes by role, without creating any."""
         current = self._selection.current
         return dict(current.nodes.byRole) if current is not None else {}
 
     @property
     def promptKinds(self) -> frozenset[str]:
-        """Of "points" and "box", what the segment has."""
+        """The kinds of prompts that the segment has, of "points" and "box"."""
         current = self._selection.current
         try:
             return current.nodes.prompts().kinds if current is not None else frozenset()
@@ -77,7 +77,7 @@ class SessionState:
             return frozenset()
 
     def boxSizeOnSlice(self) -> tuple[float, float, float] | None:
-        """The box's edges in mm, where it crosses the slice that the user looks at."""
+        """The box's edge lengths in mm, if it crosses the current slice; else None."""
         roiNode, view, volume = self.existingPromptNodes.get(BOX), self._selection.view, self.volume
         if roiNode is None or view is None or volume is None or not isDrawn(roiNode):
             return None

@@ -1,4 +1,4 @@
-"""Keyboard shortcuts, alive only while the panel is open."""
+"""Keyboard shortcuts, active only while the panel is open."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from SAMLiverTumorLib.panel.section_context import Shared
 from SAMLiverTumorLib.panel.sections.prompts import Prompts
 from SAMLiverTumorLib.panel.sections.propagate import Volume
 from SAMLiverTumorLib.panel.sections.segment import Segment
-from SAMLiverTumorLib.panel.sections.uncertainty import Doubt
+from SAMLiverTumorLib.panel.sections.uncertainty import Uncertainty
 
 
 class Shortcuts:
-    """Keys made by `enter` and removed by `exit`.
+    """Shortcuts created by `enter` and removed by `exit`.
 
-    :param actions: what each key does.
-    :param widget: has the keys where there is no main window.
+    :param actions: the action of each key.
+    :param widget: the shortcuts' parent if there is no main window.
     """
 
     def __init__(self, actions: dict[str, Callable[[], None]], widget: qt.QWidget) -> None:
@@ -27,7 +27,7 @@ class Shortcuts:
         self._shortcuts: list[qt.QShortcut] = []
 
     def enter(self) -> None:
-        """Make the keys work."""
+        """Create the shortcuts."""
         self.exit()
         window = slicer.util.mainWindow() or self._widget
         for keys, action in self._actions.items():
@@ -37,7 +37,7 @@ class Shortcuts:
             self._shortcuts.append(shortcut)
 
     def exit(self) -> None:
-        """Give the keys back."""
+        """Remove the shortcuts."""
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
@@ -45,9 +45,9 @@ class Shortcuts:
 
 
 def promptActions(
-    prompts: Prompts, segment: Segment, volume: Volume, doubt: Doubt, shared: Shared
+    prompts: Prompts, segment: Segment, volume: Volume, uncertainty: Uncertainty, shared: Shared
 ) -> dict[str, Callable[[], None]]:
-    """The keys of prompting, by which panel and effect work alike."""
+    """The shortcuts for prompting, the same in panel and effect."""
     session, ui = shared.session, shared.ui
 
     def escape() -> None:
@@ -59,8 +59,8 @@ def promptActions(
         "E": lambda: prompts.toggle(EXCLUDE),
         "B": lambda: prompts.toggle(BOX),
         "A": lambda: session.accept() if session.canAccept else None,
-        "F": lambda: volume.follow("both") if ui.followBothButton.enabled else None,
-        "N": doubt.goToNext,
+        "F": lambda: volume.propagate("both") if ui.propagateBothButton.enabled else None,
+        "N": uncertainty.goToNext,
         "Ctrl+Return": lambda: segment.segment() if ui.segmentButton.enabled else None,
         "Escape": escape,
     }

@@ -1,4 +1,4 @@
-"""`Slices`: tells the session which slice the user looks at."""
+"""`Slices`: keeps the session informed about the current slice."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ VIEW = "view"
 
 
 class Slices:
-    """Follows the slice nodes of the layout, or of the scene where there is no layout.
+    """Observes the slice nodes of the layout, or of the scene if there is no layout.
 
-    :param onMoved: called when the user has gone to another slice.
+    :param onMoved: called when the user has moved to another slice.
     """
 
     def __init__(self, shared: Shared, onMoved: Callable[[], None]) -> None:
         self._shared, self._onMoved = shared, onMoved
         self._observations = Observations()
-        #: The slice view that the user touched last.
+        #: The slice view that the user used last.
         self._last: slicer.vtkMRMLSliceNode | None = None
-        self._told: tuple | None = None
+        self._reported: tuple | None = None
         self.observe()
 
     def observe(self) -> None:
-        """Listen to the slice views that there are now."""
+        """Observe the current slice views."""
         scene = slicer.mrmlScene
         self._observations.clear()
         self._last = None
@@ -48,13 +48,13 @@ class Slices:
             self._observations.add(self, crosshairNode, event, self._onCursor, crosshairNode)
 
     def apply(self) -> None:
-        """Tell the session of the slice again, because volume or orientation are others now."""
+        """Set the session's slice again, after a change of volume or orientation."""
         parameters = self._shared.parameters
         if not self._shared.isActive():
             return
         volume = self._shared.state.volume
         if parameters is None or volume is None:
-            self._tell(None)
+            self._report(None)
             return
         looks = self._looks(volume)
         name = parameters.plane
@@ -62,16 +62,16 @@ class Slices:
             looks = [look for look in looks if look[0].name == name]
         middle = View("axial" if name == VIEW else name)
         middle = View(middle.name, slice_count(volume, middle.name) // 2)
-        self._tell(*(looks[0] if looks else (middle, None)))
+        self._report(*(looks[0] if looks else (middle, None)))
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._observations.clear()
         self._last = self._crosshairNode = None
         self._nodes = []
 
     def _looks(self, volume: Volume) -> list[tuple[View, np.ndarray]]:
-        """The slices that the views show with their SliceToRAS matrices, the one touched last first."""
+        """The slices that the views show, with their SliceToRAS matrices; the view used last comes first."""
         looks = []
         for node in sorted(self._nodes, key=lambda node: node is not self._last):
             matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
@@ -81,7 +81,7 @@ class Slices:
                 continue  # beside the volume
         return looks
 
-    def _tell(self, view: View | None, matrix: np.ndarray | None = None) -> None:
+    def _report(self, view: View | None, matrix: np.ndarray | None = None) -> None:
         session = self._shared.session
         if view is None:
             session.setPlane(None)
@@ -89,9 +89,9 @@ class Slices:
             session.setPlane(view.name, view.index)
         else:
             session.setPlane(matrix)
-        told = (view.key if view is not None else None, session.volumeNode)
-        if told != self._told:
-            self._told = told
+        reported = (view.key if view is not None else None, session.volumeNode)
+        if reported != self._reported:
+            self._reported = reported
             self._onMoved()
 
     @staticmethod
@@ -116,7 +116,7 @@ class Slices:
         self.apply()
 
     def _onCursor(self, crosshairNode: slicer.vtkMRMLCrosshairNode) -> None:
-        # A click goes to the view under the mouse, which need not be the one that was scrolled last.
+        # A click goes to the view under the mouse, which may not be the one that was scrolled last.
         node = crosshairNode.GetCursorPositionXYZ([0.0, 0.0, 0.0])
         if node is not None and node is not self._last and node in self._nodes:
             self._last = node

@@ -1,4 +1,4 @@
-"""Choosing voxels of the scene: a segmentation and its segment, or a label map and its value."""
+"""Choice of voxels of the scene: a segmentation and its segment, or a label map and its value."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Binding:
-    """What a choice is called in the .ui file and in the parameter node, and what is chosen at first.
+    """Names of a choice in the .ui file and in the parameter node, and its default.
 
     :param selector: the selector of the node.
-    :param combo: the list of its segments or label values; its label is called the same with "Label".
-    :param node: the parameter of the node, and what messages call it.
+    :param combo: the list of its segments or label values; its label has the same name with "Label" appended.
+    :param node: the parameter of the node, also its name in messages.
     :param segmentId: the parameter of the segment's ID or label value.
-    :param words: a segment whose name has one of them is taken at first.
-    :param value: likewise, where there are just the values 1 and 2: LiTS and the Medical Segmentation Decathlon label
-        the liver 1 and its tumors 2.
+    :param words: by default, a segment whose name contains one of them is chosen.
+    :param value: the default if the values are just 1 and 2: LiTS and the Medical Segmentation Decathlon label the
+        liver 1 and its tumors 2.
     """
 
     selector: str
@@ -51,19 +51,19 @@ REFERENCE = Binding(
     ("tumor", "tumour", "lesion"),
     "2",
 )
-# Segments that label sets cut out of the liver, by name: "tumor", "Liver tumor 2", "livertumor01", "lesions".
+# Names of segments that data sets cut out of the liver: "tumor", "Liver tumor 2", "livertumor01", "lesions".
 _OF_LIVER = re.compile(r"(liver)?[ _-]*(tumou?r|lesion)s?[ _-]*\d*")
 
 INSIDE = Binding("insideSelector", "insideSegmentCombo", "inside", "insideSegmentId", ("liver",), "1")
 
 
 class Reference:
-    """Binds the two selectors: the node, and which of its segments or label values.
+    """Connects the two selectors: the node, and its segment or label value.
 
-    Label values are read in the worker's thread, once for each change of the image: it takes up to a second.
+    Label values are read in the worker's thread, once per change of the image: it takes up to a second.
 
-    :param update: shows the section anew.
-    :param binding: which choice it is.
+    :param update: updates the section.
+    :param binding: the names of the choice.
     """
 
     def __init__(self, shared: Shared, update: Callable[[], None], binding: Binding = REFERENCE) -> None:
@@ -74,14 +74,14 @@ class Reference:
         self._node: slicer.vtkMRMLDisplayableNode | None = None
         self._values: list[int] | None = None
         self._imageState: tuple | None = None
-        # in the next event: an image tells of its change before all of it has changed
+        # in the next event: an image reports its change before all of it has changed
         self._imageChanged = whenIdle(0, self._onImage)
-        # SlicerParameterName binds one class of nodes only
+        # SlicerParameterName supports only one node class
         self._selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onNode)
         self._combo.connect("activated(int)", self._onChosen)
 
     def apply(self) -> None:
-        """Follow the node that the parameter node names."""
+        """Apply the node chosen in the parameter node."""
         node = self._parameter(self._binding.node)
         if node is not self._node:
             self._observe(node)
@@ -90,7 +90,7 @@ class Reference:
         self._readValues()
 
     def update(self) -> None:
-        """Show what can be chosen, and what is."""
+        """Show the choices, and the current one."""
         combo, names = self._combo, self._names()
         self._comboLabel.text = _("Its label:") if self._isLabelMap() else _("Its segment:")
         if [(combo.itemData(n), combo.itemText(n)) for n in range(combo.count)] != list(names.items()):
@@ -99,7 +99,7 @@ class Reference:
                 combo.addItem(name, choice)
         chosen = self.chosen
         combo.currentIndex = list(names).index(chosen) if chosen else -1
-        enable(combo, "" if names else self.missing, _("The segment or label value that is meant."))
+        enable(combo, "" if names else self.missing, _("The segment or label value to use."))
 
     @property
     def isChosen(self) -> bool:
@@ -122,7 +122,7 @@ class Reference:
 
     @property
     def missing(self) -> str:
-        """What the user has to do before anything can be compared with it; empty when nothing."""
+        """What the user has to do before it can be used; empty if nothing."""
         if self._node is None:
             isReference = self._binding is REFERENCE
             return _("Choose a reference segmentation or label map.") if isReference else _("Nothing is chosen.")
@@ -137,19 +137,19 @@ class Reference:
         return _("The label values could not be read; choose the label map again, or another one.")
 
     def isSegment(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
-        """Whether it is this very segment."""
+        """Whether this segment is the one chosen."""
         return self._node is segmentationNode and self.chosen == segmentId
 
     def source(self) -> LabelSource:
-        """The voxels of what is chosen; where to stay inside, a liver with the tumors that are labeled beside it.
+        """The chosen voxels; for "Stay inside", a liver includes the tumors labeled separately.
 
-        :raises SAMLiverTumorError: they cannot be read; the text says what to do.
+        :raises SAMLiverTumorError: they cannot be read; the message says what to do.
         """
         source = self._sourceOf(self.chosen)
         return replace(source, others=tuple(map(self._sourceOf, self._cutOut()))) if self._cutOut() else source
 
     def copiedSource(self) -> LabelSource:
-        """`source` for work during which segments may be written to.
+        """A copy of `source`, for work during which segments may be written to.
 
         :raises SAMLiverTumorError: see `source`.
         """
@@ -157,7 +157,7 @@ class Reference:
         return source if self._isLabelMap() else source.copied()
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._imageChanged.stop()
         self._observe(None)
 
@@ -165,14 +165,14 @@ class Reference:
         return labelSource(self._node, int(choice)) if self._isLabelMap() else segmentSource(self._node, choice)
 
     def _cutOut(self) -> list[str]:
-        """The segments or label values that are tumors of the chosen liver: most label sets cut them out of it."""
+        """The segments or label values of tumors in the chosen liver: most data sets cut them out of it."""
         names, chosen = self._names(), self.chosen
         if self._binding is not INSIDE or not chosen:
             return []
         if list(names) == list(names.values()) == ["1", "2"]:
             return ["2"] if chosen == "1" else []
         if self._isLabelMap():
-            # a label's name comes with its value
+            # a label's name includes its value
             names = {choice: name.partition(": ")[2] for choice, name in names.items()}
         if names[chosen].strip().lower() not in INSIDE.words:
             return []
@@ -201,7 +201,7 @@ class Reference:
                 self._observations.add(self, node.GetSegmentation(), event, self._update)
 
     def _readValues(self) -> None:
-        """Have the worker look for the label values, unless it has for this state of the image."""
+        """Have the worker read the label values, unless it has done so for this state of the image."""
         if not self._isLabelMap():
             return
         image = self._node.GetImageData()
@@ -236,7 +236,7 @@ class Reference:
             self._shared.follow()
 
     def _onNode(self, node: slicer.vtkMRMLNode | None) -> None:
-        # while the scene is closed the selector loses its node, which the parameter node is to keep
+        # while the scene is closing the selector loses its node, but the parameter node must keep it
         parameters = self._shared.parameters
         if parameters is not None and self._parameter(self._binding.node) is not node:
             setattr(parameters, self._binding.node, node)

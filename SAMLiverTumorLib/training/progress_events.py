@@ -1,4 +1,4 @@
-"""A training's progress as lines of JSON: to standard output for whoever started it, and to a file for later."""
+"""Progress of a training run as lines of JSON, to standard output and to a file in the run's folder."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Reporter:
     memory_mb), "validation" (epoch, step, score, dice), "note" (text), "done" (adopted, before, after, weights),
     "cancelled" (step), "failed" (text).
 
-    :param folder: of the run; None for no file.
-    :param stream: where lines go as well; None for nowhere.
+    :param folder: of the run; None to write no file.
+    :param stream: gets the same lines; None for no stream.
     :param name: of the file.
     """
 
@@ -39,20 +39,20 @@ class Reporter:
                     file.write(line + "\n")
             except OSError as error:
                 raise OutputError(
-                    f"'{self._path}' cannot be written ({error.strerror}); free some space there, then go on with "
-                    "--resume."
+                    f"'{self._path}' cannot be written ({error.strerror}); free some space there, then continue "
+                    "with --resume."
                 ) from error
         if self._stream is not None:
             try:
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except (BrokenPipeError, OSError):
-                # whoever started the training is gone; it goes on and its file tells the rest
+                # the process that started the run has ended; the file still gets the rest
                 self._stream = None
 
 
 def events_in(lines: bytes) -> list[dict[str, Any]]:
-    """The events in lines; what a killed training left half written, and another went on behind, is left out."""
+    """The events in lines. A line that a killed run left half written, and its successor appended to, is left out."""
     events = []
     for line in lines.splitlines():
         try:
@@ -65,7 +65,7 @@ def events_in(lines: bytes) -> list[dict[str, Any]]:
 
 
 def memory_mb(device: Any = None) -> int:
-    """The most memory that was taken so far: the graphics card's where the networks are on one, else the process's."""
+    """Peak memory so far, in MiB: of the graphics card if the networks are on one, else of the process."""
     if device is not None and device.type == "cuda":
         import torch
 
@@ -74,7 +74,7 @@ def memory_mb(device: Any = None) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """With numbers that JSON has: it knows neither NaN nor infinity."""
+    """The value as JSON can hold it: NaN and infinity become null."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What the self-tests in Testing/Slicer share: a network without weights, and a small CT to prompt it on."""
+"""Shared parts of the self-tests in Testing/Slicer: a network without weights, and a small CT."""
 
 import unittest
 from types import SimpleNamespace
@@ -51,7 +51,7 @@ class SelfTest(unittest.TestCase):
         self.module.exit()
 
     def finish(self):
-        """Wait until nothing is on its way."""
+        """Wait until nothing is running."""
         self.panel.worker.wait(30)
         while self.session.busy or self.panel.tasks.busy:
             slicer.app.processEvents()

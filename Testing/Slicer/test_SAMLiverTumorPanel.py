@@ -8,7 +8,7 @@ from sam_selftest import SPECK, SelfTest
 
 
 class test_SAMLiverTumorPanel(SelfTest):
-    """What a user does: prompt, correct, undo, switch, cancel, evaluate, save, load."""
+    """A user's actions: prompt, correct, undo, switch, cancel, evaluate, save, load."""
 
     def test_buttonsWaitForAVolumeAndAPrompt(self):
         self.assertFalse(self.ui.includeButton.enabled)

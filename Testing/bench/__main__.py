@@ -1,4 +1,4 @@
-"""`python3 dev.py bench [NAME] ...`: the benchmarks below, each with --help; none is a test."""
+"""`python3 dev.py bench [NAME] ...`: the benchmarks below, each with --help; none of them is a test."""
 
 from __future__ import annotations
 

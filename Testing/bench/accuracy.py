@@ -18,20 +18,22 @@ from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.versions import versions
 
-_CONTAMINATED = "LiteMedSAM was very probably trained on LiTS: on its cases these are not figures of unseen patients."
+_CONTAMINATED = (
+    "LiteMedSAM was very probably trained on LiTS: its figures on LiTS cases are not those of unseen patients."
+)
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmark; 2 with one line where the user can mend something."""
+    """Run the benchmark; 2 with one line if the user can fix something."""
     parser = argparse.ArgumentParser(prog="dev.py bench accuracy", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
-    parser.add_argument("--cases", metavar="N,N", help=f"which of them (default: all; never {HELD_OUT})")
+    parser.add_argument("--cases", metavar="N,N", help=f"cases to use (default: all; never {HELD_OUT})")
     parser.add_argument("--prompts", default="box,point", metavar="KINDS", help="box, point (default: both)")
     parser.add_argument("--corrections", type=int, default=5, metavar="N", help="clicks after the box (default: 5)")
     parser.add_argument("--least-ml", type=float, default=0.5, metavar="ML", help="smallest lesion (default: 0.5)")
     parser.add_argument("--label", type=int, default=2, metavar="N", help="the label of tumor (default: 2)")
-    parser.add_argument("--liver", action="store_true", help="keep to the reference's liver (any label)")
-    parser.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="slices to go through")
+    parser.add_argument("--liver", action="store_true", help="limit propagation to the reference's liver (any label)")
+    parser.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="orientation of the slices")
     parser.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
     parser.add_argument("--quality", choices=("full", "best"), default="full", help="best: mirror images as well")
     parser.add_argument("--window", metavar="NAME|LOW,HIGH", help="default: the model's own; 8-bit grey shown whole")
@@ -61,12 +63,12 @@ def _run(args: argparse.Namespace, arguments: list[str]) -> int:
             for kind in kinds:
                 corrections = args.corrections if kind == BOX else 0
                 trials.append(run_trial(case, lesion, kind, corrections, pool, settings, args.liver, _say))
-    shown = " ".join(arguments).replace(str(args.data), "FOLDER")
+    command = " ".join(arguments).replace(str(args.data), "FOLDER")
     notes = [
-        f"`python3 dev.py bench accuracy {shown}`, {started}, "
+        f"`python3 dev.py bench accuracy {command}`, {started}, "
         + ", ".join(f"{name} {version}" for name, version in versions().items()),
-        f"Lesions are 26-connected components of at least {args.least_ml:g} ml; each is compared alone, so that what "
-        "runs into a neighboring lesion counts as excess.",
+        f"Lesions are 26-connected components of at least {args.least_ml:g} ml; each is compared alone, so a mask that "
+        "runs into a neighboring lesion counts as false positive there.",
         RULE,
         _CONTAMINATED,
     ]

@@ -17,18 +17,18 @@ from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.volume import Volume
 
-# LiTS / MSD Task03 cases that this project is judged on: never looked at here.
+# LiTS / MSD Task03 cases reserved for judging this project: never used here.
 HELD_OUT = (4, 8, 9, 10)
 
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
-# Lesions touch where voxels share a corner.
+# Voxels of one lesion may touch at corners only.
 _TOUCHING = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label map: name for tables, files."""
+    """An image and its label map, with a name for tables."""
 
     name: str
     image: Path
@@ -37,7 +37,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """A connected component of the reference: number by size in its case, mask (k, j, i), volume in ml."""
+    """A connected component of the reference: number by size within its case, mask (k, j, i), volume in ml."""
 
     number: int
     mask: np.ndarray
@@ -58,8 +58,8 @@ class Case:
 def find_pairs(folder: Path, names: list[str] | None = None) -> list[Pair]:
     """The pairs of a folder: liver_N_ct8 / liver_N_label, ct / label, or imagesTr / labelsTr of the same name.
 
-    :param names: numbers or names of the cases wanted; None takes all.
-    :raises InputError: no pairs, one that was asked for is missing, or one is held out.
+    :param names: numbers or names of cases; None for all.
+    :raises InputError: there are no pairs, a named case is missing, or one is held out.
     """
     if not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder; give one with image and label pairs as --data.")
@@ -68,7 +68,7 @@ def find_pairs(folder: Path, names: list[str] | None = None) -> list[Pair]:
         wanted = [_wanted(name, pairs) for name in names]
         missing = [name for name, found in zip(names, wanted, strict=True) if found is None]
         if held := [name for name in names if _number(name) in HELD_OUT]:
-            raise InputError(f"Cases {', '.join(held)} are held out and not to be measured on; leave them out.")
+            raise InputError(f"Cases {', '.join(held)} are held out; leave them out.")
         if missing:
             raise InputError(f"There is no case {', '.join(missing)} in '{folder}'.")
         pairs = wanted
@@ -82,8 +82,8 @@ def find_pairs(folder: Path, names: list[str] | None = None) -> list[Pair]:
 def read_case(pair: Pair, least_ml: float, tumor: int = 2) -> Case:
     """Read a pair.
 
-    :param least_ml: smaller components are no lesions.
-    :param tumor: the label of tumor; any label counts as liver.
+    :param least_ml: smaller components are not counted as lesions.
+    :param tumor: the label of tumor; every label counts as liver.
     """
     volume = read_volume(pair.image)
     labels, _ = onto_grid(read_labels(pair.label), volume.ijk_to_ras, volume.dimensions)
@@ -99,7 +99,7 @@ def read_case(pair: Pair, least_ml: float, tumor: int = 2) -> Case:
 
 
 def lesions_of(mask: np.ndarray, voxel_ml: float, least_ml: float) -> Iterator[Lesion]:
-    """The 26-connected components of at least so many ml, the largest first."""
+    """The 26-connected components of at least `least_ml`, the largest first."""
     labels, count = ndimage.label(mask, _TOUCHING)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     for number, label in enumerate(np.argsort(-sizes, kind="stable"), start=1):

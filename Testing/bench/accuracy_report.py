@@ -1,4 +1,4 @@
-"""Trials to tables: means over lesions and patients with bootstrap intervals; CSV, JSON and Markdown."""
+"""Tables of trials: means over lesions and patients with bootstrap intervals; CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = ("case", "lesion", "ml", "slices", "prompt", "prompts", "dice", "hd95
 
 INTERVAL_RULE = (
     f"Intervals are 95% percentile bootstraps over lesions ({_RESAMPLES:,} resamples, seed 0); lesions of one patient "
-    "are correlated, so they are narrower than they should be."
+    "are correlated, so the intervals are too narrow."
 )
 
 
@@ -65,7 +65,7 @@ def summary(trials: Sequence[Trial]) -> list[dict]:
 
 
 def goals(trials: Sequence[Trial]) -> list[dict]:
-    """How many lesions reach a Dice, and after how many prompts in the mean over those."""
+    """Number of lesions that reach a Dice, and their mean number of prompts until then."""
     rows = []
     for prompt in dict.fromkeys(trial.prompt for trial in trials):
         chosen = [t for t in trials if t.prompt == prompt and t.states]
@@ -79,7 +79,7 @@ def goals(trials: Sequence[Trial]) -> list[dict]:
 
 
 def markdown(trials: Sequence[Trial], notes: Sequence[str]) -> str:
-    """The report for people."""
+    """The report as Markdown."""
     parts = ["# Accuracy of propagation\n", *(f"- {note}" for note in (*notes, INTERVAL_RULE)), "\n## Means\n"]
     parts += _table(
         summary(trials),

@@ -1,4 +1,4 @@
-"""One lesion, one way of prompting it: propagate, correct, compare with the reference."""
+"""One lesion, prompted one way: propagate, correct, compare with the reference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.inference.propagation.slice_step import Limits
 from SAMLiverTumorLib.inference.segment_slices import Settings
 
-# Prompting with one box, and with one click; corrections follow the box.
+# Ways of prompting: one box, after which corrections are tried, or one click.
 BOX, POINT = "box", "point"
 
 GOALS = (0.8, 0.9)
@@ -28,13 +28,13 @@ GOALS = (0.8, 0.9)
 
 @dataclass(frozen=True)
 class State:
-    """The result after so many prompts.
+    """The result after a number of prompts.
 
-    :param prompts: given so far.
-    :param dice: 3D Dice against the lesion alone.
-    :param hd95_mm: 95th percentile Hausdorff distance; NaN where nothing was marked.
-    :param reached: slices with a mask.
-    :param ends: slices too many (above 0) or too few (below 0) at the lower and the upper end.
+    :param prompts: number given so far.
+    :param dice: 3D Dice with this lesion alone.
+    :param hd95_mm: 95th percentile Hausdorff distance; NaN if the mask is empty.
+    :param reached: number of slices with a mask.
+    :param ends: slices too many (positive) or too few (negative) at the lower and the upper end.
     """
 
     prompts: int
@@ -49,8 +49,8 @@ class Trial:
     """A lesion prompted one way.
 
     :param states: after the first prompt and after each correction.
-    :param stops: where and why the first propagation ended, for people.
-    :param failed: what went wrong instead, or empty.
+    :param stops: where and why the first propagation ended, as text.
+    :param failed: the error if it failed, else empty.
     """
 
     case: str
@@ -63,7 +63,7 @@ class Trial:
     failed: str = ""
 
     def prompts_to(self, goal: float) -> int | None:
-        """Prompts used until the Dice first reached a goal; None if it never did."""
+        """Number of prompts until the Dice first reached a goal; None if it never did."""
         return next((state.prompts for state in self.states if state.dice >= goal), None)
 
 
@@ -77,9 +77,9 @@ def run_trial(
     in_liver: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Trial:
-    """Prompt a lesion once, then correct it so many times.
+    """Prompt a lesion once, then correct it `corrections` times.
 
-    :param in_liver: whether propagation is kept to the reference's liver.
+    :param in_liver: whether propagation is limited to the reference's liver.
     """
     stack = PlaneStack(case.volume, settings.orientation)
     limits = Limits(case.liver) if in_liver else Limits()
@@ -102,7 +102,7 @@ def run_trial(
 
 
 def _indices(stack: PlaneStack, mask: np.ndarray) -> list[int]:
-    """Slices that show any of a mask, in the order of the normal."""
+    """Indices of slices with any part of a mask, in the direction of the normal."""
     axis = 2 - stack.plane(stack.first).axis
     filled = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
     return [int(n) for n in filled][:: stack.up]

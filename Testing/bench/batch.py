@@ -1,11 +1,11 @@
 """`python3 dev.py bench batch --data FOLDER`: how a cohort scales with workers, and what 10,000 scans would cost.
 
-Real scans are searched for liver tumors by text, each run in a fresh folder, one thread a worker. Seconds are from the
-first case given out to the last one back; the start of the processes, which a cohort pays once, stands beside them.
-Processor time is that of the cases alone, and is nearly the same on a busy machine; seconds are not: see the load.
+Liver tumors are found by text in real scans, each run in a new folder, with one thread per worker. Seconds are from the
+first submitted case to the last result; the start of the processes, which a cohort pays once, is a separate column.
+Processor time is that of the cases alone. It barely changes on a busy machine, while seconds do: see the load.
 
-The figures of a graphics card are arithmetic, not measured: each slice's network takes as long as its operations'
-launches or its multiplications, whichever is more, and all else stays on the processor.
+The figures of a graphics card are computed, not measured: the network of a slice takes as long as the launches of its
+operations or as its arithmetic, whichever is longer, and all else stays on the processor.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.plane import slice_plane
 
 SCANS = 10_000
-# A launch of an operation from Python on an ordinary processor, and a third of what a data center's card does in single
-# precision: small pictures one at a time do not fill it.
+# Seconds to launch an operation from Python on an ordinary processor; a third of the single-precision rate of a data
+# center's card, since single slice images do not fill it.
 LAUNCH_S, GPU_FLOPS = 10e-6, 20e12
 
 
 @dataclass(frozen=True)
 class Run:
-    """One cohort with so many workers; all times in seconds."""
+    """One cohort with a number of workers; all times in seconds."""
 
     workers: int
     wall: float
@@ -62,7 +62,7 @@ class Network:
 
     @property
     def gpu(self) -> float:
-        """Seconds on a card, by arithmetic."""
+        """Computed seconds on a graphics card."""
         return max(self.gflop * 1e9 / GPU_FLOPS, self.operations * LAUNCH_S)
 
 
@@ -71,15 +71,21 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dev.py bench batch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="scans, as LiTS names them")
-    parser.add_argument("--cases", nargs="+", default=["0", "1"], metavar="N", help="which (default: 0 1)")
-    parser.add_argument("--repeat", type=int, default=2, metavar="N", help="each so often (default: 2)")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="scans, named as in LiTS")
+    parser.add_argument("--cases", nargs="+", default=["0", "1"], metavar="N", help="cases to use (default: 0 1)")
+    parser.add_argument("--repeat", type=int, default=2, metavar="N", help="copies of each case (default: 2)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="default: 1 2")
     parser.add_argument("--window", default="0,255", help="default: 0,255, for scans stored as 8-bit grey")
-    parser.add_argument("--slices", type=int, default=122, help="of a scan (default: 122, the mean of LiTS 0-7)")
-    parser.add_argument("--core-hour", type=float, default=0.04, metavar="PRICE", help="of one core (default: 0.04)")
+    parser.add_argument("--slices", type=int, default=122, help="slices of a scan (default: 122, the mean of LiTS 0-7)")
     parser.add_argument(
-        "--gpu-hour", type=float, default=1.2, metavar="PRICE", help="of a node with one GPU and 8 cores"
+        "--core-hour", type=float, default=0.04, metavar="PRICE", help="price of one core (default: 0.04)"
+    )
+    parser.add_argument(
+        "--gpu-hour",
+        type=float,
+        default=1.2,
+        metavar="PRICE",
+        help="price of a node with one GPU and 8 cores (default: 1.2)",
     )
     parser.add_argument("--out", type=Path, default=Path("out/bench-batch.json"), metavar="FILE", help="file to write")
     args = parser.parse_args(arguments)
@@ -99,7 +105,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _scans(args: argparse.Namespace, folder: Path) -> Path:
-    """The cases, so often each, in a folder of their own."""
+    """Copies of the cases in their own folder."""
     scans = folder / "scans"
     scans.mkdir()
     for case in args.cases:
@@ -113,36 +119,36 @@ def _run(scans: Path, out: Path, workers: int, window: str) -> Run:
     jobs, _ = find_jobs([scans], out)
     settings = BatchSettings(text=LIVER_TUMOR, window=window, device="cpu", threads=1)
     settings = replace(settings, hashes=tuple(models_of(jobs, settings).items()))
-    begun: list[float] = []
+    started: list[float] = []
     start = time.perf_counter()
-    result = run_batch(jobs, settings, workers, begun=lambda place, count: begun.append(time.perf_counter()))
+    result = run_batch(jobs, settings, workers, on_start=lambda place, count: started.append(time.perf_counter()))
     end = time.perf_counter()
     failed = [outcome.reason for outcome in result.outcomes if outcome.state != "done"]
     if failed:
         raise SystemExit(f"A case failed: {failed[0]}")
     slices = sum(each["slices"] for outcome in result.outcomes for each in outcome.record["segments"])
     cpu, load = result.totals["cpu_seconds"], os.getloadavg()[0]
-    return Run(workers, end - begun[0], begun[0] - start, cpu, slices, len(jobs), load)
+    return Run(workers, end - started[0], started[0] - start, cpu, slices, len(jobs), load)
 
 
 def _network(scans: Path, window: str) -> Network:
-    """Processor time, arithmetic and operations of one slice's network."""
+    """Processor time, arithmetic and number of operations of the network for one slice."""
     volume = read_volume(sorted(scans.iterdir())[0])
     pool = prepared_pool(BatchSettings(device="cpu", threads=1))
     predictor = pool.predictor(text_model("auto"))
     middle = volume.dimensions[2] // 2
     planes = [slice_plane(volume, "axial", middle + n) for n in range(-5, 5)]
-    pictures = [plane_to_rgb(volume, plane, parse_window(window)) for plane in planes]
+    images = [plane_to_rgb(volume, plane, parse_window(window)) for plane in planes]
 
     def answer(number: int) -> None:
         pool.cache.clear()
-        predictor.predict_text(predictor.embed(pictures[number], planes[number].spacing[1::-1]), LIVER_TUMOR)
+        predictor.predict_text(predictor.embed(images[number], planes[number].spacing[1::-1]), LIVER_TUMOR)
 
     answer(0)
     start = time.process_time()
-    for number in range(len(pictures)):
+    for number in range(len(images)):
         answer(number)
-    cpu = (time.process_time() - start) / len(pictures)
+    cpu = (time.process_time() - start) / len(images)
     return Network(cpu, count_flops(lambda: answer(0)) / 1e9, _operations(lambda: answer(0)))
 
 
@@ -182,13 +188,13 @@ def _cost(runs: list[Run], network: Network, args: argparse.Namespace) -> list[s
     scan = slice_cpu * args.slices
     core_hours = SCANS * scan / 3600
     rest, gpu = max(slice_cpu - network.cpu, 0.0) * args.slices, network.gpu * args.slices
-    # reading and writing go on in other workers meanwhile; a card's 8 cores share them
+    # other workers read and write meanwhile, on the node's 8 cores
     node_hours = SCANS * max(gpu, (rest + gpu) / 8) / 3600
     return [
         f"{SCANS:,} scans of {args.slices} slices: {scan:.1f} core s each, {core_hours:,.0f} core hours, "
         f"{core_hours / 64:.1f} h on 64 cores, {core_hours * args.core_hour:,.0f} at {args.core_hour:g} a core hour.",
-        f"A node with one GPU and 8 cores, by arithmetic, not measured: {1000 * network.gpu:.1f} ms of card a slice, "
-        f"{rest:.1f} core s a scan for all else, {node_hours:,.1f} h, {node_hours * args.gpu_hour:,.0f} at "
+        f"A node with one GPU and 8 cores, computed, not measured: {1000 * network.gpu:.1f} ms of card time per slice, "
+        f"{rest:.1f} core s per scan for all else, {node_hours:,.1f} h, {node_hours * args.gpu_hour:,.0f} at "
         f"{args.gpu_hour:g} a node hour.",
     ]
 

@@ -1,4 +1,4 @@
-"""`python3 dev.py bench fusion --data FOLDER`: does fusing passes help, and does uncertainty show where errors are?"""
+"""`python3 dev.py bench fusion --data FOLDER`: does fusing passes help, and does uncertainty predict errors?"""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.prompts import PlanePrompts
 
-# Surroundings (mm) of mask and lesion in which uncertainty is compared with error.
+# Margin (mm) around mask and lesion within which uncertainty is compared with error.
 _AROUND_MM = 8.0
 
 ANSWERS = ("outline", "box")
 
-# Random slices whose mean the next best slice is compared with.
+# Number of random slices whose mean the next best slice is compared with.
 _RANDOM = 3
 
 
@@ -45,13 +45,13 @@ _RANDOM = 3
 class Row:
     """One lesion: Dice of one pass and of the fusion, AUROC of their uncertainties, Dice after one more prompt.
 
-    :param auc_first: chance that a wrong voxel of the first pass is less certain by its own probabilities than a
-        right one, within 8 mm around mask and lesion; `auc_fused` likewise for the fused mask and uncertainty.
-    :param dice_next: of the first pass after the answer on the next best slice: the lesion's outline there, or a box
-        around it (nothing where the lesion does not reach it).
-    :param dice_next_alone: likewise on the slice that the first pass's own uncertainty names.
-    :param dice_random: likewise on a random slice of the mask or just beyond its ends, mean of three.
     :param volume_ml: of the lesion.
+    :param auc_first: probability that a wrong voxel of the first pass is more uncertain, by its own probabilities, than
+        a correct one, within 8 mm around mask and lesion; `auc_fused` the same for the fused mask and uncertainty.
+    :param dice_next: of the first pass after a prompt on the next best slice: the lesion's outline there, or a box
+        around it. If the lesion does not reach the slice, the outline is empty.
+    :param dice_next_alone: the same on the slice chosen by the first pass's own uncertainty.
+    :param dice_random: the same on a random slice of the mask or just beyond its ends, mean of three.
     """
 
     case: str
@@ -67,16 +67,18 @@ class Row:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmark; 2 with one line where the user can mend something."""
+    """Run the benchmark; 2 with one line if the user can fix something."""
     parser = argparse.ArgumentParser(prog="dev.py bench fusion", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
-    parser.add_argument("--cases", metavar="N,N", help=f"which of them (default: all; never {HELD_OUT})")
+    parser.add_argument("--cases", metavar="N,N", help=f"cases to use (default: all; never {HELD_OUT})")
     parser.add_argument("--fuse", default=",".join(ORIENTATIONS), metavar="NAMES", help="orientations (default: all)")
     parser.add_argument(
-        "--answer", choices=ANSWERS, default=ANSWERS[0], help="to the next best slice: outline it, or box"
+        "--answer", choices=ANSWERS, default=ANSWERS[0], help="prompt on the next best slice (default: outline)"
     )
     parser.add_argument("--least-ml", type=float, default=0.5, metavar="ML", help="smallest lesion (default: 0.5)")
-    parser.add_argument("--most", type=int, default=99, metavar="N", help="lesions of a case at most, largest first")
+    parser.add_argument(
+        "--most", type=int, default=99, metavar="N", help="maximum number of lesions per case, largest first"
+    )
     parser.add_argument("--most-ml", type=float, default=100.0, metavar="ML", help="largest lesion (default: 100)")
     parser.add_argument("--window", metavar="NAME|LOW,HIGH", help="default: the model's own; 8-bit grey shown whole")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
@@ -90,7 +92,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(args: argparse.Namespace, pool: PredictorPool) -> int:
-    """Measure every lesion, print a line for each and the means, and write them all."""
+    """Measure every lesion, print a line for each and the means, and write the CSV."""
     ensemble = Ensemble(tuple(args.fuse.split(",")) if args.fuse else ())
     rows: list[Row] = []
     for pair in find_pairs(args.data, args.cases.split(",") if args.cases else None):
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace, pool: PredictorPool) -> int:
 def measure(
     case: Case, lesion: Lesion, ensemble: Ensemble, pool: PredictorPool, settings: Settings, answer: str
 ) -> Row:
-    """One lesion from one box on its largest slice: alone, fused, and corrected on three choices of a slice."""
+    """One lesion from one box on its largest slice: one pass, fused, and corrected on slices chosen in three ways."""
     stack = PlaneStack(case.volume, settings.orientation)
     anchor = box_anchor(stack, lesion.mask)
     first = propagate(stack, [anchor], pool, settings)
@@ -126,11 +128,11 @@ def measure(
 
     def corrected(index: int) -> float:
         if index not in after:
-            picture = stack.picture_of(lesion.mask, stack.plane(index))
-            boxed = answer == "box" and picture.any()
-            prompts = PlanePrompts(box=grown_box(picture, BOX_MARGIN)) if boxed else None
-            said = Anchor(index, prompts, None if boxed else picture)
-            again = propagate(stack, [anchor, said], pool, settings, previous=first)
+            slice_mask = stack.slice_mask_of(lesion.mask, stack.plane(index))
+            boxed = answer == "box" and slice_mask.any()
+            prompts = PlanePrompts(box=grown_box(slice_mask, BOX_MARGIN)) if boxed else None
+            added = Anchor(index, prompts, None if boxed else slice_mask)
+            again = propagate(stack, [anchor, added], pool, settings, previous=first)
             after[index] = dice(again.mask().full(), lesion.mask)
         return after[index]
 
@@ -182,19 +184,19 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def auroc(fusion: Fusion, lesion: np.ndarray, spacing: tuple[float, float, float]) -> float:
-    """How well uncertainty ranks wrong voxels before right ones, around mask and lesion; NaN where none is wrong."""
+    """How well uncertainty ranks wrong voxels above correct ones, around mask and lesion; NaN if none is wrong."""
     mask = fusion.mask().full()
     box = bounding_box(mask | lesion)
     grow = [int(np.ceil(_AROUND_MM / mm)) for mm in spacing[::-1]]
     part = tuple(slice(max(s.start - g, 0), s.stop + g) for s, g in zip(box, grow, strict=True))
-    doubt = np.zeros(mask.shape, np.uint8)
-    doubt[fusion.uncertainty.box] = fusion.uncertainty.array
-    ranks, wrong = rankdata(doubt[part]), (mask != lesion)[part].ravel()
+    uncertainty = np.zeros(mask.shape, np.uint8)
+    uncertainty[fusion.uncertainty.box] = fusion.uncertainty.array
+    ranks, wrong = rankdata(uncertainty[part]), (mask != lesion)[part].ravel()
     bad, good = np.count_nonzero(wrong), np.count_nonzero(~wrong)
     return float((ranks.ravel()[wrong].sum() - bad * (bad + 1) / 2) / (bad * good)) if bad and good else float("nan")
 
 
 def _candidates(first: Propagation, prompted: int) -> list[int]:
-    """Slices of a mask and the next beyond each end, without the prompted one."""
+    """Slices of a mask and the next one beyond each end, without the prompted slice."""
     low, high = min(first.reached) - 1, max(first.reached) + 1
     return [n for n in range(low, high + 1) if n != prompted and first.stack.holds(n)]

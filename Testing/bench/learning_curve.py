@@ -1,7 +1,7 @@
 """`python3 dev.py bench learning-curve --points 0,1,2,4,all ...`: what does one more labeled patient gain?
 
-One training run for each number of labeled patients, everything else the same; table and figure of Dice on the patients
-left out. Points that are finished in --out are read back, and one that was interrupted goes on where it was.
+One training run for each number of labeled patients, all else equal; a table and a figure of Dice on the patients left
+out. Points that are finished in --out are read back, and an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def main(arguments: list[str]) -> int:
         "--points",
         required=True,
         metavar="POINTS",
-        help="numbers of labeled patients, such as 0,1,1+unlabeled,2,4,all, in the order of --cases; 0 learns from "
-        "tumors painted into livers without any, and N+unlabeled adds a mean teacher on the other patients",
+        help="numbers of labeled patients, such as 0,1,2,4,all, in the order of --cases; 0 learns from tumors painted "
+        "into livers without any",
     )
     own, rest = parser.parse_known_args(arguments)
     args = build_parser().parse_args(["train", *rest])
     try:
         if args.baseline is not None or args.resume:
-            raise InputError("A learning curve takes neither --baseline nor --resume; it goes on by itself.")
+            raise InputError("A learning curve takes neither --baseline nor --resume; it resumes by itself.")
         stream = sys.stdout if args.json else ProgressText(sys.stdout)
         with cancel_by_interrupt() as cancel:
             return run_learning_curve(settings_of(args), own.points, stream, confirm_on_terminal(args.yes), cancel)
@@ -65,11 +65,11 @@ def run_learning_curve(
     confirm: Callable[[str], bool],
     cancel: Callable[[], bool],
 ) -> int:
-    """Train the points and write OUT/learning-curve.csv, .md and .png, anew after each point.
+    """Train the points and write OUT/learning-curve.csv, .md and .png, updated after each point.
 
     :param points: as `learning_curve_plan.parse_points`.
-    :param stream: where progress goes, as lines of JSON.
-    :return: 0; 130 where it was cancelled, with the points that were finished.
+    :param stream: gets progress as lines of JSON.
+    :return: 0; 130 if it was cancelled, with the finished points written.
     :raises SAMLiverTumorError: the user can fix it.
     """
     if join().count > 1:

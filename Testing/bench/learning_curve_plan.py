@@ -1,4 +1,4 @@
-"""What the points of a learning curve learn from: more and more labeled patients, everything else the same."""
+"""The training runs of a learning curve: more and more labeled patients, all else equal."""
 
 from __future__ import annotations
 
@@ -12,64 +12,50 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import TrainSettings
 
-ALL, UNLABELED = "all", "unlabeled"
+ALL = "all"
 
 
-@dataclass(frozen=True, order=True)
-class CurvePoint:
-    """One training of a learning curve.
+def parse_points(text: str, available: int) -> tuple[int, ...]:
+    """Numbers of labeled patients from what a user writes, in ascending order, each once.
 
-    :param labeled: number of patients whose tumors are labeled.
-    :param unlabeled: whether a mean teacher learns from the other patients without their labels.
-    """
-
-    labeled: int
-    unlabeled: bool = False
-
-    @property
-    def name(self) -> str:
-        """Of the point's folder, such as "labeled-1-unlabeled"."""
-        return f"labeled-{self.labeled}{'-' + UNLABELED if self.unlabeled else ''}"
-
-
-def parse_points(text: str, available: int) -> tuple[CurvePoint, ...]:
-    """Points from what a user writes, in ascending order, each once.
-
-    >>> [point.name for point in parse_points("all,1,1+unlabeled", 6)]
-    ['labeled-1', 'labeled-1-unlabeled', 'labeled-6']
+    >>> parse_points("all,1", 6)
+    (1, 6)
 
     :param available: number of patients with labeled tumors that can be learned from.
     :raises InputError: something else, or more patients than there are.
     """
     points = set()
     for word in filter(None, (part.strip().lower() for part in text.split(","))):
-        count, plus, more = word.partition("+")
-        if (plus and more != UNLABELED) or not (count == ALL or count.isdecimal()):
-            raise InputError(f"'{word}' is no point of a learning curve; give numbers, all, and 1+unlabeled, say.")
-        labeled = available if count == ALL else int(count)
+        if not (word == ALL or word.isdecimal()):
+            raise InputError(f"'{word}' is no point of a learning curve; give numbers, and all.")
+        labeled = available if word == ALL else int(word)
         if labeled > available:
             raise InputError(
-                f"A learning curve with {labeled} labeled patients needs as many beside those for validation and "
+                f"A learning curve with {labeled} labeled patients needs as many besides those for validation and "
                 f"test; there are {available}."
             )
-        if plus and labeled == available:
-            raise InputError(f"With all {available} patients labeled, none is left for '{word}' to take as unlabeled.")
-        points.add(CurvePoint(labeled, bool(plus)))
+        points.add(labeled)
     if not points:
         raise InputError("Name the points of the learning curve, such as 0,1,2,4,all.")
     return tuple(sorted(points))
 
 
+def point_name(labeled: int) -> str:
+    """Of a point's folder, such as "labeled-1"."""
+    return f"labeled-{labeled}"
+
+
 @dataclass(frozen=True)
 class CurvePlan:
-    """The trainings of a learning curve.
+    """The training runs of a learning curve.
 
-    :param base: settings of all of them.
-    :param order: files of the patients with labeled tumors; a point learns from the first so many.
-    :param healthy: patients with a liver and without tumors, whom all points learn from; into their livers alone
-        tumors are painted, so that a point with no labeled patient learns from these only.
+    :param base: settings that all of them share.
+    :param order: files of the patients with labeled tumors; point N learns from the first N.
+    :param healthy: patients with a liver and no tumors, which all points learn from. Tumors are painted into their
+        livers only, so a point without labeled patients learns from these alone.
     :param validation: patients that choose the epoch in all points.
-    :param test: patients that all points are judged by.
+    :param test: patients on which all points are compared.
+    :param points: numbers of labeled patients.
     """
 
     base: TrainSettings
@@ -77,58 +63,45 @@ class CurvePlan:
     healthy: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
-    points: tuple[CurvePoint, ...]
+    points: tuple[int, ...]
 
-    def learned(self, point: CurvePoint) -> tuple[str, ...]:
+    def learned(self, labeled: int) -> tuple[str, ...]:
         """Patients whose labels a point learns from."""
-        return tuple(files.name for files in self.order[: point.labeled])
+        return tuple(files.name for files in self.order[:labeled])
 
-    def unlabeled(self, point: CurvePoint) -> tuple[CaseFiles, ...]:
-        """Patients that its mean teacher learns from: the rest, as far as they are stored like the first of it."""
-        rest = self.order[point.labeled :] if point.unlabeled else ()
-        return tuple(files for files in rest if files.window == rest[0].window)
-
-    def settings(self, point: CurvePoint) -> TrainSettings:
-        """Of a point's training, in a folder of its own; pictures are encoded once for all of them."""
+    def settings(self, labeled: int) -> TrainSettings:
+        """Settings of a point, in its own folder; all points share one folder of embeddings."""
         out = Path(self.base.out)
-        unlabeled = self.unlabeled(point)
         return replace(
             self.base,
-            cases=(*self.learned(point), *self.healthy, *self.validation, *self.test),
+            cases=(*self.learned(labeled), *self.healthy, *self.validation, *self.test),
             validation=self.validation,
             test=self.test,
             painted=self.healthy,
-            unlabeled=tuple(str(files.image) for files in unlabeled),
-            unlabeled_window=unlabeled[0].window if unlabeled else "",
-            out=str(out / point.name),
+            out=str(out / point_name(labeled)),
             cache=self.base.cache or str(out / "pictures"),
         )
 
 
 def plan_curve(settings: TrainSettings, points: str) -> CurvePlan:
-    """The plan for what settings and points say; labels are read to tell who has a tumor.
+    """The plan for settings and points; labels are read to find out who has a tumor.
 
-    :param settings: of all trainings; patients are learned from in the order of `cases`, or as they are found.
-    :raises InputError: no patient to test on, nothing for a point without labels to learn from, and what reading and
-        splitting refuse.
+    :param settings: of all runs; patients are added in the order of `cases`, or in the order they are found.
+    :raises InputError: there is no test patient, a point without labels has nothing to learn from, or reading or
+        splitting fails.
     """
     if not settings.out:
-        raise InputError("Say where the learning curve's files go: --out FOLDER.")
+        raise InputError("Choose a folder for the learning curve: --out FOLDER.")
     if not settings.test:
-        raise InputError("Name the patients that all points of the learning curve are judged by: --test PATIENT.")
-    if settings.unlabeled:
-        raise InputError(
-            "A learning curve takes its unlabeled scans from the labeled patients; leave --unlabeled out, and name "
-            "points such as 1+unlabeled."
-        )
+        raise InputError("Name the patients on which all points are compared: --test PATIENT.")
     files = labeled_cases(settings)
     healthy = _healthy(files, settings)
-    sick = [each.name for each in files if each.name not in healthy]
-    split = split_patients(sick, settings.validation, settings.test, settings.validation_share, settings.seed)
+    with_tumor = [each.name for each in files if each.name not in healthy]
+    split = split_patients(with_tumor, settings.validation, settings.test, settings.validation_share, settings.seed)
     parsed = parse_points(points, len(split.train))
-    if parsed[0].labeled == 0 and not (healthy and settings.synthetic):
+    if parsed[0] == 0 and not (healthy and settings.synthetic):
         raise InputError(
-            "With no labeled patient only painted tumors can be learned from: add --synthetic N, and a patient with "
+            "Without labeled patients only painted tumors are left to learn from: add --synthetic N and a patient with "
             "an outlined liver and no tumor, or leave point 0 out."
         )
     order = tuple(each for each in files if each.name in split.train)

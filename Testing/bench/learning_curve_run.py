@@ -1,4 +1,4 @@
-"""A learning curve: the same training with more and more labeled patients, point by point; resumed where it was."""
+"""Run a learning curve: the same training run with more and more labeled patients, point by point, resumable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.learning_curve_plan import CurvePlan, CurvePoint
+from bench.learning_curve_plan import CurvePlan, point_name
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME as STATE
 from SAMLiverTumorLib.training.progress_events import Reporter
@@ -17,18 +17,17 @@ from SAMLiverTumorLib.training.runs.run_training import run_training
 
 @dataclass(frozen=True)
 class PointResult:
-    """What came of one point.
+    """The result of one point.
 
-    :param patients: whose labels it learned from, without those of healthy livers.
-    :param unlabeled: patients that its mean teacher learned from.
-    :param before, after: kind of prompt -> patient of the test -> Dice, of the base model and of the trained one.
-    :param best_epoch: chosen on validation; 0 where no epoch was better than the base model.
-    :param share: of the trained weights in the mixture with the base model's that validation chose.
+    :param labeled: number of patients whose labels it learned from, without those of healthy livers.
+    :param patients: their names.
+    :param before, after: kind of prompt -> test patient -> Dice, of the base model and of the trained one.
+    :param best_epoch: chosen on validation; 0 if no epoch was better than the base model.
+    :param share: of the trained weights in the mixture chosen on validation.
     """
 
-    point: CurvePoint
+    labeled: int
     patients: tuple[str, ...]
-    unlabeled: tuple[str, ...]
     before: dict[str, dict[str, float]]
     after: dict[str, dict[str, float]]
     best_epoch: int
@@ -38,23 +37,23 @@ class PointResult:
 def run_curve(
     plan: CurvePlan,
     reporter: Callable[[Path], Reporter],
-    told: Callable[[list[PointResult]], None] = lambda results: None,
+    on_results: Callable[[list[PointResult]], None] = lambda results: None,
     confirm: Callable[[str], bool] = lambda question: False,
     cancel: Callable[[], bool] = lambda: False,
 ) -> list[PointResult]:
-    """Train each point that is not finished in its folder, and go on with one that was interrupted.
+    """Train each point that is not finished in its folder, and resume an interrupted one.
 
-    :param reporter: makes what is told of a point's progress, from the point's folder.
-    :param told: given all results so far after each point.
-    :return: the finished points; fewer than planned where it was cancelled.
+    :param reporter: makes the reporter of a point's progress, from the point's folder.
+    :param on_results: called with all results so far, after each point.
+    :return: the finished points; fewer than planned if it was cancelled.
     :raises OutputError: a point in the folder was trained with other settings.
     :raises SAMLiverTumorError: see `run_training`; finished points stay.
     """
     results: list[PointResult] = []
-    for point in plan.points:
-        settings = plan.settings(point)
+    for labeled in plan.points:
+        settings = plan.settings(labeled)
         folder = Path(settings.out)
-        result = finished_point(plan, point)
+        result = finished_point(plan, labeled)
         if result is None:
             if cancel():
                 break
@@ -62,30 +61,29 @@ def run_curve(
             resume = (folder / STATE).is_file()
             if run_training(settings, reporter(folder), resume, confirm, cancel).weights is None:
                 break
-            result = finished_point(plan, point)
+            result = finished_point(plan, labeled)
         results.append(result)
-        told(results)
+        on_results(results)
     return results
 
 
-def finished_point(plan: CurvePlan, point: CurvePoint) -> PointResult | None:
-    """The result of a point from the card of its model; None where it is not finished.
+def finished_point(plan: CurvePlan, labeled: int) -> PointResult | None:
+    """The result of a point, from the card of its model; None if it is not finished.
 
     :raises OutputError: it was trained with other settings.
     """
-    settings = plan.settings(point)
+    settings = plan.settings(labeled)
     run = finished_run(Path(settings.out))
     if run is None:
         return None
     if names := differing(run.settings, settings.as_dict()):
         raise OutputError(
-            f"Point '{point.name}' in '{plan.base.out}' was trained with other settings ({', '.join(names)}); choose "
-            "another folder, or the same settings."
+            f"Point '{point_name(labeled)}' in '{plan.base.out}' was trained with other settings "
+            f"({', '.join(names)}); choose another folder, or the same settings."
         )
     return PointResult(
-        point,
-        plan.learned(point),
-        tuple(files.name for files in plan.unlabeled(point)),
+        labeled,
+        plan.learned(labeled),
         run.card["before"],
         run.card["after"],
         run.card["best_epoch"],

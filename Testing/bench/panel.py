@@ -1,8 +1,8 @@
 """`python3 dev.py bench panel`: does the panel keep up with its user?
 
-The real panel over real networks and a real scene, on the stand-in for Slicer's widgets (Testing/desktop): views are
-not rendered. Clicks are timed from the click to the written segment, on a slice that is encoded already; each is
-undone before the next. The GUI thread's event loop is watched all the time.
+The real panel, networks and scene, on the stand-in for Slicer's widgets (Testing/desktop); views are not rendered.
+Clicks are timed from the click to the written segment, on a slice that is already encoded, and each is undone before
+the next. The GUI thread's event loop is watched throughout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEDIAN_TARGET_MS, _HOLD_TARGET_MS = 150, 100
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print and write the figures; 2 with one line where the user can mend something."""
+    """Measure, print and write the figures; 2 with one line if the user can fix something."""
     parser = argparse.ArgumentParser(
         prog="dev.py bench panel", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         if not ModelStore().is_present(get_model(name)):
             print(f"bench panel: first fetch the model: sam-liver-tumor models fetch {name}", file=sys.stderr)
             return 2
-    # no embedding of an earlier run is found, and none is left behind
+    # neither use embeddings of an earlier run nor leave any behind
     os.environ["SAM_LIVER_TUMOR_CACHE"] = "off"
     edge, lengths = (128, [16]) if args.short else (512, [int(part) for part in args.slices.split(",")])
     report = {
@@ -74,7 +74,7 @@ def _run(edge: int, lengths: list[int], clicks: int, through: int) -> list[dict]
         volume = phantom(length, edge)
         timed = BenchUser(widget, watch).work(volume, clicks, through)
         watch.close()
-        _tell(volume.name, timed, list(watch.longest.values()))
+        _print(volume.name, timed, list(watch.longest.values()))
         holds = [hold.as_dict() for hold in watch.longest.values()]
         volumes.append({"volume": volume.name, **timed.as_dict(), "longest_holds": holds})
         del volume
@@ -83,7 +83,7 @@ def _run(edge: int, lengths: list[int], clicks: int, through: int) -> list[dict]
     return volumes
 
 
-def _tell(name: str, timed: Clicks, holds: list[Hold]) -> None:
+def _print(name: str, timed: Clicks, holds: list[Hold]) -> None:
     figures, most = timed.as_dict(), max(holds, key=lambda hold: hold.wall_s)
     print(f"\n{name}")
     print(

@@ -1,4 +1,4 @@
-"""A user at the panel, with real networks: what is clicked, and how long until the segment has changed."""
+"""A simulated user of the panel, with real networks: clicks, and the time until the segment has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLICKS = "warm clicks"
 
 @dataclass(frozen=True)
 class Clicks:
-    """Warm clicks: seconds from the click to the written segment, and on how many of them its voxels changed."""
+    """Warm clicks: seconds from the click to the written segment, and the number of clicks that changed voxels."""
 
     seconds: tuple[float, ...]
     changed: int
@@ -34,7 +34,7 @@ class Clicks:
 
 
 def _cylinder(volume: Volume) -> np.ndarray:
-    """About the phantom's tumor, as labels 0 and 1."""
+    """A cylinder around the phantom's tumor, as labels 0 and 1."""
     edge, slices = volume.dimensions[0], volume.dimensions[2]
     v, u = np.mgrid[:edge, :edge] / edge
     labels = np.zeros(volume.array.shape, np.uint8)
@@ -43,7 +43,7 @@ def _cylinder(volume: Volume) -> np.ndarray:
 
 
 class BenchUser:
-    """Works on the tumor of `speed_scene.phantom`.
+    """Segments the tumor of `speed_scene.phantom`.
 
     :param widget: the open panel's widget object.
     :param watch: runs the event loop and watches it.
@@ -54,9 +54,9 @@ class BenchUser:
         self._ui, self._panel, self._session = widget.ui, widget.panel, widget.panel.session
 
     def work(self, volume: Volume, clicks: int, through: int) -> Clicks:
-        """Choose the volume, draw boxes, click, undo, evaluate against a label map; what the clicks took.
+        """Choose the volume, draw boxes, click, undo, evaluate with a label map; the times of the clicks.
 
-        :param through: slices that the second box goes through.
+        :param through: number of slices that the second box spans.
         """
         import slicer
 
@@ -130,7 +130,7 @@ class BenchUser:
         sliceNode.JumpSliceByOffsetting(*self._ras(volume, 0, 0, k))
 
     def _ras(self, volume: Volume, right: float, down: float, k: float) -> np.ndarray:
-        """World position on slice k beside the tumor's center, in parts of the picture's width."""
+        """World position on slice k beside the tumor's center, as shares of the slice's width."""
         edge = volume.dimensions[0]
         return (volume.ijk_to_ras @ [(0.325 + right) * edge, (0.475 + down) * edge, k, 1])[:3]
 
@@ -147,7 +147,7 @@ class BenchUser:
         self._ui.boxButton.click()
 
     def _click(self, volume: Volume, k: int, number: int) -> None:
-        """Inside the tumor and outside it in turn, never twice at the same place."""
+        """Click inside and outside the tumor in turn, never twice at the same place."""
         angle, isInside = 2.4 * number, number % 2 == 0
         distance = 0.02 if isInside else 0.052
         node = self._session.promptNodes[0 if isInside else 1]

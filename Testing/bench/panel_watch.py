@@ -1,4 +1,4 @@
-"""How long the GUI thread was held, by what, and how much of that it was computing rather than waiting for its turn."""
+"""How long the GUI thread was blocked, by what, and how much of that it computed rather than waited for its turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 _BEAT_MS = 1
 _SAMPLE_SECONDS = 0.01
-#: Holds at least this long are looked into while they last.
+#: Holds at least this long are sampled while they last.
 _LOOKED_INTO_SECONDS = 0.05
 _LINES = 3
 
@@ -22,8 +22,8 @@ class Hold:
     """A time in which the GUI thread handled no event.
 
     :param phase: what the user was doing.
-    :param wall_s: its length.
-    :param cpu_s: how long the thread itself computed in it; the rest it waited for the interpreter or a core.
+    :param wall_s: its duration.
+    :param cpu_s: the thread's own processor time in it; the rest it waited for the interpreter lock or a core.
     :param where: the innermost lines of this project that were running; empty for short holds.
     """
 
@@ -43,12 +43,12 @@ class Hold:
 
 
 class Watch:
-    """A heartbeat in the GUI thread's event loop: what lies between two beats is one hold.
+    """A heartbeat in the GUI thread's event loop: the time between two beats is one hold.
 
-    A hold may be several events in a row, so that it is never shorter than the longest of them. Another thread looks
-    at the GUI thread's stack while a hold lasts.
+    A hold may span several events in a row, so it is never shorter than the longest of them. Another thread samples the
+    GUI thread's stack while a hold lasts.
 
-    :param qt: Qt as the module's code knows it.
+    :param qt: the module `qt` as in Slicer.
     """
 
     def __init__(self, qt: Any) -> None:
@@ -68,7 +68,7 @@ class Watch:
         threading.Thread(target=self._sample, daemon=True).start()
 
     def do(self, phase: str, action: Callable[[], object], until: Callable[[], bool], seconds: float = 300) -> None:
-        """Have the event loop run an action as an event, and go on until a condition holds.
+        """Run an action as an event of the event loop, and run the loop until a condition holds.
 
         :raises TimeoutError: it does not hold within `seconds`.
         """
@@ -90,7 +90,7 @@ class Watch:
             raise TimeoutError(f"{phase}: not done within {seconds:g} s")
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop sampling."""
         self._isOver = True
 
     def _beat(self) -> None:
@@ -113,7 +113,7 @@ class Watch:
 def _ours(frame: FrameType | None) -> str:
     """The innermost three lines of a stack that are this project's, outermost first.
 
-    Nothing is read from disk meanwhile, and no frame is kept: its variables would live on, painters among them.
+    No source is read from disk, and no frame is kept, since its variables would live on, painters among them.
     """
     lines: list[str] = []
     while frame is not None and len(lines) < _LINES:

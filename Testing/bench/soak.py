@@ -1,7 +1,7 @@
 """`python3 dev.py bench soak`: does memory grow over 500 interactions of one session and 50 volumes opened and closed?
 
-The bundled model, the real scene and the product's own session, on small volumes. Memory is what the process has of
-physical memory; growth is that from the end of a warm-up to the end. Each part runs in a process of its own.
+It uses the bundled model, the real scene and the product's own session, on small volumes. Memory is the process's
+resident memory; growth is from the end of a warm-up to the end. Each part runs in its own process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def interactions(count: int, warm_up: int) -> list[tuple[int, int]]:
                 case.click(u, v, k)
             case.finish()
             if number % 100 == 0:
-                # another lesion: the old segment goes
+                # another lesion: remove the old segment
                 case.session.setSegment(addTumorSegment(case.node, f"S{number}"))
                 case.node.GetSegmentation().RemoveSegment(case.node.GetSegmentation().GetNthSegmentID(0))
             if number >= warm_up and (number - warm_up) % 20 == 0:
@@ -64,7 +64,7 @@ def interactions(count: int, warm_up: int) -> list[tuple[int, int]]:
 
 @contextmanager
 def _pool():
-    """The product's pool with its bound on embeddings in memory, which the warm-up fills; the rest is on the disk."""
+    """The product's pool: the warm-up fills its limited memory for embeddings, and the rest goes to disk."""
     import torch
 
     from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
@@ -76,7 +76,7 @@ def _pool():
 
 
 def _opened(volume, pool):
-    """A scene with the volume and a session over the real network."""
+    """A scene with the volume, and a session with the real network."""
     from session_case import Case, SteppedWorker
 
     from SAMLiverTumorLib.inference.segment_slices import Settings
@@ -100,7 +100,7 @@ def volumes(count: int, warm_up: int) -> list[tuple[int, int]]:
         for number in range(1, count + 1):
             path = write_volume(Path(folder) / "ct.nii.gz", phantom(2 * _SLICES, 2 * _EDGE, seed=number))
             case = _opened(read_volume(path), pool)
-            for k in range(_SLICES - 2, _SLICES + 2):  # of ten volumes, as many as memory keeps embeddings of
+            for k in range(_SLICES - 2, _SLICES + 2):  # ten volumes fill the memory for embeddings
                 case.look(k)
                 case.click(0.325 * 2 * _EDGE, 0.475 * 2 * _EDGE, k)
                 case.finish()
@@ -114,7 +114,7 @@ def volumes(count: int, warm_up: int) -> list[tuple[int, int]]:
 
 
 def _settled() -> int:
-    """Bytes, after Python and the C library have given back what is free."""
+    """Resident bytes, after Python and the C library have returned free memory."""
     gc.collect()
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).malloc_trim(0)
@@ -125,9 +125,9 @@ PARTS = {"interactions": (interactions, 500, 100), "volumes": (volumes, 50, 10)}
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 1 where memory grew by 5 % or more."""
+    """Exit status 1 if memory grew by 5 % or more."""
     parser = argparse.ArgumentParser(prog="dev.py bench soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=PARTS, help="one alone (default: both)")
+    parser.add_argument("--part", choices=PARTS, help="one part (default: both)")
     parser.add_argument("--count", type=int, metavar="N", help="instead of 500 interactions or 50 volumes")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> int:
     grown = []
     for part in [options.part] if options.part else PARTS:
         start = time.monotonic()
-        seen = _apart(part, options.count)
+        seen = _in_own_process(part, options.count)
         (first, before), (last, after) = seen[0], seen[-1]
         grown.append(after / before - 1)
         print(
@@ -148,13 +148,11 @@ def main(arguments: list[str]) -> int:
             f"{time.monotonic() - start:.0f} |",
             flush=True,
         )
-    print(
-        f"\n{MODEL}, Python {platform.python_version()}, {platform.system()} {platform.machine()}; under 5 % is wanted"
-    )
+    print(f"\n{MODEL}, Python {platform.python_version()}, {platform.system()} {platform.machine()}; target: under 5 %")
     return int(max(grown) >= MOST_GROWTH)
 
 
-def _apart(part: str, count: int | None) -> list[tuple[int, int]]:
+def _in_own_process(part: str, count: int | None) -> list[tuple[int, int]]:
     folders = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing" / "support")]
     words = ["--here", "--part", part, *(["--count", str(count)] if count else [])]
     program = f"import sys; sys.path[:0] = {folders!r}; import bench.soak as soak; sys.exit(soak.main({words!r}))"

@@ -1,8 +1,8 @@
-"""`python3 dev.py bench [speed]`: what each step takes, beside the plain way and the arithmetic limit, in one run.
+"""`python3 dev.py bench [speed]`: time of each step, compared with a plain implementation and the arithmetic limit.
 
-"plain" is segment-anything's own SamPredictor on the same MobileSAM weights. The arithmetic limit is the counted
-floating-point operations over the rate at which this machine multiplies matrices during the run. Times are medians
-with (least-most) of all runs; estimates say so.
+"plain" is segment-anything's own SamPredictor with the same MobileSAM weights. The arithmetic limit is the number of
+floating-point operations, divided by the rate at which this machine multiplies matrices in the same run. Times are
+medians with (minimum-maximum) of all runs; estimates are marked.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SHORT = Size(edge=128, lengths=(24, 40), box_slices=2, runs=1, clicks=2)
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print the table and write it to a file; 2 with one line where the user can mend something."""
+    """Measure, print the table and write it to a file; 2 with one line if the user can fix something."""
     parser = argparse.ArgumentParser(
         prog="dev.py bench speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="runs of each contender (default: 7)")
-    parser.add_argument("--threads", type=int, metavar="N", help="PyTorch's threads (default: its own choice)")
+    parser.add_argument("--threads", type=int, metavar="N", help="PyTorch's threads (default: PyTorch's choice)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda for the table of graphics cards")
     parser.add_argument("--short", action="store_true", help="one run of everything on a tiny volume, as a smoke test")
-    parser.add_argument("--rows", default="encode,decode,click,first,box,memory", help="which rows (default: all)")
+    parser.add_argument("--rows", default="encode,decode,click,first,box,memory", help="rows to measure (default: all)")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"), metavar="FILE", help="file to write")
     args = parser.parse_args(arguments)
     if args.threads:
@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
 
 
 def _cpu(bench: Bench, wanted: set[str]) -> tuple[list[Row], dict]:
-    encode, decode = bench.encode(), bench.decode()  # others are compared with them
+    encode, decode = bench.encode(), bench.decode()  # other rows are compared with these
     rows = [*encode, *decode]
     if "click" in wanted:
         rows += bench.clicks()

@@ -1,4 +1,4 @@
-"""The table for graphics cards: slices a second by batch, decoding, a box through many slices."""
+"""The table for graphics cards: slices per second by batch size, decoding, a box through many slices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCHES = (1, 8, 32)
 
 @torch.inference_mode()
 def gpu_rows(bench: Bench) -> list[Row]:
-    """Rows for the device that the bench was made for; `notes` hold slices a second."""
+    """Rows for the bench's device; `notes` hold slices per second."""
     predictor, slices = bench.predictor, bench.size.box_slices
     encoder, device = predictor.model.image_encoder, predictor.model.device
     side = predictor.model.info.input_size

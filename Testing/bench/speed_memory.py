@@ -1,4 +1,4 @@
-"""Memory of one session with a long volume, in a process of its own: prints one JSON object, bytes by stage."""
+"""Memory of one session with a long volume, measured in its own process: prints a JSON object, bytes by stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def measure(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[
 
 
 def stages(slices: int, edge: int, boxes: tuple[int, ...], model: str) -> dict[str, int | None]:
-    """Memory after each stage, and the peak, with a disk cache that is empty at first, as for a user."""
+    """Memory after each stage, and the peak, with an initially empty disk cache."""
     with tempfile.TemporaryDirectory() as folder:
         return _stages(
             slices, edge, boxes, PredictorPool(confirm=lambda question: True, disk=DiskCache(Path(folder))), model
@@ -48,6 +48,6 @@ def _stages(slices: int, edge: int, boxes: tuple[int, ...], pool: PredictorPool,
 
 
 def main() -> None:
-    """Arguments: slices, edge, slices of the boxes with commas, model."""
+    """Arguments: slices, edge, comma-separated slices of the boxes, model."""
     slices, edge, boxes, model = sys.argv[1:]
     print(json.dumps(stages(int(slices), int(edge), tuple(int(n) for n in boxes.split(",")), model)))

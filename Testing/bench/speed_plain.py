@@ -1,7 +1,7 @@
-"""The plain way to compare with: segment_anything's own SamPredictor over the same weights, layer after layer.
+"""The plain implementation to compare with: segment_anything's own SamPredictor with the same weights.
 
-TinyViT runs as published code runs it: channels first, every convolution, normalization and activation over the
-whole picture by itself, attention as matrix products with a softmax between.
+TinyViT runs as in published code: channels first, every convolution, normalization and activation on its own over the
+whole image, and attention as two matrix products with a softmax between them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 
 
 class PlainTinyViT(nn.Module):
-    """Images (b, 3, size, size) to embeddings (b, 256, 64, 64), with another TinyViT's weights."""
+    """Images (b, 3, size, size) to embeddings (b, 256, 64, 64), with the weights of another TinyViT."""
 
     def __init__(self, encoder: TinyViT) -> None:
         super().__init__()

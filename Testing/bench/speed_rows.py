@@ -1,4 +1,4 @@
-"""The rows of the table of speeds, each measured by contenders that take turns."""
+"""The rows of the speed table, each measured with contenders that take turns."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PLAIN = "segment-anything's SamPredictor"
 class Row:
     """One line of the table.
 
-    :param name: what was done.
-    :param ours: seconds of ours.
-    :param others: seconds of what it is compared with, by name; "estimate" in the name says that it was not run whole.
-    :param limit_s: seconds that the arithmetic takes at this machine's rate of matrix products.
+    :param name: what was measured.
+    :param ours: seconds of this project.
+    :param others: seconds of other implementations by name; "estimate" in the name marks times that were not measured.
+    :param limit_s: seconds for the arithmetic at this machine's rate of matrix products.
     :param notes: other figures, by name.
     """
 
@@ -45,7 +45,7 @@ class Row:
     notes: dict[str, float | int | str] = field(default_factory=dict)
 
     def ratios(self) -> dict[str, float]:
-        """Ours over each of the others, by name; medians."""
+        """Median of ours divided by that of each other, by name."""
         known = {name: times.median if isinstance(times, Times) else times for name, times in self.others.items()}
         if self.limit_s is not None:
             known["arithmetic limit"] = self.limit_s
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """Sizes and numbers of runs."""
 
     edge: int = 512
     lengths: tuple[int, int] = (100, 800)
@@ -64,7 +64,7 @@ class Size:
 
 
 class Bench:
-    """Measures rows with MobileSAM, whose encoder the plain way shares, on a phantom's slices."""
+    """Measures rows on a phantom with MobileSAM, whose weights the plain implementation shares."""
 
     def __init__(self, size: Size, model: str = "mobile-sam", device: str = "cpu", folder: Path | None = None) -> None:
         self.size, self.model = size, model
@@ -77,7 +77,7 @@ class Bench:
         self.prompts = tumor_box(self.volume)
 
     def encode(self) -> list[Row]:
-        """Rows of the encoder: ours, the plain way, the limit."""
+        """Row of the encoder: ours, the plain implementation, the limit."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         geometry = predictor.embed(self.rgb, self.spacing).geometry
         multiply, flops = matrix_product(predictor.model.device)
@@ -102,7 +102,7 @@ class Bench:
         ]
 
     def decode(self) -> list[Row]:
-        """One prompt, and eight at once, on an encoded picture."""
+        """One prompt, and eight at once, on an encoded slice image."""
         predictor, sam = self.predictor, sam_predictor(self.predictor.model)
         sam.set_image(self.rgb)
         embedding = predictor.embed(self.rgb, self.spacing)
@@ -125,7 +125,7 @@ class Bench:
         ]
 
     def clicks(self) -> list[Row]:
-        """Click to changed segment in the scene, on a short and on a long volume."""
+        """From a click to the changed segment in the scene, in a short and in a long volume."""
         scenes = {
             length: SceneClick(phantom(length, self.size.edge), self.pool, self.model) for length in self.size.lengths
         }
@@ -138,7 +138,7 @@ class Bench:
         ]
 
     def first_mask(self, encode: Row, decode: Row) -> list[Row]:
-        """A fresh volume to its first mask."""
+        """From a new volume to its first mask."""
         volumes = iter([phantom(self.size.lengths[0], self.size.edge, seed) for seed in range(1, self.size.runs + 2)])
 
         def open_and_prompt() -> None:
@@ -152,7 +152,7 @@ class Bench:
         return [Row(name, times, {"1 encode + 1 decode": one, "every slice first, the plain way (estimate)": every})]
 
     def box(self, encode: Row, decode: Row) -> list[Row]:
-        """One box through many slices; again; and after a new start."""
+        """One box through many slices: the first time, again, and after a restart."""
         volume, slices = self.volume, self.size.box_slices
         prompts, settings = box_through(volume, slices), Settings(model=self.model)
         predictor, runs = self.predictor, max(self.size.runs // 3, 1)
@@ -186,7 +186,7 @@ class Bench:
         }
         times = take_turns(contenders, runs, warm=False)
         plain = slices * (encode.others[PLAIN].median + decode.others[PLAIN].median)
-        # the machine drifts in the minutes between the one and the other, so the run's own encodes are timed as well
+        # the machine's speed drifts over minutes, so the run's own encodes are timed as well
         own = {f"its own {encoded['first']} encodes": Times(tuple(encoding))}
         others = {f"{slices} x encode": times["encode"], **own}
         others[f"{slices} x plain (encode + decode) (estimate)"] = plain
@@ -198,7 +198,7 @@ class Bench:
         ]
 
     def _fresh_pool(self, disk: DiskCache | None = None) -> PredictorPool:
-        """A pool as a new session has, but for the weights, which are loaded already."""
+        """A pool as in a new session, but with the weights already loaded."""
         pool = PredictorPool(disk=disk)
         pool._predictors[self.model] = Predictor(self.predictor.model, pool.cache)
         return pool
@@ -225,5 +225,5 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _in_sams_pixels(box: tuple[float, float, float, float], scale: float) -> np.ndarray:
-    """The same box for SamPredictor, which adds its half pixel after scaling to the input and not before."""
+    """The same box for SamPredictor, which adds its half pixel after scaling to the input instead of before."""
     return np.asarray(box) + 0.5 - 0.5 / scale

@@ -1,4 +1,4 @@
-"""A CT of any length in a scene, one click's way through it, and what that takes in memory."""
+"""A phantom CT of any length in a scene, a click in it, and the memory in use."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def phantom(slices: int, edge: int = 512, seed: int = 0) -> Volume:
     v, u = np.mgrid[-1 : 1 : edge * 1j, -1 : 1 : edge * 1j]
     body = (u / 0.9) ** 2 + (v / 0.7) ** 2 < 1
     liver = ((u + 0.3) / 0.5) ** 2 + ((v + 0.05) / 0.45) ** 2 < 1
-    picture = np.where(body, 20, -1000) + np.where(liver, 90, 0)
+    hu = np.where(body, 20, -1000) + np.where(liver, 90, 0)
     noise = random.normal(0, 10, (16, edge, edge))
     voxels = np.empty((slices, edge, edge), np.int16)
     for k in range(slices):
         depth = abs(k - (slices - 1) / 2) / (slices / 4)
         radius = 0.1 * np.sqrt(max(1 - depth**2, 0.2))
         tumor = (u + 0.35) ** 2 + (v + 0.05) ** 2 < radius**2 if depth < 1 else np.zeros_like(body)
-        voxels[k] = picture - 55 * tumor + np.roll(noise[k % 16], k, axis=1)  # no two slices are the same
+        voxels[k] = hu - 55 * tumor + np.roll(noise[k % 16], k, axis=1)  # no two slices are the same
     spacing = 358.0 / edge
     affine = np.diag([-spacing, -spacing, 1.0, 1.0])
     affine[:3, 3] = spacing * edge / 2, spacing * edge / 2, -slices / 2
@@ -41,7 +41,7 @@ def tumor_box(volume: Volume, index: int | None = None, grow: float = 0.0) -> Pl
 
 
 def box_through(volume: Volume, slices: int) -> Prompts:
-    """A box around the tumor through so many slices in the middle."""
+    """A box around the tumor through the middle `slices` slices."""
     first = (volume.dimensions[2] - slices) // 2
     u0, v0, u1, v1 = tumor_box(volume).box
     corners = apply_affine(volume.ijk_to_ras, np.array([[u0, v0, first], [u1, v1, first + slices - 1]]))
@@ -49,7 +49,7 @@ def box_through(volume: Volume, slices: int) -> Prompts:
 
 
 class SceneClick:
-    """A scene with a volume and a segment; `click` brings the segment to other prompts on one encoded slice."""
+    """A scene with a volume and a segment; `click` updates the segment for other prompts on one encoded slice."""
 
     def __init__(self, volume: Volume, pool: PredictorPool, model: str = "mobile-sam") -> None:
         from SAMLiverTumorLib.mrml.application.headless_scene import createScene
@@ -66,7 +66,7 @@ class SceneClick:
         self._added, self._count = None, 0
 
     def click(self) -> None:
-        """The box a little larger or smaller than before: decode, and write what changed."""
+        """Change the box a little, decode, and write what changed."""
         self._count += 1
         seen = tumor_box(self._volume, grow=self._count % 4)
         found = segment_slice(self._volume, self._plane, seen, self._pool, self._settings)
@@ -74,7 +74,7 @@ class SceneClick:
 
 
 def present_bytes() -> int | None:
-    """The memory this process has now; None where the system does not tell."""
+    """Resident memory of this process; None if the system does not provide it."""
     try:
         fields = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Timing side by side: contenders take turns, so that whatever else the machine does meets all of them."""
+"""Timing side by side: contenders take turns, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Times:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """Median of the runs."""
         return statistics.median(self.runs)
 
     def as_dict(self) -> dict:
@@ -34,7 +34,7 @@ class Times:
 def take_turns(contenders: dict[str, Callable[[], object]], runs: int, warm: bool = True) -> dict[str, Times]:
     """Run each contender `runs` times in turn.
 
-    :param warm: run each once before, uncounted.
+    :param warm: run each once before, without counting it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(runs + warm):
@@ -49,7 +49,7 @@ def take_turns(contenders: dict[str, Callable[[], object]], runs: int, warm: boo
 
 
 def matrix_product(device: torch.device | str = "cpu", size: int = _MATRIX) -> tuple[Callable[[], object], int]:
-    """Work that is nothing but arithmetic, to learn the machine's rate from, and its floating-point operations."""
+    """Pure arithmetic, to measure the machine's rate, and its number of floating-point operations."""
     a = torch.randn(size, size, device=device)
     return lambda: a @ a, 2 * size**3
 

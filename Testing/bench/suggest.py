@@ -1,9 +1,9 @@
-"""`python3 dev.py bench suggest --data FOLDER`: does uncertainty tell which slices the automatic mode gets wrong?
+"""`python3 dev.py bench suggest --data FOLDER`: does uncertainty predict which slices the automatic mode gets wrong?
 
-Each slice with liver is outlined by text alone, as `suggest` does it; its error is 1 - Dice with the reference, and the
-area that is wrong. Figures: Spearman's correlation of uncertainty with both (0 is chance), and the chance that a slice
-with a Dice below 0.7 is more uncertain than one above (AUROC, 0.5 is chance). Beside U stand its parts: D alone, the
-disagreement of two views, and W alone, the unsure area, which one view tells as well (`suggest --quick`).
+Each slice with liver is outlined by text alone, as in `suggest`; its errors are 1 - Dice with the reference, and the
+wrong area. Figures: Spearman's correlation of uncertainty with both (0 is chance), and the probability that a slice
+with a Dice below 0.7 is more uncertain than one above (AUROC, 0.5 is chance). Besides U, its parts are measured: D, the
+disagreement of two views, and W, the unsure area, for which one view is enough (`suggest --quick`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from bench.accuracy_data import find_pairs, read_case
-from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt, scan_doubts
+from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceUncertainty, slice_uncertainties
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_picture
@@ -31,16 +31,16 @@ from SAMLiverTumorLib.plane import slice_plane
 
 BAD_DICE = 0.7
 
-_MEASURES: dict[str, Callable[[SliceDoubt], float]] = {
+_MEASURES: dict[str, Callable[[SliceUncertainty], float]] = {
     "U": lambda each: each.uncertainty,
-    "D": lambda each: each.doubt.disagreement,
-    "W": lambda each: each.doubt.unsure_cm2,
+    "D": lambda each: each.outline.disagreement,
+    "W": lambda each: each.outline.unsure_cm2,
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One slice: what of it is wrong, and its uncertainty with its parts."""
+    """One slice: its errors, its uncertainty and the parts of that."""
 
     case: str
     index: int
@@ -52,18 +52,20 @@ class Row:
 
 
 def main(arguments: list[str]) -> int:
-    """Run it."""
+    """Run the benchmark; 2 with one line if the user can fix something."""
     parser = argparse.ArgumentParser(
         prog="dev.py bench suggest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
-    parser.add_argument("--cases", nargs="+", metavar="N", help="only these")
+    parser.add_argument("--cases", nargs="+", metavar="N", help="cases to use (default: all)")
     parser.add_argument(
-        "--every", type=int, nargs="+", default=[4], metavar="N", help="each N-th slice, by case or all"
+        "--every", type=int, nargs="+", default=[4], metavar="N", help="every N-th slice: one N, or one for each case"
     )
-    parser.add_argument("--marked", action="store_true", help="within what the model marks as liver, not the reference")
+    parser.add_argument(
+        "--marked", action="store_true", help="inside the liver found by the model, not that of the reference"
+    )
     parser.add_argument("--model", default=AUTO, metavar="ID|FILE")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write all slices")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures of all slices")
     args = parser.parse_args(arguments)
     try:
         pairs = find_pairs(args.data, args.cases)
@@ -91,7 +93,7 @@ def _rows(pair, pool: PredictorPool, model: str, every: int, marked: bool) -> li
     window = case.window or parse_window(predictor.model.info.default_window)
     given = None if marked else case.liver
     rows = []
-    for each in scan_doubts(case.volume, predictor, LIVER_TUMOR, window, given, every):
+    for each in slice_uncertainties(case.volume, predictor, LIVER_TUMOR, window, given, every):
         plane = slice_plane(case.volume, "axial", each.index)
         embedding = predictor.embed(plane_to_rgb(case.volume, plane, window), plane.spacing[1::-1])
         found = predictor.predict_text(embedding, LIVER_TUMOR).mask
@@ -128,7 +130,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
 
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
-    """The chance that a positive one has the greater value; NaN where all are alike."""
+    """Probability that a positive has a greater value than a negative; NaN if there are none of either."""
     some, others = int(positive.sum()), int((~positive).sum())
     if not some or not others:
         return float("nan")

@@ -1,9 +1,9 @@
-"""`python3 dev.py bench train`: what a step of training the decoder takes, beside loops that encode in every step.
+"""`python3 dev.py bench train`: time of a training step of the decoder, compared with loops that encode in every step.
 
-One prompt on one picture a step, on the same phantom: ours reads the embedding from the disk and decodes in reordered
-form; the others encode the picture in every step, as MedSAM's and SAMed's loops do, and decode in segment-anything's
-own form. The weights of ViT-B are random: they take the time that published ones take. The whole command with
---samples shows that memory does not grow with the number of slices.
+Each step has one prompt on one slice image of the same phantom. Ours reads the embedding from disk and decodes in
+reordered form; the others encode the slice image in every step, as MedSAM's and SAMed's loops do, and decode in
+segment-anything's own form. The weights of ViT-B are random, which takes the same time. Runs with --samples show that
+memory does not grow with the number of slices.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.training.optimization.losses import mask_losses, to_frame
-from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel, TrainingExample
 from SAMLiverTumorLib.training.progress_events import memory_mb
 from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
 from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
 from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, first_prompts
-from SAMLiverTumorLib.training.samples.slice_images import Picture
+from SAMLiverTumorLib.training.samples.slice_images import SliceImage
 from SAMLiverTumorLib.versions import versions
 
 _EDGE = 512
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="steps of each contender (default: 5)")
     parser.add_argument("--short", action="store_true", help="one run without ViT-B, as a smoke test")
-    parser.add_argument("--samples", type=int, metavar="N", help="only ours, over N slices: prints the peak memory")
+    parser.add_argument("--samples", type=int, metavar="N", help="only ours, on N slices: print the peak memory")
     parser.add_argument("--out", type=Path, default=Path("out/bench-train.json"), metavar="FILE", help="file to write")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sam-liver-tumor-bench-") as folder:
@@ -95,33 +95,33 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _over_many(folder: Path, count: int) -> int:
-    """Train over so many different samples; the embedding's values are of no interest here, their number is."""
+    """Train on `count` different samples; their embeddings are random, since only their number matters."""
     model = open_base("mobile-sam", lambda question: True, "cpu")
     store = sample_store(folder, model)
     store._encode = lambda rgb, spacing: np.random.default_rng(0).normal(size=(256, 64, 64)).astype(np.float16)
     samples = [store.add(_phantom(number)) for number in range(count)]
-    trainee = Trainee(model, [])
+    trainable = TrainableModel(model, [])
     for sample in samples:
-        trainee([Exercise(sample, BOX, "", 1, (0,))]).backward()
-        trainee.zero_grad(set_to_none=True)
+        trainable([TrainingExample(sample, BOX, "", 1, (0,))]).backward()
+        trainable.zero_grad(set_to_none=True)
     print(memory_mb())
     return 0
 
 
 def _ours(model: SamModel, sample: Sample) -> Callable[[], object]:
-    trainee = Trainee(model, [])
-    optimizer = torch.optim.AdamW(trainee.learning().values(), 1e-6)
+    trainable = TrainableModel(model, [])
+    optimizer = torch.optim.AdamW(trainable.learnable().values(), 1e-6)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        trainee([Exercise(sample, BOX, "", 1, (0,))]).backward()
+        trainable([TrainingExample(sample, BOX, "", 1, (0,))]).backward()
         optimizer.step()
 
     return step
 
 
 def _plain(model: SamModel, encoder: torch.nn.Module, sample: Sample) -> Callable[[], object]:
-    """A step as published loops have it: encode, decode by segment-anything's own modules, learn."""
+    """A step as in published loops: encode, decode with segment-anything's own modules, update."""
     rgb, spacing = sample.rgb()
     size = model.info.input_size
     geometry = input_geometry(rgb.shape[:2], spacing, size, model.info.resize)
@@ -155,12 +155,12 @@ def _random_vit_b() -> SamModel:
     return SamModel(info, info.sha256, device=torch.device("cpu"), **networks.eval().requires_grad_(False))
 
 
-def _phantom(number: int) -> Picture:
-    """A bright disk with a dark one in it, another place for each number."""
+def _phantom(number: int) -> SliceImage:
+    """A bright disk with a dark one in it, at another place for each number."""
     v, u = np.mgrid[:_EDGE, :_EDGE]
     grey = np.random.default_rng(number).normal(90.0, 12.0, (_EDGE, _EDGE))
     lesion = (v - 200 - number % 40) ** 2 + (u - 250 + number % 30) ** 2 < 18**2
     grey[(v - 256) ** 2 + (u - 256) ** 2 < 150**2] += 40
     grey[lesion] -= 35
     rgb = np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    return Picture("phantom", number, f"phantom {number}", rgb, (0.75, 0.75), lesion.astype(np.uint8), None)
+    return SliceImage("phantom", number, f"phantom {number}", rgb, (0.75, 0.75), lesion.astype(np.uint8), None)

@@ -1,4 +1,4 @@
-"""A stand-in for the Slicer desktop: PythonQt's habits on PySide6, Slicer's widgets over slicer-core's real MRML scene.
+"""A stand-in for the Slicer desktop: PythonQt's behavior on PySide6, Slicer's widgets over a real MRML scene.
 
     import desktop
 

@@ -1,4 +1,4 @@
-"""The module `ctk`: CTK's widgets that the panel uses or plainly will use, drawn simply with Qt's own.
+"""The module `ctk`: the CTK widgets that the panel uses or is likely to use, drawn simply with Qt's own.
 
 A collapsed ctkCollapsibleButton clips its contents instead of hiding them: `widget.visible` inside it stays True.
 """

@@ -1,4 +1,4 @@
-"""PythonQt's habits on PySide6: properties are attributes, signals connect by their C++ signature.
+"""PythonQt's behavior on PySide6: properties are attributes, signals connect by their C++ signature.
 
 `label.text` is the text and `label.text = "a"` sets it, for every Qt property of every class; what is neither
 property nor method cannot be set, so that a misspelled property fails here as it does in Slicer.

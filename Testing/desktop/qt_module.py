@@ -1,4 +1,4 @@
-"""The module `qt`: the part of Qt's classes that the panel uses or plainly will use."""
+"""The module `qt`: the Qt classes that the panel uses or is likely to use."""
 
 import weakref
 from typing import ClassVar

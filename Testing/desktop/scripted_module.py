@@ -61,7 +61,7 @@ class ScriptedLoadableModuleWidget:
 
 
 class ScriptedLoadableModuleLogic:
-    """The logic of a module, with its parameter node: one per scene unless told otherwise."""
+    """The logic of a module, with its parameter node: one per scene by default."""
 
     def __init__(self, parent=None) -> None:
         super().__init__()

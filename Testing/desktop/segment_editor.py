@@ -1,7 +1,7 @@
 """Segment Editor over its real logic: the editor widget, its effects, and the module that has one.
 
 Real: `vtkSlicerSegmentEditorLogic` with its undo history, masking and overwrite rules. Written here: which effect is
-active and what it is told, the Undo and Redo buttons, the options frame. Paint is one stroke of given voxels.
+active and which calls it gets, the Undo and Redo buttons, the options frame. Paint is one stroke of given voxels.
 """
 
 import importlib.util

@@ -25,7 +25,7 @@ NAMED_ONLY = ("qMRMLSliderWidget", "qMRMLRangeWidget", "qMRMLSpinBox")
 
 
 class qMRMLWidget(qt.QWidget):
-    """The root of a panel: tells its children of the scene through the .ui file's connections."""
+    """The root of a panel: passes the scene to its children through the .ui file's connections."""
 
     mrmlSceneChanged = QtCore.Signal(object)
     signatures: ClassVar = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}

@@ -137,7 +137,7 @@ def leave(widget) -> None:
 
 
 def grab(widget, path: Path | str, width: int = 420) -> tuple[int, int]:
-    """Write a picture of a panel or a Qt widget, as high as its contents need at `width` pixels; its size."""
+    """Write an image of a panel or a Qt widget, as high as its contents need at `width` pixels; its size."""
     shown = getattr(widget, "parent", widget)
     shown = widget if callable(shown) else shown
     shown.resize(width, 10)

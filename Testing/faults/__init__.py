@@ -1,1 +1,1 @@
-"""Faults: jobs killed at any moment, full and read-only disks, wrong clocks (`python3 dev.py faults`)."""
+"""Fault injection: killed jobs, full and read-only disks, wrong clocks (`python3 dev.py faults`)."""

@@ -1,4 +1,4 @@
-"""`python3 dev.py faults [--kills N] [--seed S] [--job NAME]`: disturbs jobs and checks what is left (Linux, macOS)."""
+"""`python3 dev.py faults [--kills N] [--seed S] [--job NAME]`: inject faults, and check what is left (Linux, macOS)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = ("download", "cache", "segment", "train", "batch")
 FAULTS = ("kill", "full", "read-only", "clock")
-# From next to nothing to nearly enough.
+# Disk sizes in bytes, from almost nothing to almost enough.
 _SIZES = {
     "download": (1 << 20, 16 << 20, 29_990_912),
     "cache": (1 << 20, 8 << 20, 40 << 20),
@@ -25,14 +25,14 @@ _SIZES = {
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 1 where a file was not whole, or a job did not complete afterwards."""
+    """Exit status 1 if a file was incomplete, or a job did not complete afterwards."""
     parser = argparse.ArgumentParser(prog="dev.py faults", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50, metavar="N", help="of each job (default: 50)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the moments (default: 0)")
-    parser.add_argument("--job", action="append", choices=JOBS, help="one alone; repeatable (default: all)")
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="one alone; repeatable (default: all)")
+    parser.add_argument("--kills", type=int, default=50, metavar="N", help="kills of each job (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the moments (default: 0)")
+    parser.add_argument("--job", action="append", choices=JOBS, help="only this job; repeatable (default: all)")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="only this fault; repeatable (default: all)")
     options = parser.parse_args(arguments)
-    # networks of one thread: a forked process has none of its parent's others
+    # networks with one thread, since a forked process lacks its parent's other threads
     os.environ |= {"OMP_NUM_THREADS": "1", "SAM_LIVER_TUMOR_CACHE": "off"}
     import torch
 
@@ -72,8 +72,8 @@ def main(arguments: list[str]) -> int:
     for result in results:
         for failure in result.failures:
             print(f"{result.job}, {result.fault}: {failure}")
-    told = f"seed {options.seed}, Python {platform.python_version()}, {platform.system()}"
-    print(f"\n{time.monotonic() - start:.0f} s, {told}")
+    circumstances = f"seed {options.seed}, Python {platform.python_version()}, {platform.system()}"
+    print(f"\n{time.monotonic() - start:.0f} s, {circumstances}")
     return int(any(result.failures for result in results))
 
 

@@ -1,4 +1,4 @@
-"""The faults: SIGKILL at random moments, a disk that fills up or only reads, clocks that jumped, two at once."""
+"""The faults: SIGKILL at random moments, a full or read-only disk, a clock that jumped."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ YEAR_S = 365 * 86_400
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a fault.
+    """The result of a fault.
 
-    :param trials: how often the job was disturbed.
-    :param struck: how often that hit it before it was done.
-    :param leftovers: hidden temporary files that killed jobs left, at most.
-    :param failures: what was not whole, or did not complete.
+    :param trials: number of times the job was disturbed.
+    :param struck: number of times the fault occurred before the job was done.
+    :param leftovers: largest number of hidden temporary files that killed jobs left.
+    :param failures: files that were incomplete, and jobs that did not complete.
     """
 
     job: str
@@ -38,18 +38,18 @@ class Result:
 
 
 def kill(job: Job, kills: int, seed: int) -> Result:
-    """Kill a job at random moments; each time the files are checked, and the same job is then to complete.
+    """Kill a job at random moments; each time, check the files, and let the same job complete.
 
-    A folder goes on until the job is done in it, so that kills also strike what earlier ones have left.
+    Some jobs are killed twice in the same folder, so kills also hit jobs that continue after a kill.
     """
     rng = Random(f"{seed}/{job.name}")
     failures, struck, leftovers = [], 0, 0
     with _folder() as folder:
-        # here first: what is imported now, no child has to import
+        # run here first, so that no child has to import anything
         assert job.run(folder) == 0
     with _folder() as folder:
         start = time.monotonic()
-        assert in_child(job, folder) == 0, f"{job.name} does not even run: {_output(folder)}"
+        assert in_child(job, folder) == 0, f"{job.name} does not run undisturbed: {_output(folder)}"
         whole_s = time.monotonic() - start
         job.check(folder)
     for number in range(kills):
@@ -67,7 +67,7 @@ def kill(job: Job, kills: int, seed: int) -> Result:
 
 
 def full_disk(job: Job, sizes: tuple[int, ...]) -> Result:
-    """A file system of so many bytes; afterwards it gets room, and the job is to complete."""
+    """Run a job on small file systems; then enlarge them and let the job complete."""
     failures, struck = [], 0
     for size in sizes:
         with _folder() as folder, _small_disk(folder, size) as enlarge:
@@ -84,7 +84,7 @@ def full_disk(job: Job, sizes: tuple[int, ...]) -> Result:
 
 
 def read_only(job: Job) -> Result:
-    """A folder that cannot be written."""
+    """Run a job in a folder that cannot be written."""
     failures = []
     with _folder() as folder, _small_disk(folder, 1 << 30) as enlarge:
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
@@ -98,7 +98,7 @@ def read_only(job: Job) -> Result:
 
 
 def wrong_clock(job: Job) -> Result:
-    """Files from long ago and from the future, as after a clock that jumped; whole and interrupted ones."""
+    """Date the files of complete and interrupted jobs 40 years back or ahead, as after a clock that jumped."""
     failures = []
     for years in (-40, 40):
         for part in (0.3, 0.6, 1.0):
@@ -140,7 +140,7 @@ def _small_disk(folder: Path, size: int) -> Iterator[Callable[[], None]]:
 
 
 def can_mount() -> bool:
-    """Whether this process may mount file systems, which full and read-only disks are made with."""
+    """Whether this process may mount file systems, as the disk faults require."""
     with _folder() as folder:
         try:
             with _small_disk(folder, 1 << 20):

@@ -1,4 +1,4 @@
-"""`Job`: something the product does, and what has to hold of its files at any moment."""
+"""`Job`: something the product does, and what must hold for its files at any moment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 class Job:
     """A command of the product on small data.
 
-    :param name: for people.
-    :param run: does it in a folder, and again where it was done or begun before; its exit status.
-    :param check: raises where a file in the folder that is there under its own name is not whole.
-    :param is_done: whether the folder holds what the whole job leaves.
+    :param name: for the table.
+    :param run: runs it in a folder, new or used by an earlier run; returns the exit status.
+    :param check: raises if a file under its final name is incomplete.
+    :param is_done: whether the folder holds the complete result.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Job:
 
 
 def in_child(job: Job, folder: Path, kill_after: float | None = None, prepare: Callable[[], None] | None = None) -> int:
-    """Run a job in a forked process, which has everything imported already; its exit status, -9 where it was killed.
+    """Run a job in a forked process, which has everything imported already; its exit status, -9 if it was killed.
 
     :param kill_after: seconds after which it gets SIGKILL.
-    :param prepare: run first in the process, to set limits say.
+    :param prepare: called first in the process, for example to set limits.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -60,7 +60,7 @@ def in_child(job: Job, folder: Path, kill_after: float | None = None, prepare: C
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.002)
         try:
-            os.killpg(child, signal.SIGKILL)  # with the processes that it has started
-        except ProcessLookupError:  # it has not come to lead a group yet
+            os.killpg(child, signal.SIGKILL)  # with the processes it started
+        except ProcessLookupError:  # it does not lead a process group yet
             os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,4 +1,4 @@
-"""The jobs that are disturbed: segment, train, embeddings to the disk, a model's download."""
+"""The jobs: segment, train, batch, embeddings written to disk, download of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ARRAYS = 40
 
 
 def phantom_volume():
-    """Body, liver and a lesion, as the tests' phantom: 96 x 96 x 20 voxels."""
+    """Body, liver and a lesion, like the tests' phantom: 96 x 96 x 20 voxels."""
     from SAMLiverTumorLib.volume import Volume
 
     k, j, i = np.meshgrid(np.arange(20), np.arange(96), np.arange(96), indexing="ij")
@@ -30,7 +30,7 @@ def phantom_volume():
 
 
 def segment_job(inputs: Path) -> Job:
-    """A box on three slices through the bundled model, with report; an older result is replaced."""
+    """A box on three slices with the bundled model, with report; an older result is replaced."""
     from cli_case import write_volume
 
     from SAMLiverTumorLib.cli.main import main
@@ -55,7 +55,7 @@ def segment_job(inputs: Path) -> Job:
 
 
 def train_job(inputs: Path) -> Job:
-    """Two epochs of two steps of the decoder on tiny cases; a folder that holds a training goes on with it."""
+    """Two epochs of two steps of the decoder on tiny cases; a run that a folder already holds is resumed."""
     import torch
     from training_case import options, write_cases
 
@@ -70,10 +70,10 @@ def train_job(inputs: Path) -> Job:
 
     def run(folder: Path) -> int:
         torch.set_num_threads(1)
-        begun = [name for name in (NAME, *finished) if (folder / name).exists()]
-        # an interrupted training has its state or nothing yet
+        started = [name for name in (NAME, *finished) if (folder / name).exists()]
+        # an interrupted run has left a saved state or nothing
         words = options(inputs / "cases", folder, base="liver-tumor")
-        return main(["train", *words, *(["--resume"] if begun else [])])
+        return main(["train", *words, *(["--resume"] if started else [])])
 
     def check(folder: Path) -> None:
         if (folder / NAME).exists():
@@ -93,7 +93,7 @@ def train_job(inputs: Path) -> Job:
 
 
 def batch_job(inputs: Path) -> Job:
-    """Two small scans on a Dask worker, as a program of its own; what is done is not done again."""
+    """Two small scans on a Dask worker, in a process of its own; finished cases are not repeated."""
     import os
     import sys
 

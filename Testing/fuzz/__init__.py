@@ -1,1 +1,1 @@
-"""Fuzzing: mutated real files against everything of the product that reads a file (`python3 dev.py fuzz`)."""
+"""Fuzzing: damaged real files for every reader of the product (`python3 dev.py fuzz`)."""

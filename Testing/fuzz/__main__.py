@@ -1,4 +1,4 @@
-"""`python3 dev.py fuzz [--inputs N] [--seed S] [--target NAME]`: damaged files against every reader of the product."""
+"""`python3 dev.py fuzz [--inputs N] [--seed S] [--target NAME]`: damaged files for every reader of the product."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 1 where an input was neither read nor refused as documented."""
+    """Exit status 1 if an input was neither read nor refused as documented."""
     from fuzz.drive import Tally, drive
     from fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser(
         prog="dev.py fuzz",
-        description="Damage real files and read them. Each input has to be read, or refused by SAMLiverTumorError: no "
-        "other error, no crash, no hang over 10 s, no memory over 4 GB, no file outside the output folder, no code of "
-        "a file run.",
+        description="Damage real files and read them. Each input must be read, or refused by SAMLiverTumorError. No "
+        "other error, no crash, no hang over 10 s, no memory over 4 GB, no file outside the output folder, no code run "
+        "from a file may result.",
     )
-    parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="over all targets (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+    parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="number over all targets (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), metavar="NAME", help=", ".join(TARGETS))
     parser.add_argument(
-        "--only", type=int, metavar="NUMBER", help="one input of --target again, its files kept in out/"
+        "--only", type=int, metavar="NUMBER", help="repeat one input of --target, and keep its files in out/"
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes at once (default: 1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="parallel processes (default: 1)")
     options = parser.parse_args(arguments)
     chosen = [TARGETS[name] for name in options.target or TARGETS]
     if options.only is not None:
-        return _again(chosen[0], options.seed, options.only)
+        return _repeat(chosen[0], options.seed, options.only)
     whole = sum(target.share for target in chosen)
     counts = {target.name: max(1, round(options.inputs * target.share / whole)) for target in chosen}
     start = time.monotonic()
 
     def one(name: str) -> tuple[str, Tally]:
         inputs = ((name, number) for number in range(counts[name]))
-        tally = drive(inputs, options.seed, _tell_failures)[name]
+        tally = drive(inputs, options.seed, _print_failure)[name]
         print(f"  {name}: {dict(tally.outcomes)}, slowest {tally.slowest_s:.2f} s", file=sys.stderr, flush=True)
         return name, tally
 
@@ -50,8 +50,8 @@ def main(arguments: list[str]) -> int:
     return 1 if any(tally.failures for tally in tallies.values()) else 0
 
 
-def _tell_failures(name: str, answer: dict) -> None:
-    """On the screen as soon as it happens: the table comes at the end of a long run."""
+def _print_failure(name: str, answer: dict) -> None:
+    """Print a failure at once, since the table comes only at the end of a long run."""
     from fuzz.drive import FINE
 
     if answer["outcome"] not in FINE:
@@ -59,7 +59,7 @@ def _tell_failures(name: str, answer: dict) -> None:
 
 
 def report(tallies: dict, seed: int, seconds: float) -> str:
-    """The table of a run, and its failures with the command that repeats each."""
+    """The table of a run, and its failures, each with the command that repeats it."""
     lines = ["| target | inputs | read | refused | failed | slowest | peak |", "|---|---|---|---|---|---|---|"]
     for name, tally in tallies.items():
         fine = tally.outcomes["read"] + tally.outcomes["refused"]
@@ -80,15 +80,15 @@ def report(tallies: dict, seed: int, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _again(target, seed: int, number: int) -> int:
-    """Run one input by itself; its files stay."""
+def _repeat(target, seed: int, number: int) -> int:
+    """Run one input alone, and keep its files."""
     from fuzz.drive import FINE, drive
 
     folder = ROOT / "out" / "fuzz" / f"{target.name}-{seed}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in target.damaged(seed, number).items():
         (folder / name).write_bytes(data)
-    print(f"the input lies in {folder}")
+    print(f"the input is in {folder}")
     tallies = drive([(target.name, number)], seed, lambda name, answer: print(answer))
     return 0 if set(tallies[target.name].outcomes) <= set(FINE) else 1
 

@@ -1,4 +1,4 @@
-"""Feeds workers with numbers of inputs, and counts what comes of it; a worker that crashes or hangs is replaced."""
+"""Sends inputs to worker processes and counts the outcomes; a worker that crashes or hangs is replaced."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FINE = ("read", "refused")
 class Failure:
     """An input that was neither read nor refused.
 
-    :param outcome: "error" (an exception of no documented kind), "escape", "crash", "hang" or "memory".
+    :param outcome: "error" (an undocumented exception), "escape", "crash", "hang" or "memory".
     """
 
     target: str
@@ -38,7 +38,7 @@ class Failure:
 
 @dataclass
 class Tally:
-    """What came of a target's inputs; `failures` holds the first of each kind and place."""
+    """Outcomes of a target's inputs; `failures` holds the first of each kind and place."""
 
     outcomes: Counter = field(default_factory=Counter)
     failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
@@ -47,11 +47,11 @@ class Tally:
 
     @property
     def inputs(self) -> int:
-        """How many there were."""
+        """Number of inputs."""
         return sum(self.outcomes.values())
 
     def add(self, target: str, answer: dict) -> None:
-        """Count an answer, and keep it where it is the first failure of its kind and place."""
+        """Count an answer, and keep it if it is the first failure of its kind and place."""
         outcome, text, place = answer["outcome"], answer["text"], answer["place"]
         self.outcomes[outcome] += 1
         self.slowest_s = max(self.slowest_s, answer.get("seconds", 0.0))
@@ -85,7 +85,7 @@ class _Worker:
         self._lines.put(None)
 
     def run(self, target: str, seed: int, number: int) -> dict:
-        """The answer; "crash" or "hang" where there is none."""
+        """The answer; "crash" or "hang" if there is none."""
         try:
             self._process.stdin.write(json.dumps([target, seed, number]) + "\n")
             self._process.stdin.flush()
@@ -117,9 +117,9 @@ class _Worker:
 
 
 def drive(
-    inputs: Iterable[tuple[str, int]], seed: int, told: Callable[[str, dict], None] = lambda name, answer: None
+    inputs: Iterable[tuple[str, int]], seed: int, on_answer: Callable[[str, dict], None] = lambda name, answer: None
 ) -> dict[str, Tally]:
-    """Run inputs, each a target's name and a number, one after another in one process; a tally by target."""
+    """Run inputs, each a target's name and a number, one after another in one process; a tally for each target."""
     tallies, worker = {}, None
     try:
         for target, number in inputs:
@@ -130,7 +130,7 @@ def drive(
             if answer["outcome"] in ("hang", "crash"):
                 worker.close()
                 worker = None
-            told(target, answer)
+            on_answer(target, answer)
     finally:
         if worker is not None:
             worker.close()

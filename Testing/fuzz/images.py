@@ -62,7 +62,7 @@ def _read_volume(folder: Path, path: Path, out: Path) -> None:
 
 
 def _check_volume(volume) -> None:
-    """What is read has to be usable: finite values, true axes, and no more voxels than a small file can hold."""
+    """Check that the volume is usable: finite affine, positive spacing, readable voxels."""
     import numpy as np
 
     assert np.isfinite(volume.ijk_to_ras).all()
@@ -83,7 +83,7 @@ def _read_series(folder: Path, path: Path, out: Path) -> None:
 
 @cache
 def _scene():
-    """One for all inputs: each makes a temporary folder that stays until the process ends."""
+    """One scene for all inputs, since each scene makes a temporary folder that stays until the process ends."""
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
     return createScene()

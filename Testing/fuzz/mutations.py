@@ -1,4 +1,4 @@
-"""Damage to bytes without knowing what they mean: flips, cuts, splices, lengths, numbers in text, known words."""
+"""Damage to bytes of any format: flips, cuts, splices, lengths, numbers in text, keywords."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _WORDS_AS_NUMBERS = (
     *(b"99999999999999999999", b"-9223372036854775808", b"0x10", b"1,5", b"1.5", b"NaN", b" ", b"1_000"),
 )
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-# The parts of a file that decide how the rest is read lie in its beginning.
+# A file's beginning decides how the rest is read, so most damage is done there.
 _BEGINNING = 1024
 
 
 def havoc(rng: Random, data: bytes, words: Sequence[bytes] = (), others: Sequence[bytes] = ()) -> bytes:
-    """One to four damages of random kinds.
+    """Apply one to four random kinds of damage.
 
-    :param words: that mean something in the format.
+    :param words: keywords of the format.
     :param others: other files of the format, to splice with.
     """
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
@@ -82,7 +82,7 @@ def _repeat(rng: Random, data: bytes) -> bytes:
 
 
 def _number(rng: Random, data: bytes) -> bytes:
-    """A binary integer of 1 to 8 bytes, as lengths and offsets are."""
+    """Change a binary integer of 1 to 8 bytes, such as a length or an offset."""
     size, form = rng.choice(((1, "B"), (2, "H"), (4, "I"), (4, "I"), (8, "Q")))
     at = _position(rng, data)
     old = data[at : at + size]

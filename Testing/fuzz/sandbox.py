@@ -1,4 +1,4 @@
-"""Where a fuzzed reader runs: its own home, a tree that is watched, no network, no program, little memory."""
+"""The sandbox of a fuzzed reader: its own home, a watched folder tree, limited memory, no network, no programs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NEVER = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.
 
 
 class Escape(Exception):
-    """A reader did what no file may make it do."""
+    """A reader did something that no file may cause."""
 
 
 def prepare(root: Path) -> None:
-    """Point home, temporary folder and caches into a folder; before anything of the product is imported."""
+    """Point home, temporary folder and caches into a folder; call it before the product is imported."""
     for name in ("home", "tmp", "in", "out", "work"):
         (root / name).mkdir(parents=True, exist_ok=True)
     os.environ.update(
@@ -33,7 +33,7 @@ def prepare(root: Path) -> None:
 
 
 def limit_memory() -> int:
-    """Let this process take at most 4 GB, beside what is mapped and not used; its address space in bytes."""
+    """Limit this process to 4 GB plus what is mapped but unused; the limit of its address space in bytes."""
     import resource
 
     pages = Path("/proc/self/statm").read_text().split()
@@ -45,7 +45,7 @@ def limit_memory() -> int:
 
 
 class Watch:
-    """Tells of files that appear outside `out`, and of programs and connections that are started."""
+    """Detects files that appear outside `out`, and programs and connections that are started."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -57,7 +57,10 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """:raises Escape: naming what was done in the block."""
+        """Watch what is done in the block.
+
+        :raises Escape: naming what was done.
+        """
         self._before, self._seen, self._active = self._tree(), [], True
         try:
             yield

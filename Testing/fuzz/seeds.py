@@ -1,4 +1,4 @@
-"""Small real files to damage: crops of the sample case, and what the product itself writes; always the same bytes."""
+"""Small real files to damage: crops of the sample case, and files that the product writes; always the same bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import SimpleITK as sitk
 
 ROOT = Path(__file__).resolve().parents[2]
 _SAMPLE = ROOT / "Resources" / "SampleCase"
-# Of the sample case: 24 x 20 x 6 voxels with liver and tumor.
-_CORNER, _SIZE = None, (24, 20, 6)
+# Size of the crops in voxels.
+_SIZE = (24, 20, 6)
 
 
 @cache
 def crops() -> tuple[sitk.Image, sitk.Image]:
-    """(CT, labels) of a few voxels around the largest slice of the tumor."""
+    """(CT, labels) of a few voxels around the center of the tumor."""
     ct, labels = (sitk.ReadImage(str(_SAMPLE / f"{name}.nii.gz")) for name in ("ct", "label"))
     tumor = np.argwhere(sitk.GetArrayViewFromImage(labels) == 2)
     middle = np.median(tumor, axis=0).astype(int)[::-1]
@@ -30,9 +30,9 @@ def crops() -> tuple[sitk.Image, sitk.Image]:
 
 
 def image_bytes(suffix: str, labels: bool = False, compressed: bool = False, kind: int | None = None) -> bytes:
-    """A crop as a file of that ending.
+    """A crop as a file with that ending.
 
-    :param kind: SimpleITK's type of the voxels.
+    :param kind: SimpleITK's pixel type; None for that of the sample case.
     """
     image = crops()[labels]
     if kind is not None:
@@ -69,7 +69,7 @@ def segmentation_bytes() -> bytes:
         saveSegmentation(segmentation, path)
         data = path.read_bytes()
     for number in range(2):
-        # Slicer draws them at random
+        # Slicer draws these ids at random
         data = re.sub(rb"(Segment%d_ID:=).*" % number, rb"\1S_%d" % number, data)
     return data
 
@@ -115,7 +115,7 @@ def scene_bytes() -> bytes:
 
 
 def dicom_series(slices: int = 4) -> dict[str, bytes]:
-    """A CT series of the crop, a file each, explicit little endian."""
+    """The crop as a CT series, one file per slice, explicit little endian."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -156,7 +156,7 @@ def dicom_series(slices: int = 4) -> dict[str, bytes]:
 
 
 def safetensors_bytes(adapter: bool) -> bytes:
-    """A few weights with our header; with `adapter`, of a training of adapters."""
+    """A few weights with our header; with `adapter`, those of adapters."""
     import torch
     from safetensors.torch import save
 
@@ -184,7 +184,7 @@ def checkpoint_bytes(zipped: bool, wrapped: bool = False) -> bytes:
 
 
 class Trap:
-    """Pickled, it makes a file when it is unpickled by a reader that trusts it."""
+    """Creates a file when a reader that trusts it unpickles it."""
 
     def __reduce__(self):
         return (open, ("PICKLE-WAS-RUN", "w"))
@@ -200,7 +200,7 @@ def trap_bytes(zipped: bool) -> bytes:
 
 
 def state_bytes() -> bytes:
-    """A training's state."""
+    """The saved state of a training run."""
     import torch
 
     from SAMLiverTumorLib.training.optimization.checkpoint_state import NAME, TrainingState

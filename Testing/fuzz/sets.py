@@ -52,7 +52,7 @@ def _ircadb_files() -> dict[str, Files]:
 
 
 def _in_a_slice(rng, data: bytes) -> bytes:
-    """An element of one slice, within the archive in the archive."""
+    """Damage an element of one slice, inside the archive within the archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as outer:
         kinds = {name: outer.read(name) for name in outer.namelist()}
     kind = rng.choice(sorted(kinds))
@@ -73,7 +73,7 @@ def _packed(files: dict[str, bytes]) -> bytes:
 
 
 def _read_kept(folder: Path, path: Path, out: Path) -> None:
-    """As a case's folder, with nothing in its image and label."""
+    """Read a case's folder whose image and label are empty."""
     from SAMLiverTumorLib.datasets.store.case_record import read_kept
 
     read_kept(folder)

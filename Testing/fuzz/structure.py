@@ -1,4 +1,4 @@
-"""Damage to what a file says, in files that are otherwise well formed: header fields, members, tags, values."""
+"""Damage to the content of well-formed files: header fields, members, tags, values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from fuzz.mutations import ODD_NUMBERS, ODD_TEXTS, Mutation, havoc
 
-# NIfTI-1: where the fields that place and size the voxels lie, and how they are packed.
+# NIfTI-1: offset and format of the fields for geometry and data type.
 _NIFTI_FIELDS = (
     *((40 + 2 * n, "h") for n in range(8)),
     *((76 + 4 * n, "f") for n in range(8)),
@@ -26,7 +26,7 @@ _TRICKY_TEXTS = ("../../escape", "/etc/passwd", "..\\x", "a" * 5000, "\x00", "é
 
 
 def nifti_field(rng: Random, data: bytes) -> bytes:
-    """One or two fields of a NIfTI header."""
+    """Change one or two fields of a NIfTI header."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2))):
         at, form = rng.choice(_NIFTI_FIELDS)
@@ -44,7 +44,7 @@ def nifti_field(rng: Random, data: bytes) -> bytes:
 
 
 def gzipped(inner: Mutation) -> Mutation:
-    """The same damage inside the compression."""
+    """The same damage inside gzip compression."""
 
     def mutate(rng: Random, data: bytes) -> bytes:
         return gzip.compress(inner(rng, gzip.decompress(data)), compresslevel=1, mtime=0)
@@ -53,7 +53,7 @@ def gzipped(inner: Mutation) -> Mutation:
 
 
 def text_header(rng: Random, data: bytes) -> bytes:
-    """A line of an NRRD or MetaImage header: another value, away, twice, or behind another one."""
+    """Remove, duplicate or change a line of an NRRD or MetaImage header."""
     end = data.find(b"\n\n")
     end = end if end >= 0 else data.find(b"LOCAL\n") + 5
     lines, rest = data[:end].split(b"\n"), data[end:]
@@ -83,12 +83,12 @@ def _parts(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def json_value(rng: Random, data: bytes) -> bytes:
-    """A value somewhere in a JSON text: another type, an odd number, away, or nested deeply."""
+    """Change a value somewhere in a JSON text: another type, an odd number, removed, or misplaced."""
     return json.dumps(changed_value(rng, json.loads(data))).encode()
 
 
 def json_lines(rng: Random, data: bytes) -> bytes:
-    """`json_value` in one of the lines."""
+    """Apply `json_value` to one of the lines."""
     lines = data.splitlines()
     at = rng.randrange(len(lines))
     lines[at] = json_value(rng, lines[at])
@@ -96,7 +96,7 @@ def json_lines(rng: Random, data: bytes) -> bytes:
 
 
 def changed_value(rng: Random, tree: Any) -> Any:
-    """A copy of a tree of plain values with one of them damaged."""
+    """A tree of plain values with one of them damaged."""
     places = list(_places(tree))
     if not places or rng.random() < 0.03:
         return _odd(rng, tree)
@@ -107,7 +107,7 @@ def changed_value(rng: Random, tree: Any) -> Any:
     elif kind == 1 and isinstance(parent, list):
         parent.insert(key, parent[key])
     elif kind == 2:
-        parent[key] = rng.choice(rng.choice(places)[0:1])  # a part of the tree where another belongs
+        parent[key] = rng.choice(rng.choice(places)[0:1])  # one part of the tree in place of another
         return json.loads(json.dumps(tree)) if not _is_cyclic(tree) else []
     else:
         parent[key] = _odd(rng, parent[key])
@@ -141,14 +141,14 @@ def _is_cyclic(tree: Any) -> bool:
 
 
 def nested(rng: Random, data: bytes) -> bytes:
-    """Lists within lists, deeper than Python calls itself, in the place of the text or of a number in it."""
+    """Insert lists nested deeper than Python's recursion limit, at the beginning or anywhere."""
     deep = rng.choice((b"[", b'{"a":')) * rng.choice((500, 100_000))
     at = rng.randrange(len(data) + 1) if rng.random() < 0.5 else 0
     return data[:at] + deep + data[at:]
 
 
 def safetensors_header(rng: Random, data: bytes) -> bytes:
-    """A value in the JSON header, or in the JSON that our files keep in it, its length put right."""
+    """Change a value in the JSON header, or in the JSON that our files hold in it, and correct its length."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     meta = header.get("__metadata__", {})
@@ -162,7 +162,7 @@ def safetensors_header(rng: Random, data: bytes) -> bytes:
 
 
 def zip_member(rng: Random, data: bytes) -> bytes:
-    """A member's content or name in a zip archive that is otherwise whole."""
+    """Change or remove a member, or its name, in an otherwise intact zip archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as source:
         members = [(info.filename, source.read(info)) for info in source.infolist()]
     at = rng.randrange(len(members))
@@ -183,7 +183,7 @@ def zip_member(rng: Random, data: bytes) -> bytes:
 
 
 def dicom_element(rng: Random, data: bytes) -> bytes:
-    """An element of a DICOM file: another value, empty, away, or raw damage to its bytes."""
+    """Change an element of a DICOM file: another value, empty, removed, or raw damage to its bytes."""
     import pydicom
 
     dataset = pydicom.dcmread(io.BytesIO(data))
@@ -195,7 +195,7 @@ def dicom_element(rng: Random, data: bytes) -> bytes:
     elif kind == 1:
         element._value = None if element.VR != "SQ" else pydicom.Sequence()
     elif element.VR in ("DS", "IS", "US", "SS", "FD", "FL", "UL"):
-        # not through the setter, which refuses what real files hold
+        # not through the setter, which refuses values that real files contain
         number = rng.choice(ODD_NUMBERS)
         if element.VR in ("DS", "IS"):
             values = list(element.value) if element.VM > 1 else [element.value]
@@ -218,7 +218,7 @@ def dicom_element(rng: Random, data: bytes) -> bytes:
 
 
 def _with_raw(data: bytes, dataset: Any, tag: Any, raw: bytes) -> bytes:
-    """The file with an element's value bytes in place of its own, which pydicom would not write."""
+    """The file with raw value bytes in an element that pydicom would refuse to write."""
     import pydicom
 
     raw += b" " * (len(raw) % 2)
@@ -238,5 +238,5 @@ def _with_raw(data: bytes, dataset: Any, tag: Any, raw: bytes) -> bytes:
 
 
 def rng_free_marker(tag: Any) -> str:
-    """A value that stands nowhere else in the file."""
+    """A value that occurs nowhere else in the file."""
     return f"fuzz-{int(tag):08x}"

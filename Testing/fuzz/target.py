@@ -1,4 +1,4 @@
-"""`Target`: what reads a kind of file, real files of that kind, and the ways to damage them."""
+"""`Target`: a reader of one kind of file, real files of that kind, and ways to damage them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from random import Random
 from fuzz.mutations import Mutation, havoc
 
 Files = dict[str, bytes]
-"""Name -> content; the first is the one that is read where only one is."""
+"""Name -> content; a reader of a single file gets the first one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
     """One reader under test.
 
-    :param name: as --target names it.
-    :param make: whole files, named after what they are; each is read without an error.
-    :param read: gets the folder with the files, the first one in it, and a folder it may write to. It may raise
+    :param name: as given to --target.
+    :param make: returns intact files by a name for each set; all of them are read without an error.
+    :param read: called with the folder of the files, the first file, and a folder it may write to. It may raise
         SAMLiverTumorError and nothing else.
-    :param mutations: by ending of the file's name ("" for any other) -> damage that knows the format.
-    :param words: that mean something in the format.
-    :param share: of the inputs, in proportion.
+    :param mutations: ending of the file name ("" for any other) -> damage that knows the format.
+    :param words: keywords of the format.
+    :param share: relative share of the inputs.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Target:
 
     @cached_property
     def seeds(self) -> Mapping[str, Files]:
-        """The whole files; made once."""
+        """The intact files, made once."""
         return self.make()
 
     def damaged(self, seed: int, number: int) -> Files:
-        """Input `number` of a run; the same for the same seed, on any machine."""
+        """Input `number` of a run; the same seed gives the same input on any machine."""
         rng = Random(f"{seed}/{self.name}/{number}")
         files = dict(self.seeds[rng.choice(sorted(self.seeds))])
         named = rng.choice(list(files))
@@ -50,7 +50,7 @@ class Target:
             known = rng.choice(kinds) if kinds and rng.random() < 0.6 else None
             try:
                 files[named] = known(rng, files[named]) if known else havoc(rng, files[named], self.words, others)
-            except Exception:  # damage of a kind that needs a whole file, to one that is damaged already
+            except Exception:  # damage that needs an intact file, applied to a damaged one
                 files[named] = havoc(rng, files[named], self.words, others)
         if len(files) > 1 and rng.random() < 0.1:
             self._mix(rng, files)
@@ -62,7 +62,7 @@ class Target:
 
     @staticmethod
     def _mix(rng: Random, files: Files) -> None:
-        """A file of a series missing, twice, or empty."""
+        """Remove, duplicate or empty one file of a series."""
         name = rng.choice(list(files))
         kind = rng.randrange(3)
         if kind == 0:

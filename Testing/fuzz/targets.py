@@ -1,4 +1,4 @@
-"""All targets by name. A reader that comes new gets a `Target` in one of the modules here."""
+"""All targets by name. For a new reader, add a `Target` in one of these modules."""
 
 from __future__ import annotations
 

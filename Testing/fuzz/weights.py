@@ -1,4 +1,4 @@
-"""Targets: files of weights, states of trainings, kept embeddings."""
+"""Targets: weight files, states of training runs, cached embeddings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _load_model(folder: Path, path: Path, out: Path) -> None:
     try:
         load_model(path, device="cpu")
     except ModelError as error:
-        # its weights are few, and no network's
+        # expected, since the file holds too few weights for a network
         if not any(words in str(error) for words in _ONLY_FEW):
             raise
     read_about(path)

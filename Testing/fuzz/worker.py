@@ -1,4 +1,4 @@
-"""The process that reads damaged files, as it may crash: takes lines (target, seed, number), answers in JSON."""
+"""The process that reads damaged files, and may crash: it takes lines (target, seed, number) and answers in JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main(root: Path) -> None:
     """Serve until standard input ends."""
-    # what libraries print must not come between the answers
+    # output of libraries must not mix with the answers
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     from fuzz import sandbox
@@ -55,12 +55,19 @@ def main(root: Path) -> None:
             outcome = "error"
             text, place = f"{type(error).__name__}: {error}"[:300], _place(error)
         seconds = time.monotonic() - start
-        told = {"number": number, "outcome": outcome, "text": text, "place": place, "seconds": seconds, "peak": _peak()}
-        print(json.dumps(told), file=answers, flush=True)
+        answer = {
+            "number": number,
+            "outcome": outcome,
+            "text": text,
+            "place": place,
+            "seconds": seconds,
+            "peak": _peak(),
+        }
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _warm_up(target, root: Path) -> None:
-    """Read the whole files once: imports and what libraries make for themselves are no matter of the file."""
+    """Read the intact files once, so that imports and the files that libraries create do not count."""
     for files in target.seeds.values():
         with contextlib.suppress(Exception):
             target.read(root / "in", _put(root / "in", files), root / "out")
@@ -76,7 +83,7 @@ def _put(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def _place(error: BaseException) -> str:
-    """The deepest line of the product, to tell failures apart."""
+    """The innermost line of the product, to distinguish failures."""
     frames = [each for each in traceback.extract_tb(error.__traceback__) if "SAMLiverTumorLib" in each.filename]
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "outside the product"
 

@@ -53,3 +53,27 @@ def stored(order, signs, turn=None):
         neighbor[n] = 1
         affine[:3, n] = patient_ras(*position(*neighbor), turn) - affine[:3, 3]
     return Volume(array, affine, "patient")
+
+
+def reordered(volume, order, signs):
+    """The same volume with other voxel axes, and the 4x4 matrix from its voxels (i, j, k) to the original ones.
+
+    Axis n runs along the original axis order[n], reversed if signs[n] < 0.
+    """
+    flips = tuple(slice(None, None, sign) for sign in signs)
+    array = volume.array.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0)
+    to_original = np.zeros((4, 4))
+    to_original[3, 3] = 1
+    for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
+        to_original[source, axis] = sign
+        to_original[source, 3] = 0 if sign > 0 else volume.dimensions[source] - 1
+    return Volume(np.ascontiguousarray(array), volume.ijk_to_ras @ to_original, "reordered"), to_original
+
+
+def in_original_order(array, to_original, shape):
+    """An array (k, j, i) on a reordered volume's voxels, as an array of the original shape."""
+    place = np.argwhere(array)
+    back = np.rint(place[:, ::-1] @ to_original[:3, :3].T + to_original[:3, 3]).astype(int)
+    original = np.zeros(shape, array.dtype)
+    original[tuple(back[:, ::-1].T)] = array[tuple(place.T)]
+    return original

@@ -10,7 +10,7 @@ SETTINGS = TrainSettings(epochs=2, steps=2, batch=2, average=0.5, patience=0, co
 
 
 class Toy(nn.Module):
-    """Two weights that learn numbers which each exercise draws from its own seed."""
+    """Two weights that learn numbers which each example draws from its own seed."""
 
     device = torch.device("cpu")
 
@@ -19,16 +19,16 @@ class Toy(nn.Module):
         self.weight = nn.Parameter(torch.zeros(2))
         self.most, self.broken_at, self.sizes = most, broken_at, []
 
-    def forward(self, exercises):
-        self.sizes.append(len(exercises))
-        if len(exercises) > self.most:
+    def forward(self, examples):
+        self.sizes.append(len(examples))
+        if len(examples) > self.most:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        wanted = torch.tensor(np.array([np.random.default_rng(each.seed).normal(size=2) for each in exercises]))
-        if any(exercise.seed[1] == self.broken_at for exercise in exercises):
+        wanted = torch.tensor(np.array([np.random.default_rng(each.seed).normal(size=2) for each in examples]))
+        if any(example.seed[1] == self.broken_at for example in examples):
             return (self.weight * float("nan")).sum()
         return (self.weight - wanted).square().mean()
 
-    def learning(self):
+    def learnable(self):
         return dict(self.named_parameters())
 
 

@@ -1,6 +1,6 @@
 """A training of the loop's toy in a process of torchrun: `memory_case.py FOLDER MOST` writes what each process saw.
 
-The toy of the second process takes at most MOST exercises at once, as a graphics card with less memory free would.
+The toy of the second process takes at most MOST examples at once, as a graphics card with less memory free would.
 """
 
 import json
@@ -23,15 +23,15 @@ def train(folder, most, processes):
     from dataclasses import replace
 
     settings = replace(SETTINGS, batch=4)
-    own = folder / f"pictures-{processes.rank}-of-{processes.count}"
+    own = folder / f"samples-{processes.rank}-of-{processes.count}"
     own.mkdir()
     lesions = disc(250, 260, 60).astype(np.uint8)
-    pictures = [sample(own, lesions, f"p{n % 2}", f"p{n % 2} slice {n}", seed=n) for n in range(4)]
+    samples = [sample(own, lesions, f"p{n % 2}", f"p{n % 2} slice {n}", seed=n) for n in range(4)]
     loop.validate = lambda *_, **__: {"box": {"p0": 0.5}}
     toy, reports, error = Toy(most if processes.rank == 1 else 99), Reports(), ""
     try:
-        schedule = Schedule(settings, pictures)
-        loop.train(toy, schedule, pictures[:1], settings, TrainingState(), None, reports, processes=processes)
+        schedule = Schedule(settings, samples)
+        loop.train(toy, schedule, samples[:1], settings, TrainingState(), None, reports, processes=processes)
     except InputError as caught:
         error = str(caught)
     notes = [note["text"] for note in reports.of("note")]

@@ -85,12 +85,12 @@ class User:
         roi.InvokeCustomModifiedEvent(roi.PointEndInteractionEvent)
 
     def finish(self):
-        """Wait until nothing is on its way."""
+        """Wait until nothing is running."""
         self.desktop.wait(lambda: not self.session.busy and not self.panel.tasks.busy)
         self.desktop.processEvents()
 
     def begin(self):
-        """Hold the network, so that what is started next stays on its way."""
+        """Hold the network, so that what is started next stays running."""
         self.network.gate.clear()
 
     def array(self, segmentId=None):

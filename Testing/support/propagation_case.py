@@ -1,6 +1,6 @@
-"""A network that is a rule of thumb, and phantoms, for tests of propagation that need no weights.
+"""A rule in place of the network, and phantoms, for tests of propagation that need no weights.
 
-The rule: of the dark pixels, those in the box; for points alone, the dark piece around the first one.
+The rule segments the dark pixels in the box; for points alone, the connected dark pixels around the first one.
 """
 
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ SETTINGS = Settings(window=Window(0, 255))
 
 
 class DarkPredictor:
-    """Stands for `Predictor`; counts what it is asked."""
+    """Stands in for `Predictor`; counts its calls."""
 
     def __init__(self, model="lite-medsam"):
         self.model = SimpleNamespace(info=get_model(model), sha256="0" * 64)
@@ -50,7 +50,7 @@ class DarkPredictor:
 
 
 class DarkPool:
-    """Stands for `PredictorPool`: one predictor for every model."""
+    """Stands in for `PredictorPool`: one predictor for every model."""
 
     def __init__(self, model="lite-medsam"):
         self.network = DarkPredictor(model)
@@ -75,9 +75,9 @@ def ball(shape=(30, 40, 44), center=(15, 20, 22), radii=(8, 9, 9)):
     return sum(((g - c) / r) ** 2 for g, c, r in zip(grids, center, radii, strict=True)) < 1
 
 
-def box_around(picture, margin=2.5):
-    """A box so many pixels outside a picture's mask."""
-    rows, columns = np.nonzero(picture)
+def box_around(slice_mask, margin=2.5):
+    """A box with a margin of so many pixels around a slice's mask."""
+    rows, columns = np.nonzero(slice_mask)
     return PlanePrompts(box=(columns.min() - margin, rows.min() - margin, columns.max() + margin, rows.max() + margin))
 
 
@@ -92,7 +92,7 @@ def dice(a, b):
 
 
 def ladder(radii, centers=None, shades=None):
-    """A tumor of discs on slices 5, 6, ...; their radii, centers (j, i) and greys."""
+    """A tumor of discs on slices 5, 6, ..., of given radii, centers (j, i) and grey values."""
     k, j, i = np.indices((30, 40, 44))
     array = np.full(k.shape, 160, np.uint8)
     inside = np.zeros(k.shape, bool)

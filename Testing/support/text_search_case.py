@@ -1,4 +1,4 @@
-"""A predictor that answers text: for tests of searches for tumors."""
+"""A predictor with text prompts, for tests of searches for tumors."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ from session_case import FakePredictor
 
 
 class Reader(FakePredictor):
-    """Marks the same square on each slice that it is asked about by text."""
+    """Segments the same square on each slice for any text prompt."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Labeled scans for tests of training: tiny volumes whose tumors anybody can see, as files."""
+"""Labeled scans for tests of training: tiny volumes with obvious tumors, as files."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import torch
 from cli_case import write_volume
 
 from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, Sample
-from SAMLiverTumorLib.training.samples.slice_images import Picture
+from SAMLiverTumorLib.training.samples.slice_images import SliceImage
 from SAMLiverTumorLib.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,10 +102,10 @@ def disc(u, v, radius, edge=FRAME):
     return np.hypot(columns - u, rows - v) <= radius
 
 
-def picture(lesions, liver=None, case="p1", index=3, spacing=(1.0, 1.0)):
-    """A grey picture whose lesions are dark."""
+def slice_image(lesions, liver=None, case="p1", index=3, spacing=(1.0, 1.0)):
+    """A grey slice image whose lesions are dark."""
     grey = np.where(lesions > 0, 60, 150).astype(np.uint8)
-    return Picture(case, index, f"{case} slice {index}", np.repeat(grey[..., None], 3, 2), spacing, lesions, liver)
+    return SliceImage(case, index, f"{case} slice {index}", np.repeat(grey[..., None], 3, 2), spacing, lesions, liver)
 
 
 def sample(folder, lesions, case="p1", name="p1 slice 3", liver=None, seed=0, channels=256):

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.batch.run import BatchResult
 
 _DESCRIPTION = """\
-Segment many scans, each as `segment` does, into DIR: a .seg.nrrd and a record for each, and summary.csv, .json and
-.md for all. Say where the tumors are in a table (--prompts), or search for them (--text).
+Segment many scans, each as `segment` does, into DIR: a .seg.nrrd and a record for each scan, and summary.csv, .json and
+.md for all of them. Give the prompts as a table (--prompts), or find tumors by text (--text).
 
-The same command again goes on where it was: finished cases are not done again, wherever it was stopped. A case that
-fails is reported, and the others go on.
+Run the same command again to continue after an interruption: finished cases are not repeated. A case that fails is
+reported, and the others continue.
 
-The table has one prompt a row, in mm, RAS: case,kind,r,a,s,r2,a2,s2,segment. The kind is include or exclude for a
-point; box for a box between (r, a, s) and (r2, a2, s2). Rows of one case and one segment, which may be left out, are
-of one tumor.
+The table has one prompt per row, in mm, RAS: case,kind,r,a,s,r2,a2,s2,segment. The kind is include or exclude for a
+point, or box for a box between (r, a, s) and (r2, a2, s2). Rows with the same case and segment belong to one tumor; the
+segment may be left out.
 """
 
 _EPILOG = "Exit status: 0 all done; 1 some cases failed; 2 nothing could be done; 130 interrupted by Ctrl+C."
@@ -49,11 +49,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--series", metavar="NUMBER|UID", help="DICOM series to read, where folders hold several; the same in each"
+        "--series", metavar="NUMBER|UID", help="DICOM series to read from folders that hold several; the same in each"
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompts", type=Path, metavar="FILE.csv", help="points and boxes of all cases")
-    what.add_argument("--text", metavar="CONCEPT", help='search for what a text such as "liver tumor" names')
+    what.add_argument("--text", metavar="CONCEPT", help='find everything that a text such as "liver tumor" names')
     parser.add_argument("--liver", type=Path, metavar="DIR", help="labels that no tumor leaves, named as the scans")
     parser.add_argument("--references", type=Path, metavar="DIR", help="labels to compare with, named as the scans")
     parser.add_argument("--reference-label", metavar="N", help="value or name of the label to compare with")
@@ -62,35 +62,35 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         type=float,
         default=0.0,
         metavar="X",
-        help="smaller parts of a reference are no lesions",
+        help="ignore lesions of a reference below X ml (default: 0)",
     )
     work = parser.add_argument_group("where the work is done")
-    work.add_argument("--workers", type=int, metavar="N", help="processes (default: one a GPU, else one a core)")
-    work.add_argument("--threads", type=int, metavar="N", help="threads of each (default: the cores, shared out)")
+    work.add_argument("--workers", type=int, metavar="N", help="processes (default: one per GPU, else one per core)")
+    work.add_argument("--threads", type=int, metavar="N", help="threads per process (default: a share of the cores)")
     work.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster's scheduler, such as tcp://node1:8786")
     work.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
-    picture = parser.add_argument_group("as in `segment`")
-    picture.add_argument("--mode", choices=MODES, default="slice", help="volume: follow each tumor (default: slice)")
-    picture.add_argument("--direction", choices=("both", "up", "down"), default="both", help="with --mode volume")
-    picture.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="default: axial")
-    picture.add_argument(
+    as_segment = parser.add_argument_group("as in `segment`")
+    as_segment.add_argument("--mode", choices=MODES, default="slice", help="volume: propagate tumors (default: slice)")
+    as_segment.add_argument("--direction", choices=("both", "up", "down"), default="both", help="with --mode volume")
+    as_segment.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="default: axial")
+    as_segment.add_argument(
         "--window", metavar="NAME|LOW,HIGH", default="auto", help=f"auto, {', '.join(PRESETS)}, {PERCENTILE}, or values"
     )
-    picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="default: single")
-    picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
-    picture.add_argument("--quality", choices=("full", "best"), default="full", help="default: full")
-    picture.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="of segments without a name")
-    parser.add_argument("--overwrite", action="store_true", help="do again what was done with other settings or scans")
+    as_segment.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="default: single")
+    as_segment.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
+    as_segment.add_argument("--quality", choices=("full", "best"), default="full", help="default: full")
+    as_segment.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="of segments without a name")
+    parser.add_argument("--overwrite", action="store_true", help="redo cases done with other settings or scans")
     parser.add_argument("--yes", action="store_true", help="download a missing model without asking")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Work through the cohort and say what became of it.
+    """Segment the cohort and print the result.
 
-    :return: 0; 1 where cases failed; 130 where Ctrl+C cut it short: the same command goes on.
-    :raises SAMLiverTumorError: whatever concerns all cases and the user can mend.
+    :return: 0; 1 if cases failed; 130 if Ctrl+C interrupted it, after which the same command continues.
+    :raises SAMLiverTumorError: an error of the whole cohort that the user can fix.
     """
     from SAMLiverTumorLib.batch.cluster import check_dask
     from SAMLiverTumorLib.batch.run import default_workers, run_batch
@@ -104,43 +104,43 @@ def run(args: argparse.Namespace) -> int:
             workers = args.workers or default_workers(args.threads, args.device)
             settings = _with_threads(settings, args.threads, min(workers, len(jobs)))
         _fetch_models(args, settings)
-        with _Shown(len(jobs)) as shown:
+        with _Progress(len(jobs)) as progress:
             result = run_batch(
                 jobs,
                 settings,
                 workers,
                 args.scheduler,
                 args.overwrite,
-                begun=shown.begun,
-                told=shown.told,
-                note=shown.line,
+                on_start=progress.start,
+                on_outcome=progress.add,
+                note=progress.line,
                 cancel=cancel,
             )
     return _conclude(args, result)
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be before anything is read.
+    """Check the options before anything is read.
 
-    :raises InputError: saying which option.
+    :raises InputError: naming the option that is wrong.
     """
     for name in ("workers", "threads"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name} {getattr(args, name)}: give 1 or more.")
     if args.scheduler is not None and args.workers is not None:
-        raise InputError("--workers is for processes of this machine; a --scheduler has its own.")
+        raise InputError("--workers sets processes on this machine; a --scheduler has its own.")
     if not args.min_ml >= 0:
         raise InputError(f"--min-ml {args.min_ml:g}: give 0 or more.")
     if args.window not in ("auto", PERCENTILE):
         parse_window(args.window)
     if args.reference_label is not None and args.references is None:
-        raise InputError("--reference-label chooses from the labels of --references; name that as well.")
+        raise InputError("--reference-label needs --references; add it.")
     if args.text is not None and (args.mode == "volume" or args.plane != "axial"):
         raise InputError("--text searches whole volumes on axial slices; leave --mode and --plane out.")
     if args.prompts is not None and args.mode == "slice" and args.liver is not None:
-        raise InputError("--liver is for following tumors through the volume, or for --text; add --mode volume.")
+        raise InputError("--liver is for propagation through the volume, or for --text; add --mode volume.")
     if args.out.resolve() in [path.resolve() for path in args.inputs]:
-        raise InputError(f"'{args.out}' holds the scans; name a folder of its own for the results.")
+        raise InputError(f"'{args.out}' holds the scans; give another folder for the results.")
 
 
 def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
@@ -178,16 +178,16 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
 
 
 def _with_threads(settings: BatchSettings, threads: int | None, workers: int) -> BatchSettings:
-    """The cores shared out: left alone, each process would take all of them, and they would wait for each other."""
+    """Divide the cores among the processes, each of which would use all of them by default."""
     from dataclasses import replace
 
     return replace(settings, threads=threads or max(1, (os.cpu_count() or 1) // max(1, workers)))
 
 
 def _fetch_models(args: argparse.Namespace, settings: BatchSettings) -> None:
-    """Have the models at hand, and asked for, before there are workers, which cannot ask.
+    """Download the models before workers start, since a worker cannot ask the user.
 
-    :raises SAMLiverTumorError: a model cannot be had, or knows no such text.
+    :raises SAMLiverTumorError: a model cannot be downloaded, or does not know the text.
     """
     from SAMLiverTumorLib.cli.terminal import download_bar
     from SAMLiverTumorLib.inference.model_choice import check_concept
@@ -206,8 +206,8 @@ def _fetch_models(args: argparse.Namespace, settings: BatchSettings) -> None:
                 store.fetch(info, confirm_on_terminal(args.yes), downloaded)
 
 
-class _Shown:
-    """Progress: a bar on a terminal with a line for each failure, else a line for each case."""
+class _Progress:
+    """On a terminal a bar, with a line for each failure; elsewhere a line for each case."""
 
     def __init__(self, count: int) -> None:
         from tqdm import tqdm
@@ -215,26 +215,26 @@ class _Shown:
         self._count, self._done = count, 0
         self._bar = tqdm(total=count, desc="cases", unit="case", leave=False, disable=not sys.stderr.isatty())
 
-    def __enter__(self) -> _Shown:
+    def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
     def line(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._bar.write(text, file=sys.stdout)
         sys.stdout.flush()
 
-    def begun(self, workplace, count: int) -> None:
-        """Say what is to be done, where it can be watched."""
+    def start(self, workplace, count: int) -> None:
+        """Print how many cases are finished, and the address of the dashboard."""
         if count < self._count:
             self.line(f"{self._count - count} of {self._count} cases are finished already")
         if workplace.dashboard:
             self.line(f"dashboard: {workplace.dashboard}")
 
-    def told(self, outcome: Outcome) -> None:
-        """Count a case."""
+    def add(self, outcome: Outcome) -> None:
+        """Count a case, and print a line about it where needed."""
         from SAMLiverTumorLib.batch.summary import row_of
 
         self._done += 1
@@ -260,6 +260,6 @@ def _conclude(args: argparse.Namespace, result: BatchResult) -> int:
         f"{args.out}: {totals.get('done', 0)} of {totals['cases']} cases done, {failed} failed{figure}; see summary.md"
     )
     if result.cancelled:
-        print("Interrupted; the same command goes on from here.")
+        print("Interrupted; run the same command again to continue.")
         return _INTERRUPTED
     return _FAILED if failed else 0

@@ -1,4 +1,4 @@
-"""`sam-liver-tumor cases`: outlines that were accepted, kept to train on."""
+"""`sam-liver-tumor cases`: accepted outlines, kept to train on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import InputError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _DESCRIPTION = """\
-Keep scans whose tumors are outlined as you want them, to train on:
+Keep scans with accepted outlines of their tumors, to train on:
 
   sam-liver-tumor cases add CT SEGMENTATION [--segment NAME] [--liver FILE]
   sam-liver-tumor cases list
@@ -27,11 +28,11 @@ Keep scans whose tumors are outlined as you want them, to train on:
   sam-liver-tumor cases export FOLDER
   sam-liver-tumor train --store --out RUN
 
-Kept are voxels, spacing and directions, models and prompts of the outlines, and the day; no name, number, date
-or file name of patient, study and files, and not where in the scanner the first voxel lay. What is burned into
-the pixels stays there. A scan that is kept already is known by its voxels: its outlines are replaced.
+Kept are voxels, spacing and directions, the models and prompts behind the outlines, and the day. Names, numbers and
+dates of patient and study are left out, as are file names and the position in the scanner. Text burned into the pixels
+stays there. A scan that is kept already is recognized by its voxels; its outlines are replaced.
 """
-_SAID = {NEW: "kept", REPLACED: "kept in place of its earlier outlines", UNCHANGED: "is kept already, just so"}
+_STATES = {NEW: "kept", REPLACED: "kept in place of its earlier outlines", UNCHANGED: "is kept already, unchanged"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -53,21 +54,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="NAME",
         help="segment, or value in a label map, that is tumor; repeatable (default: the only one)",
     )
-    add.add_argument("--liver", type=Path, metavar="FILE", help="labels of the liver, any value; text learns from it")
+    add.add_argument("--liver", type=Path, metavar="FILE", help="labels of the liver, any value, for text prompts")
     add.add_argument("--liver-segment", metavar="NAME", help="segment or value of SEGMENTATION that is liver")
-    add.add_argument("--name", metavar="NAME", help="call it NAME instead of a number; it is stored: no patient's name")
-    add.add_argument("--hold-out", type=Path, metavar="FILE", help="refuse the patients in FILE, by CT's name")
+    add.add_argument("--name", metavar="NAME", help="name instead of a number; it is kept, so no patient's name")
+    add.add_argument("--hold-out", type=Path, metavar="FILE", help="refuse patients listed in FILE, by CT's name")
     add_prompt_options(add)
     add.set_defaults(run=run_add)
-    shown = actions.add_parser("list", help="what is kept")
+    shown = actions.add_parser("list", help="list the cases")
     shown.add_argument("--json", action="store_true", help="as JSON, with models and prompts")
     shown.set_defaults(run=run_list)
     removed = actions.add_parser("remove", help="delete cases for good")
     removed.add_argument("cases", nargs="+", metavar="ID", help="number, its beginning, or name")
     removed.set_defaults(run=run_remove)
     exported = actions.add_parser("export", help="copy cases as images/NAME.nii.gz and labels/NAME.nii.gz")
-    exported.add_argument("folder", type=Path, metavar="FOLDER", help="where to; made if it is not there")
-    exported.add_argument("cases", nargs="*", metavar="ID", help="which; all if none is named")
+    exported.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write to; created if missing")
+    exported.add_argument("cases", nargs="*", metavar="ID", help="cases to copy (default: all)")
     exported.add_argument("--overwrite", action="store_true", help="replace existing files")
     exported.set_defaults(run=run_export)
     for each in (add, shown, removed, exported):
@@ -78,9 +79,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run_add(args: argparse.Namespace) -> int:
-    """Keep a case and say what it is called; returns 0.
+    """Keep a case and print its name; returns 0.
 
-    :raises SAMLiverTumorError: the user can mend it; nothing is kept then.
+    :raises SAMLiverTumorError: the user can fix it; nothing is kept then.
     """
     from SAMLiverTumorLib.datasets.cases import patient_of, read_hold_out, refuse_held_out
     from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR, TrainingCase
@@ -90,7 +91,7 @@ def run_add(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.io.labels.region import labels_on
 
     if args.hold_out:
-        # the stored name says nothing, so this is the last moment to know
+        # the kept name is anonymous, so this is the last moment to check
         refuse_held_out([patient_of(args.ct), *([args.name] if args.name else [])], read_hold_out(args.hold_out))
     prompts = _prompts(args)
     volume = read_volume(args.ct)
@@ -107,15 +108,15 @@ def run_add(args: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     if not (labels == LIVER).any():
-        print("note: without a liver; text learns to name it, and finds slices without tumor, where there is one")
-    print(f"{added.case.name} {_SAID[added.state]}: {_sizes(added.case)}; {added.case.folder}")
+        print("note: there is no liver; with one, text prompts learn it, and slices without tumor can be used")
+    print(f"{added.case.name} {_STATES[added.state]}: {_sizes(added.case)}; {added.case.folder}")
     return 0
 
 
 def run_list(args: argparse.Namespace) -> int:
     """Print the cases; returns 0.
 
-    :raises InputError: the folder is no store.
+    :raises InputError: the folder is not a store.
     """
     store = CaseStore(args.store)
     kept = store.list()
@@ -133,7 +134,7 @@ def run_list(args: argparse.Namespace) -> int:
 def run_remove(args: argparse.Namespace) -> int:
     """Delete cases; returns 0.
 
-    :raises SAMLiverTumorError: one of them is not there; those named before it are gone then.
+    :raises SAMLiverTumorError: one of them does not exist; those named before it have been removed.
     """
     store = CaseStore(args.store)
     for name in args.cases:
@@ -144,7 +145,7 @@ def run_remove(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     """Copy cases as NIfTI files; returns 0.
 
-    :raises SAMLiverTumorError: the user can mend it; cases named before it have been copied.
+    :raises SAMLiverTumorError: the user can fix it; cases named before it have been copied.
     """
     from SAMLiverTumorLib.datasets.store.nifti_export import export_case
 
@@ -159,7 +160,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 
 def _prompts(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """What the options say of how the outlines came about, as an entry of provenance; none where they say nothing."""
+    """The prompts given as options, as a provenance entry; empty without such options."""
     if not (args.roi or args.include or args.exclude or args.point or args.exclude_point or args.box):
         return [{"prompts": {"text": args.text}}] if args.text else []
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
@@ -170,7 +171,7 @@ def _prompts(args: argparse.Namespace) -> list[dict[str, Any]]:
 def _chosen(labels: LabelFile, wanted: Sequence[str], liver: str | None) -> list[str]:
     """Names of the segments that are tumor.
 
-    :raises InputError: there is no such segment, or several and none was chosen.
+    :raises InputError: there is no such segment, or there are several and none was chosen.
     """
     for name in [*wanted, *([liver] if liver else [])]:
         if name not in labels.entries:
@@ -180,7 +181,7 @@ def _chosen(labels: LabelFile, wanted: Sequence[str], liver: str | None) -> list
         return list(dict.fromkeys(wanted))
     if len(left) != 1:
         lits = " (in LiTS data --segment 2 --liver-segment 1)" if {"1", "2"} >= set(labels.entries) else ""
-        raise InputError(f"'{labels.name}' has {_listed(labels)}; say with --segment which is tumor{lits}.")
+        raise InputError(f"'{labels.name}' has {_listed(labels)}; choose the tumor with --segment{lits}.")
     return left
 
 
@@ -189,7 +190,7 @@ def _listed(labels: LabelFile) -> str:
 
 
 def _painted(labels: LabelFile, names: Sequence[str], shape: tuple[int, int, int]) -> np.ndarray:
-    """1 where one of the segments is, uint8 (k, j, i)."""
+    """uint8 (k, j, i): 1 inside any of the segments."""
     import numpy as np
 
     painted = np.zeros(shape, np.uint8)
@@ -209,8 +210,7 @@ def _table(kept: Sequence[KeptCase]) -> list[str]:
         liver = "-" if case.liver_ml is None else f"{case.liver_ml:.0f}"
         size, models = " x ".join(map(str, case.voxels)), ", ".join(case.models) or "-"
         rows.append((case.name, case.stored, str(case.version), size, f"{case.tumor_ml:.2f}", liver, models))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows] if kept else []
+    return aligned(rows) if kept else []
 
 
 def _plain(case: KeptCase) -> dict[str, Any]:

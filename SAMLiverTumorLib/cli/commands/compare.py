@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_report
+from SAMLiverTumorLib.cli.options.label_names import parse_label_names
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
 
@@ -15,16 +17,16 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.datasets.cases import CaseFiles
 
 _DESCRIPTION = """\
-Compare models on labeled cases. Promptable models are given what the labels imply: a box, one point, corrective
-clicks, text where they know it; the U-Net baseline (unet:FILE) gets nothing. Every axial slice with tumor counts.
-Means by case, intervals, paired tests and sizes come as OUT.md, every single figure as OUT.csv, all with plots
-and pictures as OUT.html. Ctrl+C leaves nothing half written.
+Compare models on labeled cases. Promptable models get prompts derived from the labels: a box, one point, corrective
+clicks, and text if they know it; the U-Net baseline (unet:FILE) gets none. Every axial slice with tumor counts.
+OUT.md holds means by case, intervals, paired tests and figures by size; OUT.csv every single figure; OUT.html all of
+them with plots and images. Ctrl+C leaves no partial files.
 
   sam-liver-tumor compare lite-medsam mobile-sam --images DIR --labels DIR -o OUT
   sam-liver-tumor compare --run RUN
 
-The second compares what a training began with, what came of it and RUN/unet.safetensors, if it is there, on the run's
-test patients, else those of validation; the report is RUN/comparison unless -o names another.
+The second form compares the base and the result of a training run, and RUN/unet.safetensors if it exists, on the run's
+test patients, or on its validation patients if it has none. The report is RUN/comparison unless -o names another.
 """
 
 
@@ -37,27 +39,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help="model id, weight file, or unet:FILE.safetensors")
-    parser.add_argument("--run", type=Path, dest="run_folder", metavar="RUN", help="folder of a finished training")
+    parser.add_argument("--run", type=Path, dest="run_folder", metavar="RUN", help="folder of a finished training run")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="folder of CT volumes (needed without --run)")
     parser.add_argument("--labels", type=Path, metavar="FOLDER", help="folder of labels (default: that of the images)")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="name of the files to write")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="path of the files to write, without ending")
     parser.add_argument("--cases", metavar="A,B", help="only these cases, by name or number (default: all)")
-    parser.add_argument(
-        "--hold-out", type=Path, metavar="FILE", help="text file of cases, one a line, that may not be looked at"
-    )
+    parser.add_argument("--hold-out", type=Path, metavar="FILE", help="text file of cases to refuse, one per line")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N slices of each case, for a quick look")
     parser.add_argument(
         "--label",
         action="append",
         default=[],
         metavar="VALUE=WHAT",
-        help="what a label value is: tumor, liver or ignore (default: 1=liver, 2=tumor)",
+        help="meaning of a label value: tumor, liver or ignore (default: 1=liver, 2=tumor)",
     )
     parser.add_argument(
         "--window",
         metavar="NAME|LOW,HIGH",
         default="auto",
-        help=f"what promptable models are shown: {', '.join(PRESETS)}, or two values (default: auto, each model's own)",
+        help=f"window of promptable models: {', '.join(PRESETS)}, or two values (default: auto, each model's own)",
     )
     parser.add_argument(
         "--quality", choices=("full", "best"), default="full", help="best: the mirror image as well (default: full)"
@@ -70,19 +70,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, write the three files, print where they are and the first table.
+    """Compare, write the three files, print their paths and the first table.
 
-    :raises SAMLiverTumorError: whatever the user can mend; nothing is then written.
+    :raises SAMLiverTumorError: the user can fix it; nothing is written then.
     """
     if args.run_folder is not None:
         from SAMLiverTumorLib.cli.commands.compare_run import compare_run
 
         return compare_run(args)
     if not args.models or args.images is None or args.output is None:
-        raise InputError("Name models, --images and -o OUT; or a finished training by --run RUN.")
+        raise InputError("Give models, --images and -o OUT; or a finished training run with --run RUN.")
     outputs = check_outputs(args)
     window = None if args.window == "auto" else parse_window(args.window)
-    names = _label_names(args.label)
+    names = LITS_VALUES | parse_label_names(args.label)
     files = _chosen(args)
 
     from SAMLiverTumorLib.cli.terminal import bar, download_bar
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
     """The files of the cases to compare on.
 
-    :raises InputError: a case that was named is not there, or is held out.
+    :raises InputError: a named case does not exist, or is held out.
     """
     from SAMLiverTumorLib.datasets.cases import find_cases, read_hold_out, refuse_held_out
 
@@ -121,19 +121,3 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
     if args.hold_out:
         refuse_held_out([f.name for f in found], read_hold_out(args.hold_out))
     return found
-
-
-def _label_names(given: list[str]) -> dict[str, str]:
-    """Label value -> meaning.
-
-    :raises InputError: something else than VALUE=WHAT.
-    """
-    from SAMLiverTumorLib.datasets.cases import IGNORE, LITS_VALUES, LIVER, TUMOR
-
-    names = dict(LITS_VALUES)
-    for text in given:
-        value, _, what = text.rpartition("=")
-        if not value or what not in (TUMOR, LIVER, IGNORE):
-            raise InputError(f"--label {text} is not of the form VALUE=tumor, VALUE=liver or VALUE=ignore.")
-        names[value] = what
-    return names

@@ -1,4 +1,4 @@
-"""`sam-liver-tumor compare --run RUN`: what a training began with, what came of it, and its U-Net."""
+"""`sam-liver-tumor compare --run RUN`: the base and the result of a training run, and its U-Net."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_
 from SAMLiverTumorLib.cli.terminal import bar, cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.errors import Cancelled, InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.progress_events import Reporter
-from SAMLiverTumorLib.training.runs.process import ComparisonProcess, alone, asked_to_end
+from SAMLiverTumorLib.training.runs.process import ComparisonProcess, cancel_requested, job_lock
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.evaluation.comparison.compare import Comparison
@@ -23,23 +23,23 @@ _INTERRUPTED = 130
 
 
 def compare_run(args: argparse.Namespace) -> int:
-    """Compare, write the report, and tell progress in RUN/comparison.jsonl.
+    """Compare, write the report, and report progress in RUN/comparison.jsonl.
 
-    :return: 0; 130 where it was cancelled, with nothing written.
-    :raises SAMLiverTumorError: whatever the user can mend; nothing is then written.
+    :return: 0; 130 if it was cancelled, with nothing written.
+    :raises SAMLiverTumorError: the user can fix it; nothing is written then.
     """
     folder = args.run_folder
     if not folder.is_dir():
-        raise InputError(f"There is no folder '{folder}'; give that of a finished training.")
+        raise InputError(f"There is no folder '{folder}'; give that of a finished training run.")
     if args.window != "auto" or args.label or args.hold_out:
-        raise InputError("With --run window, labels and held out patients are those of the run; leave them out.")
+        raise InputError("With --run, window, labels and held-out patients are those of the run; leave them out.")
     args.output = args.output or folder / "comparison"
-    with alone(folder, ComparisonProcess), cancel_by_interrupt() as interrupted:
+    with job_lock(folder, ComparisonProcess), cancel_by_interrupt() as interrupted:
         (folder / ComparisonProcess.progress).unlink(missing_ok=True)
         report = Reporter(folder, None, ComparisonProcess.progress)
 
         def cancel() -> bool:
-            return interrupted() or asked_to_end(folder / ComparisonProcess.cancel_name)
+            return interrupted() or cancel_requested(folder / ComparisonProcess.cancel_name)
 
         try:
             outputs = check_outputs(args)
@@ -50,7 +50,7 @@ def compare_run(args: argparse.Namespace) -> int:
         except SAMLiverTumorError as error:
             report("failed", text=str(error))
             raise
-        # where the report lies in the run's folder, so that the folder may be moved
+        # relative to the run's folder, so that the folder may be moved
         report("done", report=outputs[-1].name if outputs[-1].parent.samefile(folder) else str(outputs[-1].absolute()))
     return 0
 
@@ -69,16 +69,16 @@ def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], b
         contestants = _contestants(plan, args, pool)
     with bar("comparing", "slice") as progressed:
 
-        def told(done: int, total: int | None) -> None:
+        def advance(done: int, total: int | None) -> None:
             progressed(done, total)
             report("compare", done=done)
 
-        comparison = compare(read_cases(list(plan.cases), plan.label_names), contestants, args.limit, told, cancel)
+        comparison = compare(read_cases(list(plan.cases), plan.label_names), contestants, args.limit, advance, cancel)
     return replace(comparison, notes=(plan.note, *comparison.notes))
 
 
 def _contestants(plan: RunComparison, args: argparse.Namespace, pool: PredictorPool) -> list[Contestant]:
-    """U-Net, base and fine-tuned model of the run, and those that the user names as well."""
+    """U-Net, base and fine-tuned model of the run, and further models that the user names."""
     from SAMLiverTumorLib.evaluation.comparison.contestants import SamContestant, contestant
     from SAMLiverTumorLib.models.builders import resolve_device
 

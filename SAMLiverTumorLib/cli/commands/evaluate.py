@@ -10,13 +10,13 @@ from SAMLiverTumorLib.cli.options.hide_names import add_paths_option, without_na
 from SAMLiverTumorLib.errors import InputError
 
 _DESCRIPTION = """\
-Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes
-and surface distances in mm (HD95, ASSD, surface Dice at 2 mm), overall and per lesion; lesions found, missed
-and predicted in excess; the lesions by size.
+Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes and surface
+distances in mm (HD95, ASSD, surface Dice at 2 mm), overall and per lesion; lesions found, missed and false positive;
+lesions by size.
 
-Both are label maps (.nii, .nii.gz, .nrrd, .mha), segmentations saved by Slicer (.seg.nrrd), or DICOM SEG files
-or folders with one. The figures are computed on the reference's voxel grid. How lesions are matched and averaged
-and what empty masks count is printed beneath the table.
+Both are label maps (.nii, .nii.gz, .nrrd, .mha), segmentations saved by Slicer (.seg.nrrd), DICOM SEG files, or folders
+with one. Figures are computed on the reference's voxel grid. The rules for matching lesions, for averages and for empty
+masks are printed below the table.
 """
 
 
@@ -28,14 +28,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="segmentation to judge")
-    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="segmentation taken as the truth")
+    parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="segmentation to evaluate")
+    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="segmentation to compare with")
     parser.add_argument(
         "--series",
         metavar="NUMBER|UID",
-        help="which DICOM SEG of a folder with several; of both, where both are folders",
+        help="which DICOM SEG of a folder with several; applies to both folders, if both are",
     )
-    parser.add_argument("--segment", metavar="NAME", help="judge only this segment of the prediction (default: all)")
+    parser.add_argument("--segment", metavar="NAME", help="evaluate only this segment of the prediction (default: all)")
     parser.add_argument(
         "--label",
         metavar="N",
@@ -46,9 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         type=float,
         default=0.0,
         metavar="X",
-        help="leave connected components of the reference below X ml out of the lesions (default: 0, keep all)",
+        help="ignore lesions (connected components) of the reference below X ml (default: 0)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, all lesions included, to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, including every lesion, to FILE")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     add_paths_option(parser)
     parser.set_defaults(run=run)
@@ -56,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table, write the JSON report if asked for, and return 0.
+    """Print the table, write the JSON report if wanted, and return 0.
 
     :raises InputError: a file, segment or label cannot be used.
     :raises OutputError: the JSON report cannot be written.
@@ -88,13 +88,13 @@ def run(args: argparse.Namespace) -> int:
     for note in compared.notes:
         print(f"! {note}")
     if args.json:
-        stands = {args.prediction: "the prediction", args.reference: "the reference"}
+        descriptions = {args.prediction: "the prediction", args.reference: "the reference"}
         report = {
             "prediction": {**_file(args, args.prediction), "segments": list(compared.segments)},
             "reference": {**_file(args, args.reference), "label": compared.label},
             "dimensions": list(compared.dimensions),
             "voxel_volume_ml": compared.voxel_volume_ml,
-            "notes": list(compared.notes) if args.paths else without_names(compared.notes, stands),
+            "notes": list(compared.notes) if args.paths else without_names(compared.notes, descriptions),
             **compared.evaluation.as_dict(),
         }
         with atomic_path(args.json, args.overwrite) as temporary:
@@ -104,5 +104,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _file(args: argparse.Namespace, path: Path) -> dict[str, str]:
-    """The entry that says which file it was, where that is asked for."""
+    """The entry that names the file, if --paths is given."""
     return {"file": str(path)} if args.paths else {}

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _DESCRIPTION = """\
-Write segments to files that other programs read; the ending says the format:
-  .dcm              DICOM SEG that refers to the series in --source, with SNOMED CT codes and, of masks that this
-                    program made, model and its SHA-256
+Write segments to files for other programs; the ending chooses the format:
+  .dcm              DICOM SEG that refers to the series in --source, with SNOMED CT codes; for masks made by this
+                    program also the model and its SHA-256
   .seg.nrrd         segmentation of 3D Slicer
-  .nii.gz, .nii     label map; on --source's voxels, with its affine to the last bit where it is NIfTI
-  .stl, .obj        closed surface in mm, in LPS as Slicer has it
+  .nii.gz, .nii     label map; on --source's voxels, with exactly its affine if that is NIfTI
+  .stl, .obj        closed surface in mm, in LPS like Slicer's files
 
 SEGMENTATION is a label map (.nii, .nii.gz, .nrrd, .mha), a .seg.nrrd, or a DICOM SEG or a folder with one.
 
@@ -35,10 +35,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="what to write elsewhere")
+    parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="segmentation to export")
     parser.add_argument("--to", type=Path, nargs="+", required=True, metavar="OUT", help="files to write")
     parser.add_argument(
-        "--source", type=Path, metavar="CT", help="the volume that it was made on: a DICOM folder, or a file"
+        "--source", type=Path, metavar="CT", help="the volume it was made on: a DICOM folder, or a file"
     )
     parser.add_argument("--series", metavar="NUMBER|UID", help="which series in a DICOM folder of several")
     parser.add_argument(
@@ -46,22 +46,23 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="append",
         default=[],
         metavar="NAME[=NEW]",
-        help="write this segment alone, under another name if given; repeat for more, numbered in this order "
-        "(default: all)",
+        help="write only this segment, as NEW if given; repeatable, numbered in this order (default: all)",
     )
     parser.add_argument(
         "--resample",
         action="store_true",
-        help="bring segments on other voxels onto those of --source, nearest neighbor",
+        help="resample segments on another grid to that of --source, by nearest neighbor",
     )
     surface = parser.add_argument_group("surfaces")
     surface.add_argument(
-        "--smoothing", type=float, default=0.0, metavar="X", help="0 to 1 (default: 0, none; Slicer shows 0.5)"
+        "--smoothing", type=float, default=0.0, metavar="X", help="0 to 1 (default: 0, none; Slicer displays 0.5)"
     )
-    surface.add_argument("--coordinates", choices=("LPS", "RAS"), default="LPS", help="default: LPS, as Slicer's files")
+    surface.add_argument(
+        "--coordinates", choices=("LPS", "RAS"), default="LPS", help="default: LPS, as in Slicer's files"
+    )
     dicom = parser.add_argument_group("DICOM SEG")
     dicom.add_argument(
-        "--algorithm", default="", metavar="NAME", help="what made segments of unknown origin (default: by hand)"
+        "--algorithm", default="", metavar="NAME", help="what made segments without provenance (default: drawn by hand)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(run=run)
@@ -69,10 +70,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files and say what is in them; returns 0.
+    """Write the files and print what they hold; returns 0.
 
-    :raises InputError: a file or segment cannot be used, or lies on other voxels than the source.
-    :raises OutputError: a file cannot be written; those before it are then written whole.
+    :raises InputError: a file or segment cannot be used, or is on another grid than the source.
+    :raises OutputError: a file cannot be written; those before it have been written.
     """
     from SAMLiverTumorLib.io.labels.reader import read_labels
     from SAMLiverTumorLib.mrml.api.export_labels import (
@@ -96,14 +97,14 @@ def run(args: argparse.Namespace) -> int:
         for note in exportLabels(labels, path, settings):
             print(f"note: {note}")
         values = labelValues(labels) if ending_of(path).startswith(".nii") else {}
-        print(f"{path}: {', '.join(_told(labels, name, values.get(name)) for name in labels.entries)}")
+        print(f"{path}: {', '.join(_described(labels, name, values.get(name)) for name in labels.entries)}")
     return 0
 
 
 def chosen_segments(labels: LabelFile, wanted: list[str]) -> LabelFile:
-    """The segments named, in that order and under their new names; all where none is.
+    """The chosen segments, in that order and under their new names; all if none is chosen.
 
-    :raises InputError: there is no such segment, or one is named twice.
+    :raises InputError: there is no such segment, or two get the same name.
     """
     if not wanted:
         return labels
@@ -123,19 +124,19 @@ def chosen_segments(labels: LabelFile, wanted: list[str]) -> LabelFile:
     return replace(labels, entries=entries, details=details)
 
 
-def _told(labels: LabelFile, name: str, value: int | None) -> str:
+def _described(labels: LabelFile, name: str, value: int | None) -> str:
     ml = float(labels.segments[name].sum()) * labels.voxel_volume_ml
     number = "" if value is None else f"{value} "
     return f"{number}'{name}' {ml:.2f} ml"
 
 
 def _check_paths(args: argparse.Namespace) -> None:
-    """Refuse an output that would replace an input, or another output.
+    """Refuse an output that would overwrite an input or another output.
 
-    :raises OutputError: naming the file given twice.
+    :raises OutputError: naming the file that is given twice.
     """
     taken = [path.resolve() for path in (args.segmentation, args.source) if path]
     for path in args.to:
         if path.resolve() in taken:
-            raise OutputError(f"'{path}' is given twice; an output needs a file name of its own.")
+            raise OutputError(f"'{path}' is given twice; each output needs its own file name.")
         taken.append(path.resolve())

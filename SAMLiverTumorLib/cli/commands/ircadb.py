@@ -1,4 +1,4 @@
-"""`sam-liver-tumor ircadb`: what a case of 3D-IRCADb holds, and its CT and structures as files."""
+"""`sam-liver-tumor ircadb`: list cases of 3D-IRCADb, or convert their CT and structures to files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase
 
 _DESCRIPTION = """\
-List what cases of 3D-IRCADb hold: folders or zip files as they are delivered, one patient or the whole set. With -o
-write each as NAME_ct.nii.gz and NAME.seg.nrrd: liver tumors as one segment and by themselves, every other structure
-with color and terminology. Masks are compared with LABELLED_DICOM. Zip files are read in memory.
+List the content of 3D-IRCADb cases: folders or zip files as distributed, one patient or the whole set. With -o, write
+each case as NAME_ct.nii.gz and NAME.seg.nrrd: liver tumors together in one segment and one by one, and every other
+structure, with color and terminology. Masks are checked against LABELLED_DICOM. Zip files are read in memory.
 """
 
 _FORMATS = ("nii.gz", "nrrd")
@@ -31,18 +31,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("cases", nargs="+", type=Path, metavar="CASE_OR_SET", help="folder or zip file")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder to write files to; made if missing")
-    parser.add_argument("--format", choices=_FORMATS, default=_FORMATS[0], help="of the CT (default: nii.gz)")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder to write to; created if missing")
+    parser.add_argument("--format", choices=_FORMATS, default=_FORMATS[0], help="format of the CT (default: nii.gz)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the cases and, where asked for, write them; 0.
+    """List the cases and, with -o, write them; returns 0.
 
-    :raises InputError: a case is not whole, or an archive is refused; the others are read all the same.
-    :raises OutputError: a file cannot be written; cases before it are then written whole.
+    :raises InputError: a case is incomplete, or an archive is refused; the other cases are still read.
+    :raises OutputError: a file cannot be written; cases before it have been written.
     """
     from SAMLiverTumorLib.cli.terminal import bar
     from SAMLiverTumorLib.io.ircadb.cases import LICENSE, find_ircadb, read_ircadb
@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             args.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"Folder '{args.output}' cannot be made ({error.strerror}); choose another.") from error
+            raise OutputError(
+                f"Folder '{args.output}' cannot be created ({error.strerror}); choose another."
+            ) from error
         for name in {case.name for case in found}:
             _outputs(args, name)
     failed: dict[str, InputError] = {}
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(case: IrcadbCase) -> list[str]:
-    """Lines about a case: its voxels, every structure with its volume, and what has to be known."""
+    """Lines about a case: its voxels, every structure with its volume, and notes."""
     from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
     size = " x ".join(map(str, case.volume.dimensions))
@@ -93,7 +95,7 @@ def describe(case: IrcadbCase) -> list[str]:
 
 
 def _from(each) -> str:
-    """Which folder a segment came from, where its name does not say so."""
+    """The folder that a segment came from, if its name differs."""
     folder = each.structure.folder
     if not folder:
         return "all folders of liver tumors"
@@ -120,7 +122,7 @@ def _write(args: argparse.Namespace, case: IrcadbCase) -> tuple[Path, Path]:
 
     ct, segments = _outputs(args, case.name)
     _volumeNode, segmentationNode = addIrcadbCase(createScene(), case)
-    # those that do not overlap share a layer: a fifth of the file
+    # segments that do not overlap share a layer, which makes the file five times smaller
     segmentationNode.GetSegmentation().CollapseBinaryLabelmaps(False)
     with ExitStack() as outputs:
         write_image(case.volume.array, case.volume.ijk_to_ras, outputs.enter_context(atomic_path(ct, args.overwrite)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal, download_bar
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.models.download.digest import human_size
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 List, fetch, verify and remove model weights.
 
-`export ID FILE.onnx` writes a model's image encoder for other programs, and with --decoder what answers prompts on its
-embeddings; it takes the path of a checkpoint in place of ID as well.
+`export ID FILE.onnx` writes a model's image encoder for other programs, and with --decoder its prompt encoder and mask
+decoder; ID may also be the path of a checkpoint.
 """
 
 ACTIONS = ("list", "fetch", "verify", "remove", "export")
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
-    """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
+    """Add the command to a program; its `run` is set as the parser's default."""
     parser = subparsers.add_parser(
         "models",
         help="list, fetch, verify, remove and export models",
@@ -35,9 +36,11 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (default: list)")
-    parser.add_argument("model", nargs="?", metavar="ID", help="the model; `verify` without it takes all that are here")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.onnx", help="what `export` writes")
-    parser.add_argument("--decoder", action="store_true", help="with export: what answers prompts, not the encoder")
+    parser.add_argument(
+        "model", nargs="?", metavar="ID", help="the model; `verify` without ID verifies all downloaded ones"
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.onnx", help="file that `export` writes")
+    parser.add_argument("--decoder", action="store_true", help="export the prompt encoder and mask decoder")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE.onnx")
     parser.add_argument("--yes", action="store_true", help="download without asking")
     parser.set_defaults(run=run)
@@ -45,12 +48,12 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what `args` says; exit status.
+    """Run the action; returns 0.
 
-    :raises SAMLiverTumorError: the user can mend it.
+    :raises SAMLiverTumorError: the user can fix it.
     """
     if args.file is not None and args.action != "export":
-        raise InputError(f"'{args.file}' is one name too many; only `models export ID FILE.onnx` takes a file.")
+        raise InputError(f"'{args.file}' is one argument too many; only `models export ID FILE.onnx` takes a file.")
     store = ModelStore()
     if args.action == "list":
         print(table(store.list()))
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "verify" and args.model is None:
         return _verify_all(store)
     if args.model is None:
-        raise InputError(f"Say which model: sam-liver-tumor models {args.action} ID.")
+        raise InputError(f"Choose a model: sam-liver-tumor models {args.action} ID.")
     if args.action == "export":
         return _export(args)
     info = get_model(args.model)
@@ -69,14 +72,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"{info.id}: {path}")
     elif args.action == "verify":
         store.verify(info)
-        print(f"{info.id}: size and SHA-256 are right")
+        print(f"{info.id}: size and SHA-256 are correct")
     else:
-        print(f"{info.id}: {'removed' if store.remove(info) else 'there was nothing to remove'}")
+        print(f"{info.id}: {'removed' if store.remove(info) else 'nothing to remove'}")
     return 0
 
 
 def table(models: list[StoredModel]) -> str:
-    """Id, prompts, size, licence and state, one model a line."""
+    """Id, prompts, size, licence and state, one line per model."""
     rows = [("id", "prompts", "size", "licence", "state")]
     for model in models:
         info = model.info
@@ -85,8 +88,7 @@ def table(models: list[StoredModel]) -> str:
             state = f"incomplete ({human_size(model.bytes_on_disk)})"
         prompts = ", ".join(name for name in ("points", "box", "mask", "text") if name in info.prompts)
         rows.append((info.id, prompts, human_size(info.size), info.licence, state))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(aligned(rows))
 
 
 def _verify_all(store: ModelStore) -> int:
@@ -96,7 +98,7 @@ def _verify_all(store: ModelStore) -> int:
             continue
         try:
             store.verify(model.info)
-            print(f"{model.info.id}: size and SHA-256 are right")
+            print(f"{model.info.id}: size and SHA-256 are correct")
         except ModelError as error:
             wrong.append(str(error))
     if wrong:
@@ -106,16 +108,16 @@ def _verify_all(store: ModelStore) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     if args.file is None:
-        raise InputError("Say where to write it: sam-liver-tumor models export ID FILE.onnx.")
+        raise InputError("Give a file to write: sam-liver-tumor models export ID FILE.onnx.")
     if args.file.suffix.lower() != ".onnx":
-        raise InputError(f"'{args.file}' has to end in .onnx.")
+        raise InputError(f"'{args.file}' must end in .onnx.")
     check_output(args.file, args.overwrite)
     model = _load(args)
     if args.decoder:
         from SAMLiverTumorLib.inference.onnx_decoder import export_decoder
 
         export_decoder(model, args.file, args.overwrite)
-        print(f"{args.file}: what answers prompts of {model.info.id}, for embeddings of its exported encoder")
+        print(f"{args.file}: prompt encoder and mask decoder of {model.info.id}")
         return 0
     from SAMLiverTumorLib.models.networks.pyramid_encoder import EMBEDDING_CHANNELS, PACKED_CHANNELS
     from SAMLiverTumorLib.models.onnx_export import export_encoder

@@ -20,8 +20,8 @@ _DESCRIPTION = """\
 Measure every lesion of a segmentation: volume, longest axial diameter and its perpendicular (RECIST 1.1, WHO),
 longest 3D diameter, HU, distance to the liver's border and to the nearest lesion, share of the liver.
 
-Writes lesions.csv, lesions.json, lesions.html (one page with pictures, needs nothing else) and lesions.pdf into
-a folder. None of them holds a name or a path, unless --title brings one. For research; not a medical device.
+Writes lesions.csv, lesions.json, lesions.html (one self-contained page with images) and lesions.pdf into a folder.
+None of them holds a name or a path, unless --title does. For research; not a medical device.
 """
 
 _MOST_SHOWN = 10
@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd with lesions")
-    parser.add_argument("ct", type=Path, metavar="CT", help="the CT it belongs to: a file or a DICOM folder")
-    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, where CT holds several")
+    parser.add_argument("ct", type=Path, metavar="CT", help="the CT that it belongs to: a file or a DICOM folder")
+    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, if CT holds several")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--segment", metavar="NAME", help="the segment with the lesions (default: the only one)")
     which.add_argument("--label", metavar="N", help="value of the lesions in a label map (default: the only one)")
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--liver",
         type=Path,
         metavar="FILE",
-        help="label map or .seg.nrrd with the liver, for border and share; may be SEGMENTATION itself",
+        help="label map or .seg.nrrd with the liver, for distance to its border and share; may be SEGMENTATION",
     )
     parser.add_argument(
         "--liver-label",
@@ -57,11 +57,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         type=float,
         default=0.0,
         metavar="X",
-        help="leave connected components below X ml out of the lesions (default: 0, keep all)",
+        help="ignore lesions (connected components) below X ml (default: 0)",
     )
-    parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: one that names nobody)")
+    parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: one without names)")
     parser.add_argument(
-        "--pictures", type=int, metavar="N", help="pictures of the N largest lesions (default: 6; at most 6 in the PDF)"
+        "--pictures", type=int, metavar="N", help="images of the N largest lesions (default: 6; at most 6 in the PDF)"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace a report in DIR")
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.pictures is not None and args.pictures < 0:
         raise InputError(f"--pictures {args.pictures}: give 0 or more.")
     if args.liver_label is not None and args.liver is None:
-        raise InputError("--liver-label chooses from the file of --liver; name that as well.")
+        raise InputError("--liver-label needs --liver; add it.")
     check_folder(args.output, args.overwrite)
     labels = read_labels(args.segmentation)
     wanted = args.segment if args.label is None else args.label
@@ -119,7 +119,7 @@ def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray
     """
     from SAMLiverTumorLib.io.labels.grids import onto_grid
 
-    # what is said of it goes into the report
+    # notes go into the report, so they must not name the file
     moved, notes = onto_grid(replace(labels, name=what), volume.ijk_to_ras, volume.dimensions)
     mask = np.zeros(volume.array.shape, bool)
     for segment in moved.segments.values():
@@ -130,9 +130,9 @@ def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray
 
 
 def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
-    """A label file with only the liver: as asked for, the only label, the one named liver, or liver and tumor of LiTS.
+    """A label file with only the liver: the wanted label, the only one, the one named liver, or 1 and 2 as in LiTS.
 
-    :raises InputError: it cannot be told which label is the liver, or it has no voxel.
+    :raises InputError: it is unclear which label is the liver, or it has no voxel.
     """
     from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
 
@@ -150,7 +150,7 @@ def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
 
 
 def _show(report: LesionReport) -> None:
-    """The largest lesions as a table."""
+    """Print the largest lesions as a table."""
     header = f"{'Lesion':>6} {'ml':>9} {'longest mm':>11} {'perp. mm':>9} {'3D mm':>7} {'mean ' + report.unit:>8}"
     print(header)
     for row in report.rows[:_MOST_SHOWN]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.options.channels import (
     add_channel_options,
@@ -14,9 +15,15 @@ from SAMLiverTumorLib.cli.options.channels import (
 )
 from SAMLiverTumorLib.cli.options.hide_names import add_paths_option
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
-from SAMLiverTumorLib.cli.options.uncertainty import add_fusion_options, given_options
-from SAMLiverTumorLib.cli.segment_files import print_note, read_ct, report_head, write_files, writes_dicom
-from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
+from SAMLiverTumorLib.cli.options.uncertainty import (
+    add_fusion_options,
+    check_fusion_options,
+    ensemble_of,
+    given_options,
+    maps_of,
+)
+from SAMLiverTumorLib.cli.segment_files import print_note, read_ct, write_files, writes_dicom
+from SAMLiverTumorLib.cli.segment_report import report_of, summary_of
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
 from SAMLiverTumorLib.image.window import PERCENTILE, PRESETS, window_for
@@ -24,17 +31,23 @@ from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
-    pass
+    from SAMLiverTumorLib.inference.segmentation_request import SegmentationRequest
+    from SAMLiverTumorLib.prompts import Prompts
+    from SAMLiverTumorLib.volume import Volume
+
+_INTERRUPTED = 130
+_PROMPTS = ("roi", "include", "exclude", "point", "exclude_point", "box", "start")
+_DOING = {"slices": "segmenting", "volume": "propagating", "text": "searching"}
 
 _DESCRIPTION = """\
 Segment one structure in a CT from points and a box. Coordinates are millimeters in RAS, as Slicer shows
 them. A box prompts every slice it crosses; with equal first and last coordinate along the slices it names
 that one slice. Points apply on their own slices.
 
-With --mode volume the tumor is followed from one slice through the others: from the box's slice (of a box
+With --mode volume the tumor is propagated from one slice through the others: from the box's slice (of a box
 through several, the middle one; the tumor then ends at its faces), else from the first point's, else from the
 slices outlined in --start. Points on other slices correct the result. Ctrl+C keeps what is done. --fuse looks
-at the result on other planes as well, which shows better where it may be wrong than it improves it.
+at the result on other planes as well: this does more to show where it may be wrong than to improve it.
 
 With --text alone the whole volume is searched, slice by slice, for what the text names.
 """
@@ -61,32 +74,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help=".seg.nrrd, or .dcm for a DICOM SEG where CT is a DICOM series",
     )
     add_prompt_options(parser)
-    picture = parser.add_argument_group("what the network sees")
-    picture.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="slices to segment on (default: axial)")
-    picture.add_argument(
+    seen = parser.add_argument_group("what the network sees")
+    seen.add_argument("--plane", choices=ORIENTATIONS, default="axial", help="slices to segment on (default: axial)")
+    seen.add_argument(
         "--window",
         metavar="NAME|LOW,HIGH",
         default="auto",
         help=f"intensity range to show: {', '.join(PRESETS)}, {PERCENTILE} (for MR), or two values (default: auto, "
         "the model's own)",
     )
-    picture.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="how the three colors are filled")
-    add_channel_options(picture)
-    picture.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
-    picture.add_argument(
+    seen.add_argument("--channels", choices=CHANNEL_MODES, default="single", help="how the three colors are filled")
+    add_channel_options(seen)
+    seen.add_argument("--model", default="auto", metavar="ID|FILE", help="model id or checkpoint (default: auto)")
+    seen.add_argument(
         "--quality",
         choices=("full", "best"),
         default="full",
         help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text; default: full)",
     )
-    picture.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
-    follow = parser.add_argument_group("following the tumor through the volume (--mode volume)")
-    follow.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
-    follow.add_argument(
+    seen.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
+    propagation = parser.add_argument_group("propagating the tumor through the volume (--mode volume)")
+    propagation.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
+    propagation.add_argument(
         "--liver", type=Path, metavar="FILE", help="labels that no tumor leaves, any value; also with --text"
     )
-    follow.add_argument("--start", type=Path, metavar="FILE", help="outlined slices to start from, kept as they are")
-    follow.add_argument(
+    propagation.add_argument(
+        "--start", type=Path, metavar="FILE", help="outlined slices to start from, kept as they are"
+    )
+    propagation.add_argument(
         "--direction", choices=("both", "up", "down"), default="both", help="up: superior, anterior, right"
     )
     add_fusion_options(parser)
@@ -100,9 +115,45 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment, write the output and print one line about it; returns 0.
+    """Segment, write the outputs and print what was found.
 
-    :raises SAMLiverTumorError: whatever the user can mend; no output is then written.
+    :return: 0; 130 where Ctrl+C cut a propagation or search short, with what was done until then in the outputs.
+    :raises SAMLiverTumorError: whatever the user can fix; no output is then written.
+    """
+    _check_outputs(args)
+    mode = _mode_of(args)
+    check_window_option(args.window)
+
+    from SAMLiverTumorLib.cli.terminal import bar, cancel_by_interrupt, confirm_on_terminal, download_bar
+    from SAMLiverTumorLib.inference.pool import PredictorPool
+    from SAMLiverTumorLib.inference.segmentation_request import run_request
+    from SAMLiverTumorLib.mrml.api.write_result import writeResult
+    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+
+    scene = createScene()
+    prompts = read_prompts(args, scene)
+    volume = read_ct(args)
+    request = _request(args, mode, prompts, volume)
+    # of slices alone there is no part to keep: there Ctrl+C ends the program as usual
+    interrupted = nullcontext() if mode == "slices" else cancel_by_interrupt()
+    with download_bar() as downloaded, interrupted as cancel, bar(_DOING[mode], "slice") as progressed:
+        pool = PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel)
+        result = run_request(volume, request, pool, progressed, cancel)
+    volumeNode = addVolumeNode(scene, volume)
+    segmentationNode, _ = writeResult(volumeNode, result.mask, result.provenance, segmentName=args.segment_name)
+    for note in result.notes:
+        print_note(note)
+    write_files(args, report_of(args, mode, result), segmentationNode, maps_of(args, result))
+    for line in summary_of(args, mode, result):
+        print(line)
+    return _INTERRUPTED if result.cancelled else 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse outputs that cannot be written, before anything is read.
+
+    :raises SAMLiverTumorError: saying which.
     """
     if not args.output.name.lower().endswith((".seg.nrrd", ".dcm")):
         raise OutputError(
@@ -117,51 +168,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_output(args.json, args.overwrite)
     _check_paths_differ(args)
-    if args.text is not None:
-        from SAMLiverTumorLib.cli.commands.segment_by_text import run_automatic
-
-        return run_automatic(args)
-    if args.mode == "volume":
-        from SAMLiverTumorLib.cli.commands.segment_volume import run_volume
-
-        return run_volume(args)
-    volume_alone = [option for option in ("liver", "start") if getattr(args, option)] + given_options(args)
-    if volume_alone:
-        raise InputError(f"--{volume_alone[0]} is for following a tumor through the volume; add --mode volume.")
-    check_window_option(args.window)
-
-    from SAMLiverTumorLib.cli.terminal import bar, download_bar
-    from SAMLiverTumorLib.inference.pool import PredictorPool
-    from SAMLiverTumorLib.inference.segment_slices import Settings
-    from SAMLiverTumorLib.mrml.api.segment import segmentPrompts
-    from SAMLiverTumorLib.mrml.application.headless_scene import createScene
-    from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
-
-    scene = createScene()
-    prompts = read_prompts(args, scene)
-    volume = read_ct(args)
-    window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
-    volumeNode = addVolumeNode(scene, volume)
-    with download_bar() as downloaded, bar("segmenting", "slice") as progressed:
-        segmented = segmentPrompts(
-            volumeNode,
-            prompts,
-            None,
-            args.segment_name,
-            Settings(args.model, args.plane, window, args.channels, args.quality, further),
-            PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded),
-            progressed,
-        )
-    result = segmented.result
-    for note in result.notes:
-        print_note(note)
-    write_files(args, _report(args, result), segmented.segmentationNode)
-    print(
-        f"{args.output}: segment '{args.segment_name}', {result.mask.count:,} voxels, {result.mask.volume_ml:.2f} ml "
-        f"on {len(result.slices)} {args.plane} slice{'s' if len(result.slices) > 1 else ''}, "
-        f"{' and '.join(model['id'] for model in result.provenance['models'])}"
-    )
-    return 0
 
 
 def _check_paths_differ(args: argparse.Namespace) -> None:
@@ -186,18 +192,49 @@ def _check_paths_differ(args: argparse.Namespace) -> None:
         taken.append(path.resolve())
 
 
-def _report(args: argparse.Namespace, result) -> dict:
-    return {
-        **report_head(args, result.mask, result.notes),
-        "slices": [
-            {
-                "index": s.index,
-                "model": s.model,
-                "pixels": s.pixels,
-                "predicted_iou": round(s.predicted_iou, 6),
-                "stability": round(s.stability, 6),
-            }
-            for s in result.slices
-        ],
-        "provenance": result.provenance,
-    }
+def _mode_of(args: argparse.Namespace) -> str:
+    """The request's mode.
+
+    :raises InputError: naming the first option that this mode has no use for, or a plane that --fuse does not know.
+    :raises OutputError: a map that cannot be written under its name.
+    """
+    if args.text is not None:
+        useless = [name for name in _PROMPTS if getattr(args, name)] + given_options(args)
+        useless += ["mode volume"] * (args.mode == "volume") + ["plane"] * (args.plane != "axial")
+        if useless:
+            option = useless[0].replace("_", "-")
+            raise InputError(f"--text searches the whole volume on axial slices, without --{option}; leave one out.")
+        return "text"
+    if args.mode == "volume":
+        check_fusion_options(args)
+        return "volume"
+    useless = [name for name in ("liver", "start") if getattr(args, name)] + given_options(args)
+    if useless:
+        raise InputError(f"--{useless[0]} is for propagating a tumor through the volume; add --mode volume.")
+    return "slices"
+
+
+def _request(args: argparse.Namespace, mode: str, prompts: Prompts, volume: Volume) -> SegmentationRequest:
+    """What the options ask for, with the files they name read.
+
+    :raises SAMLiverTumorError: a file or a window that cannot be used.
+    """
+    from SAMLiverTumorLib.inference.segment_slices import Settings
+    from SAMLiverTumorLib.inference.segmentation_request import SegmentationRequest
+    from SAMLiverTumorLib.io.labels.region import labels_on
+    from SAMLiverTumorLib.mask import Mask
+
+    window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
+    asked: dict[str, Any] = {}
+    if mode == "text":
+        asked = {"concept": args.text}
+    elif mode == "volume":
+        start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
+        asked = {"start": start, "direction": args.direction, "ensemble": ensemble_of(args)}
+    return SegmentationRequest(
+        mode,
+        prompts,
+        liver=labels_on(args.liver, volume) if args.liver else None,
+        settings=Settings(args.model, args.plane, window, args.channels, args.quality, further),
+        **asked,
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal, download_bar
+from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
@@ -19,19 +20,19 @@ from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 if TYPE_CHECKING:
     import numpy as np
 
-    from SAMLiverTumorLib.active_learning.rank_scans import ScanDoubt, Suggestions
-    from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceDoubt
+    from SAMLiverTumorLib.active_learning.rank_scans import ScanUncertainty, Suggestions
+    from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceUncertainty
     from SAMLiverTumorLib.datasets.cases import CaseFiles
     from SAMLiverTumorLib.volume import Volume
 
 _DESCRIPTION = """\
-Rank scans without outlines, and their slices, by how uncertain the automatic mode is of them: outlining and
-keeping the first of them (`sam-liver-tumor cases add`) teaches the model most.
+Rank scans without outlines, and their slices, by the uncertainty of the automatic mode. Outlining and keeping the first
+of them (`sam-liver-tumor cases add`) improves the model most.
 
-Each slice is looked at twice, the second time with more contrast. Uncertain is where the two outlines disagree,
-and where much area has a probability near one half: U = sqrt((1 - Dice + 0.05) * unsure cm2). Slices suggested
-together are at least 10 mm apart. Passed over are scans that are kept already, those that have labels beside
-them or in --labels, and those in --hold-out.
+Each slice is segmented twice, the second time with more contrast. It is uncertain if the two outlines disagree, and if
+a large area has a probability near one half: U = sqrt((1 - Dice + 0.05) * unsure cm2). Slices suggested together are at
+least 10 mm apart. Scans that are kept already, that have labels beside them or in --labels, and that --hold-out lists
+are skipped.
 """
 _INTERRUPTED = 130
 
@@ -40,29 +41,29 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     """Add the command to a program; its `run` is set as the parser's default."""
     parser = subparsers.add_parser(
         "suggest",
-        help="rank scans and slices: what to outline next",
+        help="rank scans and slices to outline next",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="scans: image files or DICOM folders, or one of them"
     )
-    parser.add_argument("--top", type=_positive, default=10, metavar="N", help="list so many slices (default: 10)")
+    parser.add_argument("--top", type=_positive, default=10, metavar="N", help="number of slices to list (default: 10)")
     parser.add_argument("--text", default=LIVER_TUMOR, metavar="CONCEPT", help=f"default: {LIVER_TUMOR}")
     parser.add_argument(
         "--liver",
         type=Path,
         metavar="DIR",
-        help="label files of livers, named as the scans, any value; else what the model marks as liver",
+        help="label files of livers, named as the scans, any value (default: liver found by the model)",
     )
     parser.add_argument("--labels", type=Path, metavar="DIR", help="label files of scans that need no outlines")
-    parser.add_argument("--hold-out", type=Path, metavar="FILE", help="patients to pass over, one a line")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="folder of kept cases, as with cases")
+    parser.add_argument("--hold-out", type=Path, metavar="FILE", help="file of patients to skip, one per line")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="folder of kept cases, as with `cases`")
     parser.add_argument(
-        "--every", type=_positive, metavar="N", help="look at each N-th slice (default: about 5 mm apart)"
+        "--every", type=_positive, metavar="N", help="segment every N-th slice (default: about 5 mm apart)"
     )
-    parser.add_argument("--quick", action="store_true", help="look at each slice once: half the time, ranks less well")
-    parser.add_argument("--model", default=AUTO, metavar="ID|FILE", help="one that knows text (default: auto)")
+    parser.add_argument("--quick", action="store_true", help="segment each slice once: half the time, a worse ranking")
+    parser.add_argument("--model", default=AUTO, metavar="ID|FILE", help="a model that knows text (default: auto)")
     parser.add_argument(
         "--window", metavar="NAME|LOW,HIGH", default=AUTO, help=f"{', '.join(PRESETS)}, or two values (default: auto)"
     )
@@ -75,10 +76,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    """Rank, print and write the report where asked for.
+    """Rank, print, and write the report if wanted.
 
-    :return: 0; 130 where Ctrl+C cut it short, with what was ranked until then.
-    :raises SAMLiverTumorError: whatever the user can mend; nothing is written then.
+    :return: 0; 130 if Ctrl+C interrupted it, with the scans ranked until then.
+    :raises SAMLiverTumorError: the user can fix it; nothing is written then.
     """
     if args.json:
         check_output(args.json, args.overwrite)
@@ -87,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.active_learning.rank_scans import suggest
     from SAMLiverTumorLib.inference.pool import PredictorPool
 
-    files, passed = _scans(args)
-    with download_bar() as downloaded, cancel_by_interrupt() as cancel, _slice_bar() as told:
+    files, skipped = _scans(args)
+    with download_bar() as downloaded, cancel_by_interrupt() as cancel, _slice_bar() as advance:
         suggestions = suggest(
             files,
             PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded, cancel=cancel),
@@ -99,12 +100,12 @@ def run(args: argparse.Namespace) -> int:
             CaseStore(args.store),
             args.every,
             1 if args.quick else 2,
-            told,
+            advance,
             cancel,
         )
     for note in suggestions.notes:
         print(f"note: {note}")
-    for text in passed:
+    for text in skipped:
         print(f"note: {text}")
     if suggestions.kept:
         print(f"note: kept already: {', '.join(suggestions.kept)}")
@@ -114,26 +115,26 @@ def run(args: argparse.Namespace) -> int:
     for line in table(suggestions, args.top):
         print(line)
     if suggestions.cancelled:
-        print(f"Interrupted; {len(suggestions.scans)} of {len(files)} scans were looked at whole.")
+        print(f"Interrupted; {len(suggestions.scans)} of {len(files)} scans were finished.")
     return _INTERRUPTED if suggestions.cancelled else 0
 
 
 def table(suggestions: Suggestions, top: int) -> list[str]:
-    """The scans, and the slices to outline first, as text for people."""
+    """The scans, and the slices to outline first, as lines of text."""
     if not suggestions.scans:
         return [] if suggestions.cancelled else ["There is no scan left to outline."]
     scans = [("scan", "uncertainty", "slices looked at", "most uncertain slice")]
     for scan in suggestions.scans:
-        scans.append((scan.name, f"{scan.uncertainty:.2f}", str(scan.looked_at), _named(scan.worst[0])))
+        scans.append((scan.name, f"{scan.uncertainty:.2f}", str(scan.slice_count), _named(scan.worst[0])))
     slices = [("", "scan", "slice", "uncertainty", "outlines disagree", "unsure cm2", "found cm2")]
     for number, (scan, each) in enumerate(suggestions.slices(top), 1):
-        numbers = (each.uncertainty, each.doubt.disagreement, each.doubt.unsure_cm2, each.doubt.found_cm2)
+        numbers = (each.uncertainty, each.outline.disagreement, each.outline.unsure_cm2, each.outline.found_cm2)
         slices.append((str(number), scan.name, _named(each), *(f"{value:.2f}" for value in numbers)))
-    return ["Scans, most uncertain first", *_columns(scans), "", "Slices to outline next", *_columns(slices)]
+    return ["Scans, most uncertain first", *aligned(scans), "", "Slices to outline next", *aligned(slices)]
 
 
 def report(suggestions: Suggestions) -> dict[str, Any]:
-    """All that was found, as plain values."""
+    """All results, as plain values for JSON."""
     return {
         "model": suggestions.model,
         "cancelled": suggestions.cancelled,
@@ -143,19 +144,19 @@ def report(suggestions: Suggestions) -> dict[str, Any]:
     }
 
 
-def _plain(scan: ScanDoubt) -> dict[str, Any]:
+def _plain(scan: ScanUncertainty) -> dict[str, Any]:
     return {
         "name": scan.name,
         "uncertainty": round(scan.uncertainty, 6),
-        "slices_looked_at": scan.looked_at,
+        "slices_looked_at": scan.slice_count,
         "slices": [
             {
                 "index": each.index,
                 "position_mm": round(each.position_mm, 3),
                 "uncertainty": round(each.uncertainty, 6),
-                "disagreement": round(each.doubt.disagreement, 6),
-                "unsure_cm2": round(each.doubt.unsure_cm2, 6),
-                "found_cm2": round(each.doubt.found_cm2, 6),
+                "disagreement": round(each.outline.disagreement, 6),
+                "unsure_cm2": round(each.outline.unsure_cm2, 6),
+                "found_cm2": round(each.outline.found_cm2, 6),
             }
             for each in scan.worst
         ],
@@ -163,7 +164,7 @@ def _plain(scan: ScanDoubt) -> dict[str, Any]:
 
 
 def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
-    """The scans to look at, and what is passed over and why.
+    """The scans to rank, and lines about those that are skipped.
 
     :raises InputError: there is no scan.
     """
@@ -178,18 +179,18 @@ def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
         beside = by_patient(args.folder, {True}, labels=True).items()
         labeled |= {name for name, path in beside if path not in images}
     left: list[CaseFiles] = []
-    passed: dict[str, list[str]] = {"held out": [], "labeled already": []}
+    skipped: dict[str, list[str]] = {"held out": [], "labeled already": []}
     for each in scans:
         try:
             refuse_held_out([each.name], held)
         except InputError:
-            passed["held out"].append(each.name)
+            skipped["held out"].append(each.name)
             continue
         if each.name in labeled:
-            passed["labeled already"].append(each.name)
+            skipped["labeled already"].append(each.name)
         else:
             left.append(each)
-    return left, [f"{why}: {', '.join(names)}" for why, names in passed.items() if names]
+    return left, [f"{why}: {', '.join(names)}" for why, names in skipped.items() if names]
 
 
 def _livers(folder: Path) -> Callable[[str, Volume], np.ndarray | None]:
@@ -206,26 +207,21 @@ def _livers(folder: Path) -> Callable[[str, Volume], np.ndarray | None]:
 
 @contextmanager
 def _slice_bar() -> Iterator[Callable[[str, int, int, int, int], None]]:
-    """A bar over the slices of the present scan, which it names; see `cli.progress`."""
+    """A progress bar over the slices of the current scan, which it names."""
     from tqdm import tqdm
 
     with tqdm(unit="slice", delay=1.0, leave=False, disable=None) as shown:
 
-        def told(name: str, scans_done: int, scans: int, done: int, total: int) -> None:
+        def advance(name: str, scans_done: int, scans: int, done: int, total: int) -> None:
             shown.set_description(f"{name} ({scans_done + 1} of {scans})", refresh=False)
             shown.total = total
             shown.update(done - shown.n)
 
-        yield told
+        yield advance
 
 
-def _named(each: SliceDoubt) -> str:
+def _named(each: SliceUncertainty) -> str:
     return f"{each.index} (S {each.position_mm:.1f} mm)"
-
-
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _positive(text: str) -> int:

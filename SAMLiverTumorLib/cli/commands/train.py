@@ -1,4 +1,4 @@
-"""`sam-liver-tumor train`: adapt a model to labeled scans of one's own."""
+"""`sam-liver-tumor train`: fine-tune a model on your own labeled scans."""
 
 from __future__ import annotations
 
@@ -8,63 +8,61 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from SAMLiverTumorLib.cli.options.label_names import parse_label_names
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.end_to_end.settings import NetworkSettings, read_network_settings
-from SAMLiverTumorLib.training.runs.process import CANCEL, asked_to_end
+from SAMLiverTumorLib.training.runs.process import CANCEL, cancel_requested
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
 
-# name -> (number, help); each is an option of the same name and a setting of a TOML file
+# name -> (type, help); each is an option and a setting in a TOML file
 _NUMBERS = {
-    "epochs": (int, "at most so many epochs"),
-    "steps": (int, "steps in an epoch"),
-    "batch": (int, "pictures in a step"),
-    "accumulate": (int, "split a step's pictures into so many parts, to save memory"),
-    "learning_rate": (float, "highest learning rate"),
-    "patience": (int, "stop after so many epochs without a better validation; 0: never"),
-    "copies": (int, "augmented pictures of each slice"),
+    "epochs": (int, "maximum number of epochs"),
+    "steps": (int, "steps per epoch"),
+    "batch": (int, "slice images per step"),
+    "accumulate": (int, "split a step into N parts, to save memory"),
+    "learning_rate": (float, "peak learning rate"),
+    "patience": (int, "stop after N epochs without a better validation score; 0: never"),
+    "copies": (int, "augmented copies of each slice image"),
     "negatives": (int, "slices of liver without tumor from each case"),
-    "slices": (int, "at most so many slices with tumor from each case; 0: all"),
+    "slices": (int, "maximum number of slices with tumor from each case; 0: all"),
     "validation_slices": (int, "the same for validation"),
-    "corrections": (int, "rounds of corrective clicks, at most"),
+    "corrections": (int, "maximum number of corrective clicks"),
     "rank": (int, "rank of the adapters with --train lora"),
-    "unlabeled_slices": (int, "slices of each scan without labels"),
-    "synthetic": (int, "add so many volumes with painted tumors"),
-    "seed": (int, "of everything drawn at random"),
+    "synthetic": (int, "volumes with painted tumors to add"),
+    "seed": (int, "seed of all random numbers"),
 }
 _TEXTS = {
     "base": "model id or weight file to start from",
-    "window": "preset or LOW,HIGH, as with segment",
-    "unlabeled_window": "the same for --unlabeled, where it is another",
-    "hold_out": "file with patients to refuse, one a line",
-    "text_encoder": "tokens, or clip, clip:NAME:TAG, clip:FOLDER: any phrase as text, through open_clip",
+    "window": "preset or LOW,HIGH, as with `segment`",
+    "hold_out": "file of patients to refuse, one per line",
+    "text_encoder": "tokens; or clip, clip:NAME:TAG, clip:FOLDER for any phrase, with open_clip",
     "device": "auto, cpu, cuda, cuda:1",
-    "cache": "folder of encoded pictures, which several runs can share",
+    "cache": "folder of embeddings, which several runs can share",
 }
 _LISTS = {
-    "images": "folder of images, or one file; several with several folders of labels",
-    "labels": "folder of label maps, or one file, in the order of --images (default: those of the images)",
-    "windows": "a window for each of --images that is not in Hounsfield units, such as 0,255",
+    "images": "folders of images, or files",
+    "labels": "folders of label maps, or files, one for each of --images (default: the same folders)",
+    "windows": "a window for each of --images, such as 0,255 for scans that are not in Hounsfield units",
     "cases": "only these patients",
-    "validation": "patients to validate on (default: a quarter, drawn by the seed)",
-    "test": "patients for the comparison of before and after",
-    "unlabeled": "folder of scans without labels, for a mean teacher",
+    "validation": "patients to validate on (default: a quarter, drawn by --seed)",
+    "test": "patients for the comparison before and after",
 }
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
-    """Add the subcommand to what `ArgumentParser.add_subparsers` returned."""
+    """Add the command to a program; its `run` is set as the parser's default."""
     defaults = TrainSettings()
     parser = subparsers.add_parser(
         "train",
         help="fine-tune a model on labeled scans",
-        description="Fine-tune a model on labeled scans. Dice before and after is measured on patients that were not "
-        "learned from, and the new model is adopted only if it is better.",
+        description="Fine-tune a model on labeled scans. Dice before and after is measured on patients that it did not "
+        "learn from, and the new model is adopted only if it is better.",
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="settings; options given as well take precedence")
-    parser.add_argument("--out", metavar="RUN", help="folder for the run's files")
-    parser.add_argument("--train", choices=TRAINABLE, help=f"what learns (default: {defaults.train})")
+    parser.add_argument("--config", metavar="FILE.toml", help="file of settings; options override it")
+    parser.add_argument("--out", metavar="RUN", help="folder of the run")
+    parser.add_argument("--train", choices=TRAINABLE, help=f"which part learns (default: {defaults.train})")
     for name, text in _LISTS.items():
         parser.add_argument(_option(name), nargs="+", metavar=name.upper(), help=text)
     for name, text in _TEXTS.items():
@@ -83,35 +81,39 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="DIR",
-        help="learn from the cases that `sam-liver-tumor cases` keeps, with what --images names or alone",
+        help="learn from the cases kept by `sam-liver-tumor cases`, besides --images or alone",
     )
-    parser.add_argument("--text", nargs="*", metavar="CONCEPT", dest="concepts", help="what text learns to name")
-    parser.add_argument("--half", action="store_true", default=None, help="weights of 16 bits: half the file")
+    parser.add_argument(
+        "--text", nargs="*", metavar="CONCEPT", dest="concepts", help="concepts that text prompts learn"
+    )
+    parser.add_argument("--half", action="store_true", default=None, help="save 16-bit weights: half the file size")
     parser.add_argument("--names", action="store_true", default=None, help="keep patients' names in the weight file")
-    parser.add_argument("--no-blend", action="store_false", dest="blend", default=None, help="try no weight mixtures")
+    parser.add_argument(
+        "--no-blend", action="store_false", dest="blend", default=None, help="try no mixtures of weights"
+    )
     parser.add_argument(
         "--baseline",
         type=float,
         metavar="MINUTES",
-        help="train a U-Net instead, on the same patients, to compare with (RUN/unet.safetensors)",
+        help="instead train a U-Net on the same patients, for comparison (RUN/unet.safetensors)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
-    parser.add_argument("--json", action="store_true", help="progress as lines of JSON instead of text")
+    parser.add_argument("--resume", action="store_true", help="continue the training run in --out")
+    parser.add_argument("--json", action="store_true", help="print progress as lines of JSON")
     parser.add_argument("--yes", action="store_true", help="download the base model without asking")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as `args` says; exit status 0, or 130 when cancelled.
+    """Train; exit status 0, or 130 if cancelled.
 
-    :raises SAMLiverTumorError: the user can mend it.
+    :raises SAMLiverTumorError: the user can fix it.
     """
     network = read_network_settings(Path(args.config)) if args.config else None
     if network is not None:
         return _run_network(args, network)
     settings = settings_of(args)
-    # PyTorch and MONAI take seconds to load; wrong settings are told before
+    # PyTorch and MONAI take seconds to load, so settings are checked first
     from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText
     from SAMLiverTumorLib.training.optimization.distributed import join
     from SAMLiverTumorLib.training.progress_events import Reporter
@@ -122,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     with cancel_by_interrupt() as interrupted:
 
         def cancel() -> bool:
-            return interrupted() or asked_to_end(Path(settings.out) / CANCEL)
+            return interrupted() or cancel_requested(Path(settings.out) / CANCEL)
 
         try:
             if args.baseline is not None:
@@ -162,7 +164,7 @@ def _run_baseline(args: argparse.Namespace, settings: TrainSettings, report, can
 
 
 def settings_of(args: argparse.Namespace) -> TrainSettings:
-    """The settings that options and file give; options win.
+    """The settings from options and file; options override the file.
 
     :raises InputError: see `from_mapping` and `read_settings`.
     """
@@ -172,23 +174,13 @@ def settings_of(args: argparse.Namespace) -> TrainSettings:
         if value is not None:
             given[each.name] = value
     if args.label:
-        given["label_names"] = _label_names(args.label)
+        given["label_names"] = parse_label_names(args.label)
     base = read_settings(Path(args.config)) if args.config else None
     if args.store is not None:
         kept = str(CaseStore(args.store or None).root)
         for name in ("images", "labels"):
             given[name] = [*given.get(name, getattr(base, name) if base else ()), kept]
     return from_mapping(given, base)
-
-
-def _label_names(options: list[str]) -> dict[str, str]:
-    names = {}
-    for option in options:
-        value, equals, name = option.rpartition("=")
-        if not equals or name not in ("tumor", "liver", "ignore"):
-            raise InputError(f"--label {option}: give a value and its meaning, such as 2=tumor, 1=liver or 3=ignore.")
-        names[value] = name
-    return names
 
 
 def _stream(args: argparse.Namespace, first: bool, text):

@@ -1,4 +1,4 @@
-"""A training's lines of JSON as text for people."""
+"""Progress events of a training run as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import IO, Any
 
 
 class ProgressText:
-    """A stream that takes the lines of `training.progress_events.Reporter` and writes what people read of them."""
+    """A stream that takes the lines of `training.progress_events.Reporter` and writes them as text."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -19,20 +19,20 @@ class ProgressText:
             self._stream.write(text + "\n")
 
     def flush(self) -> None:
-        """Hand over to the stream below."""
+        """Flush the stream below."""
         self._stream.flush()
 
 
 def progress_text(event: dict[str, Any]) -> str:
-    """One line for an event; empty for those that tell people nothing."""
+    """The text of an event; empty for events without one."""
     kind = event["event"]
     if kind == "prepare" and event["patient"]:
         return f"Preparing {event['patient']} ({event['done'] + 1} of {event['total']})"
     if kind == "data":
         split = event["split"]
         return (
-            f"{event['train']} pictures to learn from, {event['validation']} to validate on, {event['test']} to test "
-            f"with; {event['encoded']} were encoded. {split[:1].upper()}{split[1:]}."
+            f"Slice images: {event['train']} for training, {event['validation']} for validation, {event['test']} for "
+            f"testing; {event['encoded']} were encoded. {split[:1].upper()}{split[1:]}."
         )
     if kind == "step" and event["step"] % 10 == 0:
         return (
@@ -44,9 +44,9 @@ def progress_text(event: dict[str, Any]) -> str:
     if kind == "note":
         return event["text"]
     if kind == "cancelled":
-        return f"Cancelled after step {event['step']}; --resume goes on from there."
+        return f"Cancelled after step {event['step']}; --resume continues from there."
     if kind == "done":
-        verdict = "better: adopted" if event["adopted"] else "not better: kept aside"
+        verdict = "better: adopted" if event["adopted"] else "not better: not adopted"
         return (
             f"before  {_scores(event['before'])}\nafter   {_scores(event['after'])}\n"
             f"The new model is {verdict} ({event['weights']})."

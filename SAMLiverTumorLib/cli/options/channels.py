@@ -1,4 +1,4 @@
-"""Options for what the network's channels show: further phases or modalities, each with its window."""
+"""Options for the network's input channels: further phases or modalities, each with its window."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from SAMLiverTumorLib.volume import Volume
 
 
 def add_channel_options(group: argparse._ArgumentGroup) -> None:
-    """Add the options that the functions below understand."""
+    """Add the options that the functions below read."""
     group.add_argument(
         "--channel",
         action="append",
         default=[],
         metavar="FILE[,WINDOW]",
-        help=f"another phase or modality, seen besides the CT (at most {MOST_FURTHER}); WINDOW as above (default: "
+        help=f"another phase or modality, shown besides the CT (at most {MOST_FURTHER}); WINDOW as above (default: "
         f"wide for CT, {PERCENTILE} for everything else)",
     )
     group.add_argument(
-        "--register", action="store_true", help="move each --channel onto the CT first, rigidly (half a minute each)"
+        "--register", action="store_true", help="register each --channel to the CT first, rigidly (half a minute each)"
     )
 
 
@@ -33,9 +33,9 @@ def channel_paths(args: argparse.Namespace) -> list[Path]:
 
 
 def check_window_option(text: str) -> None:
-    """Refuse what names no window, before anything is read.
+    """Check the name of a window before anything is read.
 
-    :raises InputError: saying which there are.
+    :raises InputError: it names no window; the text lists those there are.
     """
     if text not in ("auto", PERCENTILE):
         parse_window(text)
@@ -44,13 +44,13 @@ def check_window_option(text: str) -> None:
 def read_channels(args: argparse.Namespace, volume: Volume, note: Callable[[str], None]) -> tuple[FurtherChannel, ...]:
     """Read the further volumes onto the CT's voxels.
 
-    :param note: told what there is to know about each.
-    :raises InputError: too many, unreadable, or without overlap; --register without any.
+    :param note: called with each remark about a volume.
+    :raises InputError: there are too many, one is unreadable or does not overlap, or --register is given without any.
     """
     from SAMLiverTumorLib.io.images import read_volume
 
     if args.register and not args.channel:
-        raise InputError("--register is for further volumes; give one as --channel FILE.")
+        raise InputError("--register needs a further volume; give one as --channel FILE.")
     if len(args.channel) > MOST_FURTHER:
         raise InputError(f"--channel is given {len(args.channel)} times; the network has room for {MOST_FURTHER}.")
     if args.channel and args.channels != "single":
@@ -66,7 +66,7 @@ def read_channels(args: argparse.Namespace, volume: Volume, note: Callable[[str]
 
 
 def _split(text: str) -> tuple[Path, str]:
-    """(file, window) of FILE[,WINDOW]; names of files may hold commas themselves."""
+    """(file, window) of FILE[,WINDOW]; file names may contain commas."""
     if Path(text).exists():
         return Path(text), "auto"
     path, _, name = text.rpartition(",")
@@ -76,7 +76,7 @@ def _split(text: str) -> tuple[Path, str]:
     if len(parts) == 3 and all(map(_is_number, parts[1:])):
         return Path(parts[0]), f"{parts[1]},{parts[2]}"
     if path and Path(path).exists():
-        parse_window(name)  # says what is wrong with it
+        parse_window(name)  # raises the error for an unknown window
     return Path(text), "auto"
 
 

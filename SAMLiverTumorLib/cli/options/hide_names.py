@@ -1,4 +1,4 @@
-"""Reports that say nothing of whose scan it was: names of files and folders stay out of them unless asked for."""
+"""Anonymous reports: names of files and folders, which may identify a patient, stay out unless asked for."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 
 def add_paths_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add --paths; it asks for the files' names in the report."""
+    """Add --paths, which puts file names into the report."""
     parser.add_argument(
         "--paths",
         action="store_true",
-        help="also write into the report which files it is about; their names may say whose they are",
+        help="also name the files in the report; their names may identify a patient",
     )
 
 
 def without_names(notes: Iterable[str], names: Mapping[str | Path, str]) -> list[str]:
-    """Notes with what stands for a file in the place of its path or name, quoted or not.
+    """Notes with a description in place of each file's path or name, quoted or not.
 
     >>> without_names(["'doe.nii' has no label 2; see /data/doe.nii"], {Path("/data/doe.nii"): "the scan"})
     ['the scan has no label 2; see the scan']
     """
-    told = list(notes)
-    for path, stands in names.items():
+    texts = list(notes)
+    for path, description in names.items():
         for name in (str(path), Path(path).name):
-            told = [note.replace(f"'{name}'", stands).replace(name, stands) for note in told]
-    return told
+            texts = [text.replace(f"'{name}'", description).replace(name, description) for text in texts]
+    return texts

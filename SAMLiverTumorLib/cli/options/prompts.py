@@ -1,4 +1,4 @@
-"""Prompts from the command line: markups files of Slicer and coordinates."""
+"""Prompts from the command line: Slicer's markups files, and coordinates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument(
         "--text",
         metavar="CONCEPT",
-        help='automatic: all that a concept such as "liver tumor" names, with no click; best with --liver',
+        help='find everything that a concept such as "liver tumor" names, without clicks; best with --liver',
     )
 
 
@@ -31,7 +31,7 @@ def read_prompts(args: argparse.Namespace, scene) -> Prompts:
     """Prompts from files and coordinates together.
 
     :raises PromptError: coordinates that are not numbers, or a box given twice.
-    :raises InputError: a markups file that is none, or holds another kind than asked for.
+    :raises InputError: a file that is no markups file, or holds another kind of markups than needed.
     """
     from SAMLiverTumorLib.mrml.nodes.conversions import boxFromNode, definedPointsRas
     from SAMLiverTumorLib.mrml.scene_files import loadMarkups

@@ -1,4 +1,4 @@
-"""Options of `segment --mode volume` that combine several passes, and write how sure the result is."""
+"""Options of `segment --mode volume` that fuse several passes, and write how certain the result is."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.plane import ORIENTATIONS
 
 if TYPE_CHECKING:
-    from SAMLiverTumorLib.inference.uncertainty.fusion import Fusion
-    from SAMLiverTumorLib.inference.uncertainty.next_best_slice import NextSlice
+    from SAMLiverTumorLib.inference.segmentation_request import SegmentationResult
     from SAMLiverTumorLib.inference.uncertainty.orientation_passes import Ensemble
     from SAMLiverTumorLib.voxel_map import VoxelMap
 
 
 def add_fusion_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that the other functions here understand."""
-    fusion = parser.add_argument_group("how sure it is (--mode volume)")
+    fusion = parser.add_argument_group("uncertainty (--mode volume)")
     fusion.add_argument(
         "--fuse",
         metavar="PLANES",
-        help=f"combine with passes through other planes ({', '.join(ORIENTATIONS)}), comma-separated",
+        help=f"fuse with passes through other planes ({', '.join(ORIENTATIONS)}), comma-separated",
     )
     fusion.add_argument("--probability", type=Path, metavar="OUT.nrrd", help="write each voxel's probability, percent")
     fusion.add_argument("--uncertainty", type=Path, metavar="OUT.nrrd", help="write each voxel's uncertainty, percent")
@@ -62,30 +61,7 @@ def ensemble_of(args: argparse.Namespace) -> Ensemble:
     return Ensemble(tuple(names))
 
 
-def maps_of(args: argparse.Namespace, fusion: Fusion) -> dict[Path, VoxelMap]:
+def maps_of(args: argparse.Namespace, result: SegmentationResult) -> dict[Path, VoxelMap]:
     """What to write where."""
-    both = {args.probability: fusion.probability, args.uncertainty: fusion.uncertainty}
+    both = {args.probability: result.probability, args.uncertainty: result.uncertainty}
     return {path: values for path, values in both.items() if path}
-
-
-def fusion_report(args: argparse.Namespace, fusion: Fusion, best: NextSlice | None) -> dict:
-    """What the report says of it: JSON-ready."""
-    return {
-        "passes": list(fusion.passes),
-        "probability": str(args.probability) if args.probability else None,
-        "uncertainty": str(args.uncertainty) if args.uncertainty else None,
-        "next_best_slice": best.as_dict() if best is not None else None,
-    }
-
-
-def told(fusion: Fusion, best: NextSlice | None) -> list[str]:
-    """The same for the user, line by line."""
-    lines = []
-    if len(fusion.passes) > 1:
-        lines.append(f"fused: {', '.join(p['orientation'] for p in fusion.passes)}")
-    if best is not None:
-        r, a, s = best.center_ras
-        lines.append(
-            f"next best slice: {best.orientation} {best.index} at R {r:.1f}, A {a:.1f}, S {s:.1f} mm ({best.reason})"
-        )
-    return lines

@@ -1,4 +1,4 @@
-"""`compare`: models on the same trials of the same cases, and what came of it."""
+"""`compare`: run models on the same trials of the same cases, and score them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import evenly, slice_trials
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.evaluation.comparison.contestants import (
     AUTOMATIC,
-    Answer,
     Contestant,
+    TrialMasks,
     UnetContestant,
     shown_window,
 )
@@ -22,23 +21,24 @@ from SAMLiverTumorLib.evaluation.metrics.detection import Detection
 from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
 from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.image.lesion_components import label_lesions
 from SAMLiverTumorLib.image.mask_geometry import bounding_box
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
 from SAMLiverTumorLib.plane import slice_plane
 
-# Surroundings of a lesion in its picture (pixels), and pictures of a case.
-_AROUND_PX, _PICTURES = 24, 2
+# Margin around a lesion in its overlay (pixels), and number of overlays per case.
+_AROUND_PX, _OVERLAYS = 24, 2
 
 
 @dataclass(frozen=True)
 class Score:
-    """One trial, one model, one way of prompting it.
+    """Score of one trial for one model and one way of prompting.
 
     :param slice: voxel index along the volume's axial axis.
     :param trial: number of the component on its slice, from 0.
-    :param lesion: 6-connected component of the case's reference that it belongs to, 1 the largest.
-    :param lesion_ml: that component's volume.
+    :param lesion: number of the 6-connected component of the case's reference, 1 for the largest.
+    :param lesion_ml: volume of that component.
     :param overlap: in pixels of the slice.
     :param surface: in millimeters within the slice.
     """
@@ -55,13 +55,13 @@ class Score:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Names the trial."""
+        """Identifies the trial: case, slice, number."""
         return self.case, self.slice, self.trial
 
 
 @dataclass(frozen=True)
 class SliceScore:
-    """All that a model marked on one slice against all trials there together, false positives included."""
+    """A model's whole mask of one slice against all trials there, false positives included."""
 
     case: str
     slice: int
@@ -72,7 +72,7 @@ class SliceScore:
 
 @dataclass(frozen=True)
 class VolumeScore:
-    """An automatic model on a whole case, slices without tumor included."""
+    """Score of an automatic model on a whole case, slices without tumor included."""
 
     case: str
     model: str
@@ -83,7 +83,7 @@ class VolumeScore:
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """One trial to look at: grey uint8, the reference, and masks by (model, way); all of one part of the slice."""
+    """Image of one trial: grey uint8, reference, and masks by (model, way), all cropped to one part of the slice."""
 
     case: str
     slice: int
@@ -94,10 +94,10 @@ class Overlay:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """What tables say of a model.
+class ComparedModel:
+    """A model in the tables.
 
-    :param contaminated: compared cases that it was trained or chosen on.
+    :param contaminated: compared cases on which it was trained or chosen.
     """
 
     name: str
@@ -108,15 +108,15 @@ class Entrant:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What came of a comparison.
+    """Result of a comparison.
 
-    :param cases: name -> (slices, trials) that were compared.
-    :param limit: at most so many slices of each case; None for all.
-    :param notes: what has to be known of the cases' figures.
+    :param cases: name -> number of (slices, trials) compared.
+    :param limit: greatest number of slices of each case; None for all.
+    :param notes: on the cases.
     """
 
     cases: dict[str, tuple[int, int]]
-    entrants: tuple[Entrant, ...]
+    models: tuple[ComparedModel, ...]
     scores: tuple[Score, ...]
     slices: tuple[SliceScore, ...]
     volumes: tuple[VolumeScore, ...]
@@ -126,7 +126,7 @@ class Comparison:
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """(model, way) in the order of tables: as the models were named, each in the order of its ways."""
+        """(model, way) in the order of the tables: by model as given, then by way of prompting."""
         return list(dict.fromkeys((score.model, score.way) for score in self.scores))
 
 
@@ -137,21 +137,21 @@ def compare(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Comparison:
-    """Have each model answer for each trial.
+    """Segment each trial with each model, and score the masks.
 
     :param cases: read one by one, so that one volume is in memory at a time.
-    :param limit: at most so many slices with trials of each case, evenly spread; automatic models are then not
-        judged on whole volumes.
-    :param progress: told of (slices done, None), a slice counting once for each model.
-    :param cancel: asked before each slice, and within the encoders.
-    :raises InputError: two models of one name, no model, or no trial in any case.
-    :raises Cancelled: when `cancel` says so.
+    :param limit: greatest number of slices with trials of each case, evenly spread; automatic models are then not
+        evaluated on whole volumes.
+    :param progress: called with (slices done, None); each slice counts once per model.
+    :param cancel: called before each slice, and within the encoders.
+    :raises InputError: there is no model, two have the same name, or no case has a trial.
+    :raises Cancelled: when `cancel` returns true.
     """
     from SAMLiverTumorLib.datasets.cases import case_hash
 
     names = [each.name for each in contestants]
     if not names or len(set(names)) < len(names):
-        raise InputError("Name at least one model, and each model once; rename a weight file where names are equal.")
+        raise InputError("Name at least one model, and each model once; rename a weight file if names are equal.")
     scores: list[Score] = []
     slices: list[SliceScore] = []
     volumes: list[VolumeScore] = []
@@ -162,59 +162,59 @@ def compare(
         found = slice_trials(case.volume, case.tumor)
         chosen = evenly(list(found), limit)
         counts[case.name] = (len(chosen), sum(len(found[index]) for index in chosen))
-        pictured = set(evenly(chosen, _PICTURES))
+        with_overlay = set(evenly(chosen, _OVERLAYS))
         lesions = _Lesions(case)
         notes += case.notes
         for each in contestants:
-            # a passed on file may call patients otherwise than their scans are named
+            # a weight file from elsewhere may have other names for the same patients
             same = case.name in each.seen or each.seen_hashes & {case.volume.voxel_hash, case_hash(case)}
             if same or any(case.name in pair for pair in doubles([case.name, *each.seen])):
                 contaminated[each.name].append(case.name)
         for index in chosen:
             plane, trials = slice_plane(case.volume, "axial", index), found[index]
-            where = [lesions.of(mask, plane) for mask in trials]
-            answers = {}
+            lesion_of = [lesions.of(mask, plane) for mask in trials]
+            masks_by_model = {}
             for each in contestants:
                 if cancel is not None and cancel():
                     raise Cancelled("Cancelled; nothing was written.")
-                answers[each.name] = each.answer(case, plane, trials, cancel)
+                masks_by_model[each.name] = each.segment_trials(case, plane, trials, cancel)
                 done += 1
                 if progress is not None:
                     progress(done, None)
-            for model, by_way in answers.items():
-                for way, answer in by_way.items():
-                    slices.append(_slice_score(case, index, model, way, answer, trials))
+            for model, by_way in masks_by_model.items():
+                for way, masks in by_way.items():
+                    slices.append(_slice_score(case, index, model, way, masks, trials))
                     for number, mask in enumerate(trials):
                         scores.append(
                             Score(
                                 case.name,
                                 index,
                                 number,
-                                *where[number],
+                                *lesion_of[number],
                                 model,
                                 way,
-                                overlap(answer.trials[number], mask, case.volume.voxel_volume_ml),
-                                surface_distances(answer.trials[number], mask, plane.spacing[1::-1]),
+                                overlap(masks.trials[number], mask, case.volume.voxel_volume_ml),
+                                surface_distances(masks.trials[number], mask, plane.spacing[1::-1]),
                             )
                         )
-            if index in pictured:
-                overlays.append(_overlay(case, plane, trials, answers))
+            if index in with_overlay:
+                overlays.append(_overlay(case, plane, trials, masks_by_model))
         if limit is None:
             volumes += [_volume_score(case, each, cancel) for each in contestants if isinstance(each, UnetContestant)]
     if not scores:
-        raise InputError("None of the cases has a tumor of 50 pixels on a slice; choose others.")
+        raise InputError("None of the cases has a slice with a tumor of at least 50 pixels; choose others.")
     order = {name: n for n, name in enumerate(names)}
     scores.sort(key=lambda score: order[score.model])
-    entrants = [Entrant(c.name, c.sha256, c.note, tuple(contaminated[c.name])) for c in contestants]
-    parts = tuple(entrants), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays)
+    models = [ComparedModel(c.name, c.sha256, c.note, tuple(contaminated[c.name])) for c in contestants]
+    parts = tuple(models), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays)
     return Comparison(counts, *parts, limit, tuple(notes))
 
 
 class _Lesions:
-    """The reference's components in three dimensions, by which trials are told apart by size."""
+    """The reference's components in three dimensions, which give the size of each trial's lesion."""
 
     def __init__(self, case: Case) -> None:
-        labels, count = ndimage.label(case.tumor)
+        labels, count = label_lesions(case.tumor)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
         self._labels = labels
         self._rank = np.zeros(count + 1, int)
@@ -222,25 +222,27 @@ class _Lesions:
         self._ml = np.concatenate([[0.0], sizes * case.volume.voxel_volume_ml])
 
     def of(self, mask: np.ndarray, plane) -> tuple[int, float]:
-        """Number and volume (ml) of the component that most of a trial's pixels belong to."""
+        """Number and volume (ml) of the component with most of a trial's pixels."""
         label = int(np.bincount(voxels_to_picture(self._labels, plane)[mask]).argmax())
         return int(self._rank[label]), float(self._ml[label])
 
 
-def _slice_score(case: Case, index: int, model: str, way: str, answer: Answer, trials) -> SliceScore:
-    dice = overlap(answer.marked, np.logical_or.reduce(trials), 1.0).dice
+def _slice_score(case: Case, index: int, model: str, way: str, masks: TrialMasks, trials) -> SliceScore:
+    dice = overlap(masks.whole, np.logical_or.reduce(trials), 1.0).dice
     return SliceScore(case.name, index, model, way, dice)
 
 
 def _volume_score(case: Case, each: UnetContestant, cancel: Callable[[], bool] | None) -> VolumeScore:
-    marked = each.volume(case, None, cancel)
+    mask = each.volume(case, None, cancel)
     spacing = case.volume.spacing[::-1]
-    result = evaluate({AUTOMATIC: marked}, case.tumor, case.volume.voxel_volume_ml, spacing=spacing, by_object=True)
+    result = evaluate({AUTOMATIC: mask}, case.tumor, case.volume.voxel_volume_ml, spacing=spacing, by_object=True)
     return VolumeScore(case.name, each.name, result.overall, result.surface, result.detection)
 
 
-def _overlay(case: Case, plane, trials: Sequence[np.ndarray], answers: dict[str, dict[str, Answer]]) -> Overlay:
-    """The slice's largest trial with its surroundings; chosen before anything of the results is known."""
+def _overlay(
+    case: Case, plane, trials: Sequence[np.ndarray], masks_by_model: dict[str, dict[str, TrialMasks]]
+) -> Overlay:
+    """The slice's largest trial with its surroundings, chosen independently of the results."""
     number = int(np.argmax([np.count_nonzero(mask) for mask in trials]))
     box = bounding_box(trials[number])
     part = tuple(
@@ -249,8 +251,8 @@ def _overlay(case: Case, plane, trials: Sequence[np.ndarray], answers: dict[str,
     )
     grey = shown_window(case.volume, "liver").to_uint8(sample_plane(case.volume, plane)[part])
     masks = {
-        (model, way): np.array(answer.trials[number][part])
-        for model, by_way in answers.items()
-        for way, answer in by_way.items()
+        (model, way): np.array(each.trials[number][part])
+        for model, by_way in masks_by_model.items()
+        for way, each in by_way.items()
     }
     return Overlay(case.name, plane.index, number, grey, trials[number][part].copy(), masks)

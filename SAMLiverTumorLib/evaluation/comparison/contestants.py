@@ -1,6 +1,6 @@
-"""What is compared: promptable models and the automatic baseline, each answering for the trials of one slice.
+"""The models under comparison: promptable ones and the automatic baseline, each segmenting the trials of one slice.
 
-Torch is imported with this file's contestants only when they are made.
+Torch is imported only when a contestant is created, not with this module.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS = "automatic", "text", "1 point", "3 points"
 BOX, CORRECTED = "box", "1 point + 3 corrections"
 
-# clicks after which a way's state is taken
+# number of clicks -> way of prompting whose mask is then complete
 _AFTER = {1: ONE_POINT, 3: THREE_POINTS, 4: CORRECTED}
 UNET_PREFIX = "unet:"
 
 LITS_NOTE = (
-    "LiteMedSAM was probably trained on LiTS, and so on the Medical Segmentation Decathlon's liver cases and most of "
-    "3D-IRCADb: on those its figures are not those of unseen patients."
+    "LiteMedSAM was probably trained on LiTS, which includes the Medical Segmentation Decathlon's liver cases and most "
+    "of 3D-IRCADb: its figures there are not for unseen patients."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What one way of prompting gave on one slice.
+class TrialMasks:
+    """The masks of one slice from one way of prompting.
 
-    :param trials: bool pictures (rows, columns), one for each trial.
-    :param marked: all that was marked on the slice, what belongs to no trial too.
+    :param trials: one mask per trial, bool (rows, columns).
+    :param whole: everything segmented on the slice, also outside all trials, bool (rows, columns).
     """
 
     trials: Sequence[np.ndarray]
-    marked: np.ndarray
+    whole: np.ndarray
 
 
 class Contestant(Protocol):
@@ -59,9 +59,9 @@ class Contestant(Protocol):
 
     :param name: for tables.
     :param sha256: of its weights.
-    :param seen: patients that it was trained or chosen on, as far as its file says.
+    :param seen: patients on which it was trained or chosen, as far as its file lists them.
     :param seen_hashes: hashes of those patients' voxels.
-    :param note: what has to be known of its training.
+    :param note: on its training.
     """
 
     name: str
@@ -70,21 +70,21 @@ class Contestant(Protocol):
     seen_hashes: frozenset[str]
     note: str
 
-    def answer(
+    def segment_trials(
         self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
-    ) -> dict[str, Answer]:
-        """Segment the trials of one axial slice, in every way that the model knows."""
+    ) -> dict[str, TrialMasks]:
+        """Segment the trials of one axial slice in every way of prompting that the model supports."""
         ...
 
 
 def contestant(
     name: str, pool: PredictorPool, window: Window | None = None, device: str = "cpu", quality: str = "full"
 ) -> Contestant:
-    """A contestant by what a user writes: a model id, a weight file, or `unet:FILE`.
+    """A contestant by its name on the command line: a model id, a weight file, or `unet:FILE`.
 
-    :param window: what promptable models are shown; None for `shown_window`.
+    :param window: of promptable models; None for `shown_window`.
     :param quality: of promptable models, "full" or "best", see `inference/mirror_averaging.py`.
-    :raises ModelError: there is no such model or file, or it cannot be had.
+    :raises ModelError: there is no such model or file, or it cannot be downloaded or loaded.
     """
     if name.startswith(UNET_PREFIX):
         from SAMLiverTumorLib.models.networks.unet import load_unet
@@ -99,7 +99,7 @@ def contestant(
 
 
 def shown_window(volume: Volume, preset: str) -> Window:
-    """The model's own preset for a volume in HU; grey of 0 to 255 and others whole."""
+    """The model's preset for a volume in HU; 0 to 255 for 8-bit grey values; otherwise the whole intensity range."""
     if volume.looks_like_hounsfield:
         return parse_window(preset)
     low, high = volume.intensity_range
@@ -108,7 +108,7 @@ def shown_window(volume: Volume, preset: str) -> Window:
 
 @dataclass(frozen=True, eq=False)
 class UnetContestant:
-    """The baseline, which no one prompts; kept inside the liver where the labels have one."""
+    """The automatic baseline, whose mask is clipped to the liver if the labels have one."""
 
     unet: Unet
     file_name: str
@@ -125,7 +125,7 @@ class UnetContestant:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """Patients learned from or validated on."""
+        """Patients on which it was trained or validated."""
         return (*self.unet.card.get("training_cases", ()), *self.unet.card.get("validation_cases", ()))
 
     @property
@@ -142,14 +142,14 @@ class UnetContestant:
             f"{len(card.get('training_cases', ()))} patients, validation Dice {card.get('best_validation_dice', '?')}."
         )
 
-    def answer(
+    def segment_trials(
         self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
-    ) -> dict[str, Answer]:
-        """Segment the slice and share out what was marked among the trials; what belongs to none stays with none."""
+    ) -> dict[str, TrialMasks]:
+        """Segment the slice, and match the objects found with the trials."""
         from SAMLiverTumorLib.models.networks.unet import predict_planes
 
-        marked = _in_liver(predict_planes(self.unet, case.volume, [plane])[0], case, plane)
-        return {AUTOMATIC: Answer(shares(marked, trials), marked)}
+        whole = _in_liver(predict_planes(self.unet, case.volume, [plane])[0], case, plane)
+        return {AUTOMATIC: TrialMasks(shares(whole, trials), whole)}
 
     def volume(
         self, case: Case, progress: Callable[[int, int | None], None] | None, cancel: Callable[[], bool] | None
@@ -162,13 +162,13 @@ class UnetContestant:
 
 @dataclass(frozen=True, eq=False)
 class SamContestant:
-    """A promptable model, prompted in each way it was trained for.
+    """A promptable model, prompted in each way for which it was trained.
 
-    :param window: what it is shown; None for `shown_window`.
+    :param window: None for `shown_window`.
     :param about: the card in its weight file, if it was fine-tuned with this program.
-    :param windows: what it is shown of a case, by its name; before `window`.
-    :param role: what it is among others, such as "zero-shot", for tables.
-    :param quality: "full", or "best" to look at the mirror image too.
+    :param windows: by name of a case; these take precedence over `window`.
+    :param role: added to its name in tables, such as "zero-shot".
+    :param quality: "full", or "best" to average with the mirror image.
     """
 
     predictor: Predictor
@@ -190,7 +190,7 @@ class SamContestant:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """Patients that its card says it was fine-tuned or validated on."""
+        """Patients on which it was fine-tuned or validated, by its card."""
         split = self.about.get("split", {})
         return (*split.get("train", ()), *split.get("validation", ()))
 
@@ -202,35 +202,35 @@ class SamContestant:
 
     @property
     def note(self) -> str:
-        """What has to be known of its training."""
+        """A note on its training."""
         return LITS_NOTE if self.predictor.model.info.id == "lite-medsam" else self.predictor.model.info.notes
 
-    def answer(
+    def segment_trials(
         self, case: Case, plane: Plane, trials: Sequence[np.ndarray], cancel: Callable[[], bool] | None = None
-    ) -> dict[str, Answer]:
-        """Segment each trial by box, by a point, and by corrective clicks; by text, the slice at once."""
+    ) -> dict[str, TrialMasks]:
+        """Segment each trial by a box, by points and by corrective clicks; by text, the whole slice at once."""
         info = self.predictor.model.info
         window = self.windows.get(case.name) or self.window or shown_window(case.volume, info.default_window)
         rgb, best = plane_to_rgb(case.volume, plane, window, info.channels), self.quality == "best"
         embedding = self.predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
-        found: dict[str, Answer] = {}
+        found: dict[str, TrialMasks] = {}
         if "text" in info.prompts:
-            marked = _in_liver(self.predictor.predict_text(embedding, _concept(info.concepts)).mask, case, plane)
-            found[TEXT] = Answer(shares(marked, trials), marked)
+            whole = _in_liver(self.predictor.predict_text(embedding, _concept(info.concepts)).mask, case, plane)
+            found[TEXT] = TrialMasks(shares(whole, trials), whole)
         by_trial: dict[str, list[np.ndarray]] = {}
         for mask in trials:
             if "box" in info.prompts:
-                marked = self.predictor.predict(embedding, PlanePrompts(box=box_around(mask))).mask
-                by_trial.setdefault(BOX, []).append(marked)
+                predicted = self.predictor.predict(embedding, PlanePrompts(box=box_around(mask))).mask
+                by_trial.setdefault(BOX, []).append(predicted)
             if "points" in info.prompts:
-                for way, marked in self._clicked(embedding, mask).items():
-                    by_trial.setdefault(way, []).append(marked)
+                for way, predicted in self._clicked(embedding, mask).items():
+                    by_trial.setdefault(way, []).append(predicted)
         for way, masks in by_trial.items():
-            found[way] = Answer(masks, np.logical_or.reduce(masks))
+            found[way] = TrialMasks(masks, np.logical_or.reduce(masks))
         return found
 
     def _clicked(self, embedding: Embedding, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """The masks after one, three and four clicks; where nothing is left to correct, the mask stays."""
+        """The masks after one, three and four clicks; a mask without an error is not corrected further."""
         points, labels, before, states = [deepest_point(mask)], [1], None, {}
         for clicks in range(1, max(_AFTER) + 1):
             prediction = self.predictor.predict(embedding, PlanePrompts(points, labels, mask=before))
@@ -247,16 +247,16 @@ class SamContestant:
         return states
 
 
-def _in_liver(marked: np.ndarray, case: Case, plane: Plane) -> np.ndarray:
-    return marked if case.liver is None else marked & voxels_to_picture(case.liver, plane)
+def _in_liver(mask: np.ndarray, case: Case, plane: Plane) -> np.ndarray:
+    return mask if case.liver is None else mask & voxels_to_picture(case.liver, plane)
 
 
 def _concept(concepts: Sequence[str]) -> str:
-    """What of a model's vocabulary names a tumor.
+    """The first of a model's concepts that names a tumor.
 
-    :raises InputError: nothing does.
+    :raises InputError: there is none.
     """
     for concept in concepts:
         if "tumor" in concept or "lesion" in concept:
             return concept
-    raise InputError(f"The model's text knows {', '.join(concepts)}; none of that is a tumor.")
+    raise InputError(f"The model's text prompts are {', '.join(concepts)}; none of them names a tumor.")

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that needs nothing else: tables, plots and pictures of trials."""
+"""A comparison as one self-contained HTML file: tables, plots and images of trials."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from SAMLiverTumorLib.evaluation.comparison.compare import Comparison, Overlay
 from SAMLiverTumorLib.evaluation.comparison.contestants import BOX, CORRECTED, ONE_POINT, THREE_POINTS
-from SAMLiverTumorLib.evaluation.comparison.png_figures import COLORS, new_figure, png_of
 from SAMLiverTumorLib.evaluation.comparison.tables import Table, dice_interval, scores_of, tables
 from SAMLiverTumorLib.evaluation.metrics.size_strata import by_stratum
+from SAMLiverTumorLib.evaluation.png_figures import COLORS, new_figure, png_of
 
 _CLICKS = {ONE_POINT: 1, THREE_POINTS: 3, CORRECTED: 4}
 
@@ -29,30 +29,30 @@ details { font-size: 13px; color: #555; } .warning { color: #a00; font-weight: 6
 """
 
 OVERLAY_RULE = (
-    "Slices are taken evenly from those compared and show their largest component, whatever came of it; reference in "
+    "Slices are spread evenly over those compared and show their largest component, whatever the result; reference in "
     "green, the model's mask in orange, Dice of that trial above."
 )
 
 
 def as_html(comparison: Comparison, versions: dict[str, str], command: str) -> str:
-    """The whole report; pictures are inside it as PNG.
+    """The whole report, with images embedded as PNG.
 
     :param versions: package -> version.
-    :param command: what made it, without anybody's folders.
+    :param command: that made the report, without the user's folders.
     """
     made = tables(comparison, versions)
     warnings = [
-        f"<p class='warning'>{html.escape(f'{e.name} was trained or chosen on ' + ', '.join(e.contaminated))}.</p>"
-        for e in comparison.entrants
-        if e.contaminated
+        f"<p class='warning'>{html.escape(f'{m.name} was trained or chosen on ' + ', '.join(m.contaminated))}.</p>"
+        for m in comparison.models
+        if m.contaminated
     ]
     parts = ["<h1>Comparison of models</h1>", f"<p><code>{html.escape(command)}</code></p>", *warnings]
     parts += [_table(made[0]), _image(_dice_plot(comparison), "Dice of every trial by model and prompt")]
     if any(way in _CLICKS for _, way in comparison.rows):
-        parts.append(_image(_clicks_plot(comparison), "Mean Dice after so many clicks"))
+        parts.append(_image(_clicks_plot(comparison), "Mean Dice by number of clicks"))
     parts += [_table(made[1]), _image(_size_plot(comparison), "Dice of every trial by volume of its lesion")]
     parts += [_table(table) for table in made[2:]]
-    parts.append("<h2>Pictures</h2>")
+    parts.append("<h2>Images</h2>")
     parts.append(f"<p>{html.escape(OVERLAY_RULE)}</p>")
     parts += [_image(_overlay_plot(o, comparison), f"{o.case}, slice {o.slice}") for o in comparison.overlays]
     body = "\n".join(parts)
@@ -71,7 +71,7 @@ def _table(table: Table) -> str:
     return (
         f"<h2>{html.escape(table.title)}</h2>\n<div class='wide'><table><thead>{row(table.header, 'th')}</thead>\n"
         f"<tbody>{body}</tbody></table></div>\n"
-        f"<details open><summary>How these figures were made</summary><ul>{notes}</ul></details>"
+        f"<details open><summary>How these figures were computed</summary><ul>{notes}</ul></details>"
     )
 
 
@@ -84,7 +84,7 @@ def _image(png: bytes, text: str) -> str:
 
 
 def _color(comparison: Comparison, model: str) -> str:
-    names = [entrant.name for entrant in comparison.entrants]
+    names = [each.name for each in comparison.models]
     return COLORS[names.index(model) % len(COLORS)]
 
 
@@ -160,7 +160,7 @@ def _size_plot(comparison: Comparison) -> bytes:
 
 
 def _overlay_plot(overlay: Overlay, comparison: Comparison) -> bytes:
-    # of the whole slice, of which the picture is a part
+    # scores are of the whole slice; the image shows a part of it
     key = overlay.case, overlay.slice, overlay.trial
     dices = {(s.model, s.way): s.overlap.dice for s in comparison.scores if s.key == key}
     rows = [row for row in comparison.rows if row in overlay.masks]

@@ -1,4 +1,4 @@
-"""A comparison as tables: rows of figures, the rules they follow, CSV and Markdown."""
+"""A comparison as tables: figures and how they were computed, as CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from SAMLiverTumorLib.evaluation.metrics.statistics import (
     paired_test,
 )
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SURFACE_RULE
+from SAMLiverTumorLib.evaluation.metrics.text_table import cell
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
 AVERAGING_RULE = (
-    "Averaging: figures are of single trials in two dimensions, unweighted means over trials within a case, and where "
-    "a column says so over all trials of all cases. Distances are in mm within the slice; means leave undefined ones "
-    "out, and the column 'marked nothing' counts them."
+    "Averaging: figures are of single trials in two dimensions: unweighted means over the trials of a case or, where "
+    "the column says so, over all trials of all cases. Distances are in mm within the slice; undefined ones are left "
+    "out of means, and the column 'marked nothing' counts them."
 )
 AUTOMATIC_RULE = (
-    "Automatic and text results are prompted by nobody: each 8-connected object on the slice counts to the trial it "
-    "shares most pixels with, and what touches no trial counts in 'slice Dice' alone, which compares all that was "
-    "marked on a slice with all trials there. They are kept inside the reference's liver where the labels have one. "
-    "Slices without tumor are in none of the figures but those of whole volumes."
+    "Automatic and text results have no prompts for single trials: each 8-connected object on the slice is matched to "
+    "the trial with which it has most pixels in common. Objects that touch no trial count only in 'slice Dice', which "
+    "compares everything segmented on a slice with all trials there. These results are clipped to the reference's "
+    "liver if the labels have one. Slices without tumor count only in the figures of whole volumes."
 )
 
 _RATIOS = ("dice", "iou", "sensitivity", "precision", "specificity", "accuracy")
@@ -46,7 +47,7 @@ _CSV_FIGURES = (*_RATIOS, "area_error_percent", "hd95_mm", "assd_mm", "surface_d
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people: title, header, rows of text, and the rules that it follows."""
+    """A table of text: title, header, rows, and notes on how its figures were computed."""
 
     title: str
     header: tuple[str, ...]
@@ -56,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of a comparison on the trials they share, p values corrected for the number of pairs.
+    """Test of two rows of a comparison on their common trials, with p values corrected for the number of pairs.
 
     :param first: (model, way).
     :param second: (model, way).
@@ -76,13 +77,13 @@ def scores_of(comparison: Comparison, row: tuple[str, str]) -> list[Score]:
 
 
 def dice_interval(scores: Iterable[Score]) -> Interval:
-    """Mean Dice with its interval, patients drawn."""
+    """Mean Dice with its bootstrap interval by patient."""
     scores = list(scores)
     return bootstrap_interval([s.overlap.dice for s in scores], [s.case for s in scores])
 
 
 def pairs_of(comparison: Comparison) -> list[Pair]:
-    """Models against each other in the same way of prompting, and automatic ones against every prompted way."""
+    """Tests between models with the same way of prompting, and between automatic models and every way of prompting."""
     rows = [
         (a, b)
         for a, b in combinations(comparison.rows, 2)
@@ -103,7 +104,7 @@ def pairs_of(comparison: Comparison) -> list[Pair]:
 
 
 def tables(comparison: Comparison, versions: dict[str, str]) -> list[Table]:
-    """Every table, each with what its figures rest on.
+    """All tables, each with its notes.
 
     :param versions: package -> version, for the notes.
     """
@@ -123,7 +124,7 @@ def tables(comparison: Comparison, versions: dict[str, str]) -> list[Table]:
 
 
 def as_markdown(comparison: Comparison, versions: dict[str, str], command: str) -> str:
-    """The report as Markdown; notes that all tables share stand once beneath each, as one paragraph."""
+    """The report as Markdown, with the notes beneath each table."""
     parts = ["# Comparison of models", "", f"`{command}`", ""]
     for table in tables(comparison, versions):
         parts += [f"## {table.title}", "", _line(table.header), _line(["---"] * len(table.header))]
@@ -132,7 +133,7 @@ def as_markdown(comparison: Comparison, versions: dict[str, str], command: str) 
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Every score as one line; undefined figures are empty."""
+    """One line per score; undefined figures are empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*_CSV_HEAD, *_CSV_FIGURES])
@@ -216,12 +217,12 @@ def _volumes(comparison: Comparison, notes: tuple[str, ...]) -> Table:
         )
         for v in comparison.volumes
     )
-    rules = (CONNECTIVITY_RULE, OBJECT_RULE, "Every slice of the case counts here, those without tumor too.")
+    rules = (CONNECTIVITY_RULE, OBJECT_RULE, "Every slice of the case counts here, also those without tumor.")
     return Table("Automatic models on whole volumes", header, rows, (*rules, SURFACE_RULE, *notes))
 
 
 def _models(comparison: Comparison, notes: tuple[str, ...]) -> Table:
-    rows = tuple((e.name, e.sha256, ", ".join(e.contaminated) or "-", e.note) for e in comparison.entrants)
+    rows = tuple((m.name, m.sha256, ", ".join(m.contaminated) or "-", m.note) for m in comparison.models)
     return Table("Models", ("model", "SHA-256 of the weights", "trained or chosen on", "note"), rows, notes)
 
 
@@ -232,25 +233,25 @@ def _notes(comparison: Comparison, versions: dict[str, str]) -> tuple[str, ...]:
     if any(way in (AUTOMATIC, TEXT) for _, way in comparison.rows):
         notes.append(AUTOMATIC_RULE)
     notes += [*comparison.notes, *filter(None, [overlap_note(comparison.cases)])]
-    for entrant in comparison.entrants:
-        if entrant.contaminated:
+    for model in comparison.models:
+        if model.contaminated:
             notes.append(
-                f"CONTAMINATED: {entrant.name} was trained or chosen on {', '.join(entrant.contaminated)}; its figures "
-                "there say nothing of unseen patients."
+                f"CONTAMINATED: {model.name} was trained or chosen on {', '.join(model.contaminated)}; its figures "
+                "there are not for unseen patients."
             )
-        elif "LiTS" in entrant.note:
-            notes.append(f"Contamination: {entrant.note}")
-    notes.append("Weights: " + ", ".join(f"{e.name} sha256 {e.sha256}" for e in comparison.entrants) + ".")
+        elif "LiTS" in model.note:
+            notes.append(f"Contamination: {model.note}")
+    notes.append("Weights: " + ", ".join(f"{m.name} sha256 {m.sha256}" for m in comparison.models) + ".")
     notes.append("Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
     return tuple(notes)
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(text.replace("|", "/").replace("\n", " ") for text in cells) + " |"
 
 
 def _f(value: float | None, decimals: int = 3) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+    return cell(value, decimals)
 
 
 def _limits(interval: Interval) -> str:

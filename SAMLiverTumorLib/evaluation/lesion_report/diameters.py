@@ -1,10 +1,10 @@
-"""The longest diameters of a lesion, as RECIST 1.1, WHO and IBSI mean them, out of a voxel mask.
+"""The longest diameters of a lesion, as defined by RECIST 1.1, WHO and IBSI, from a voxel mask.
 
-A diameter runs from edge to edge, so it has to end on the outline and not at the centers of the outermost voxels. The
-outline is taken halfway between a voxel inside and its neighbor outside: at the midpoints of the voxels' outer faces,
-where the mesh of a binary mask has its vertices too. For discs and ellipses in random places (radius 1.5 to 25 pixels)
-that was 0.1 to 0.8 pixels too long on average and never off by a whole pixel; voxel corners were 0.6 to 1.3 too long,
-voxel centers up to 1.6 too short. A box is exact along its own axes.
+A diameter runs from edge to edge, so it ends on the outline, not at the centers of the outermost voxels. The outline
+passes through the midpoints of the voxels' outer faces, which are also the vertices of a binary mask's mesh. For discs
+and ellipses at random positions (radius 1.5 to 25 pixels), this was 0.1 to 0.8 pixels too long on average and never off
+by a whole pixel. Voxel corners were 0.6 to 1.3 pixels too long, voxel centers up to 1.6 too short. A box is exact along
+its own axes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ AXIAL_RULE = (
     "diameters lie in the oblique plane, as they would on the workstation."
 )
 
-# Diameters as long as the longest but for this are as long; of those the one with the longest perpendicular is meant,
-# then one chosen by its place in the patient, so that the way the scan is stored does not matter.
+# Lengths that differ by less are equal. Of equally long diameters, the one with the longest perpendicular is taken,
+# then one chosen by its position in the patient, so that the storage order of the scan does not matter.
 _TIE_MM = 1e-6
 
 _IN_SLICE = np.zeros((3, 3, 3), bool)
@@ -46,8 +46,8 @@ _ROWS_AT_ONCE = 512
 class Diameter:
     """A straight line across a lesion.
 
-    :param mm: its length in millimeters.
-    :param ends_ras: its two ends, shape (2, 3), world RAS in mm.
+    :param mm: length in millimeters.
+    :param ends_ras: both ends, shape (2, 3), world RAS in mm.
     """
 
     mm: float
@@ -72,7 +72,7 @@ class AxialDiameters:
 
 
 def axial_axis(ijk_to_ras: np.ndarray) -> int:
-    """Voxel axis (0 i, 1 j, 2 k) across the axial slices."""
+    """Voxel axis (0 i, 1 j, 2 k) perpendicular to the axial slices."""
     return patient_axes(ijk_to_ras)[0][2]
 
 
@@ -88,9 +88,9 @@ def axial_diameters(
 ) -> AxialDiameters:
     """The longest axial diameter of a lesion and its perpendicular.
 
-    :param mask: bool, shape (k, j, i), with at least one voxel: the lesion, or a box of the volume that holds it.
+    :param mask: bool, shape (k, j, i), with at least one voxel: the whole volume, or a box of it around the lesion.
     :param ijk_to_ras: 4x4 affine of the volume (mm, world RAS).
-    :param origin: voxel (i, j, k) of the volume where the box begins.
+    :param origin: first voxel (i, j, k) of the box.
 
     >>> mask = np.zeros((3, 9, 9), bool)
     >>> mask[1, 4, 2:7] = True
@@ -100,7 +100,7 @@ def axial_diameters(
     """
     axis = axial_axis(ijk_to_ras)
     row_axis, column_axis = (other for other in (2, 1, 0) if other != axis)
-    # coordinates in mm along two directions of the plane at right angles, sheared grids included
+    # coordinates in mm along two orthogonal directions in the plane, for sheared grids too
     basis, to_mm = np.linalg.qr(ijk_to_ras[:3, [row_axis, column_axis]])
     islands, _ = ndimage.label(np.moveaxis(mask, 2 - axis, 0), _IN_SLICE)
     boxes = list(enumerate(ndimage.find_objects(islands), start=1))
@@ -132,7 +132,7 @@ def axial_diameters(
 def longest_diameter(mask: np.ndarray, ijk_to_ras: np.ndarray, origin: tuple[int, int, int] = (0, 0, 0)) -> Diameter:
     """The longest diameter of a lesion in any direction.
 
-    :param mask: see `axial_diameters`, as the others.
+    Parameters as in `axial_diameters`.
 
     >>> round(longest_diameter(np.ones((2, 1, 1), bool), np.diag([0.8, 0.8, 5.0, 1.0])).mm, 6)
     10.0
@@ -147,7 +147,7 @@ def _diameter(ends_ras: np.ndarray) -> Diameter:
 
 
 def _place(points: np.ndarray) -> list[tuple[float, ...]]:
-    """Points as what can be compared: of equally long diameters one is chosen by where it lies in the patient."""
+    """Points as a sort key, to choose among equally long diameters by their position in the patient."""
     return [tuple(point) for point in np.round(points, 5).tolist()]
 
 
@@ -164,9 +164,9 @@ def _is_better(one: AxialDiameters, other: AxialDiameters) -> bool:
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Face midpoints, in the array's own index coordinates, among which are all corners of their convex hull.
+    """Face midpoints, in index coordinates of the array, with the same convex hull as all face midpoints.
 
-    A corner of the hull belongs to a voxel with a neighbor outside along every axis; the others lie between two.
+    A corner of the hull belongs to a voxel with a neighbor outside along every axis; other voxels are left out.
     """
     padded = np.pad(mask, 1)
     inner = (slice(1, -1),) * mask.ndim
@@ -178,20 +178,20 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def _hull(points: np.ndarray) -> np.ndarray:
-    """Corners of the convex hull; in a plane in order around it."""
-    # about the points' middle: far from it qhull would take rounding for shape
+    """Corners of the convex hull; of points in a plane, in order around it."""
+    # relative to the points' center: far from it, qhull mistakes rounding errors for shape
     middle = points.mean(axis=0)
     return points[ConvexHull(points - middle).vertices]
 
 
 def _diagonal(box: tuple[slice, ...], to_mm: np.ndarray) -> float:
-    """The diagonal of a box of pixels in mm, which no diameter in it exceeds."""
+    """The diagonal of a box of pixels in mm: an upper limit for diameters in it."""
     height, width = (s.stop - s.start for s in box)
     return float(max(np.linalg.norm(to_mm @ (height, width)), np.linalg.norm(to_mm @ (height, -width))))
 
 
 def _longest_pairs(points: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of points that are farthest apart, equally far ones included."""
+    """The pairs of points that are farthest apart, including ties."""
     parts = [cdist(points[n : n + _ROWS_AT_ONCE], points) for n in range(0, len(points), _ROWS_AT_ONCE)]
     longest = max(part.max() for part in parts)
     pairs = [
@@ -203,9 +203,10 @@ def _longest_pairs(points: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _longest_chord(segments: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Ends (2, 2) of the longest chord of a region at right angles to its diameter from a to b; both are of its border.
+    """Ends (2, 2), on the border of a region, of its longest chord perpendicular to the diameter from a to b.
 
-    Between the corners of the border a chord's length is linear along the diameter: the longest passes through one.
+    Between corners of the border, a chord's length is linear along the diameter. So the longest one passes through a
+    corner.
 
     :param segments: the region's border, shape (n, 2 ends, 2).
     """
@@ -221,12 +222,12 @@ def _longest_chord(segments: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
         at = corners[n : n + _ROWS_AT_ONCE, None]
         crossed = (at >= t0 - _TIE_MM) & (at <= t1 + _TIE_MM)
         here = w0 + (w1 - w0) * np.clip((at - t0) / length, 0.0, 1.0)
-        # a segment that runs across the diameter is crossed in both of its ends
+        # a segment perpendicular to the diameter is crossed at both ends
         ends = np.stack([here, np.where(np.isinf(length), w1, here)])
         lowest = np.where(crossed, ends, np.inf).min(axis=(0, 2))
         sides.append((lowest, np.where(crossed, ends, -np.inf).max(axis=(0, 2))))
     low, high = np.concatenate(sides, axis=1)
-    # of equally long chords the one nearest to the diameter's middle
+    # of equally long chords, the one nearest to the diameter's middle
     longest = np.flatnonzero(high - low > (high - low).max() - _TIE_MM)
     off = np.round(np.abs(corners[longest] - np.linalg.norm(b - a) / 2), 5)
     chosen = longest[off.argmin()]
@@ -235,9 +236,9 @@ def _longest_chord(segments: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
 
 
 def _border(mask: np.ndarray) -> np.ndarray:
-    """The border of a mask in a slice, shape (n, 2 ends, 2), (row, column): marching squares through face midpoints.
+    """Border of a slice mask as segments (n, 2 ends, 2), (row, column): marching squares through face midpoints.
 
-    Pixels that touch in a corner are joined.
+    Pixels that touch at a corner are connected.
     """
     padded = np.pad(mask, 1)
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, 1:], padded[1:, :-1]
@@ -251,5 +252,5 @@ def _border(mask: np.ndarray) -> np.ndarray:
     for inside, pairs in ((a & c, ((0, 1), (2, 3))), (b & d, ((3, 0), (1, 2)))):
         saddles = np.argwhere((count == 4) & inside)
         parts += [saddles[:, None] + middles[list(pair)] for pair in pairs]
-    # cell (0, 0) begins at the margin's pixel
+    # cell (0, 0) starts at a pixel of the padding
     return np.concatenate(parts) - 1.0

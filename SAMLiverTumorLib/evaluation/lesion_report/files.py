@@ -1,4 +1,4 @@
-"""A lesion report as files of one folder: CSV, JSON, HTML and PDF."""
+"""Write a lesion report to a folder: CSV, JSON, HTML and PDF."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 from SAMLiverTumorLib.volume import Volume
 
 FILES = ("lesions.csv", "lesions.json", "lesions.html", "lesions.pdf")
-"""What a report's folder holds; nothing in it names the patient or a file."""
+"""The files of a report; nothing in them names the patient or a file."""
 
 
 def check_folder(folder: Path | str, overwrite: bool = False) -> Path:
-    """Refuse, before any work is done for it, a folder that the report cannot be written to.
+    """Refuse a folder to which the report cannot be written, before anything is computed.
 
-    :raises OutputError: it is a file, holds a report already and `overwrite` is False, or matplotlib is missing.
+    :raises OutputError: it is a file, it has a report already and `overwrite` is False, or matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise OutputError(
-            "The report's pictures need matplotlib, which is not installed; run: pip install matplotlib (in Slicer's "
+            "The report's images need matplotlib, which is not installed; run: pip install matplotlib (in Slicer's "
             "Python console: slicer.util.pip_install('matplotlib'))."
         )
     folder = Path(folder)
@@ -46,12 +46,12 @@ def write_report(
     pictures: int | None = None,
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Write the report's files, all or none; the folder is made if it is not there.
+    """Write the report's files, all or none; the folder is created if needed.
 
     :param volume: the CT that was measured.
     :param mask: the segment, bool (k, j, i) on its grid.
-    :param title: of the page; None for one that names nobody.
-    :param pictures: of so many of the largest lesions; None for the usual number.
+    :param title: of the page; None for a neutral one.
+    :param pictures: number of lesions shown as images, the largest first; None for the default.
     :raises OutputError: the folder or a file cannot be written.
     """
     from SAMLiverTumorLib.evaluation.lesion_report.html_page import PICTURES, TITLE, as_html, write_pdf
@@ -61,9 +61,9 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another one.") from error
+        raise OutputError(f"Folder '{folder}' cannot be created ({error.strerror}); choose another one.") from error
     paths = tuple(folder / name for name in FILES)
-    # all of them are complete before the first takes its place
+    # all files are complete before the first one is put in place
     with ExitStack() as stack:
         csv_path, json_path, html_path, pdf_path = (stack.enter_context(atomic_path(p, overwrite)) for p in paths)
         csv_path.write_text(report.as_csv(), "utf-8")

@@ -1,4 +1,4 @@
-"""A lesion report as a page: one HTML file that needs nothing else, and the same page as a PDF."""
+"""A lesion report as a page: one self-contained HTML file, and the same page as a PDF."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import PICTURE_RULE, draw_lesion, lesion_png, new_figure
+from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import IMAGE_RULE, draw_lesion, lesion_png
 from SAMLiverTumorLib.evaluation.lesion_report.table import NOT_A_DEVICE, LesionReport, LesionRow
+from SAMLiverTumorLib.evaluation.png_figures import new_figure
 from SAMLiverTumorLib.volume import Volume
 
 PICTURES = 6
 
 TITLE = "Lesion report"
 
-# More would not leave it one page; the CSV file has them all.
+# More rows do not fit on one page; the CSV file has them all.
 _MOST_ROWS = 20
 _MOST_ROWS_PDF = 14
 
@@ -41,11 +42,11 @@ figure { margin: 0; break-inside: avoid; } img { width: 100%; } figcaption { fon
 def as_html(
     report: LesionReport, volume: Volume, mask: np.ndarray, title: str = TITLE, pictures: int = PICTURES
 ) -> str:
-    """The page; pictures are inside it as PNG. It names nobody and no file, unless the title does.
+    """The HTML page, with images embedded as PNG. It names no patient and no file, unless the title does.
 
     :param volume: the CT that was measured.
     :param mask: the segment, bool (k, j, i) on its grid.
-    :param pictures: of so many of the largest lesions.
+    :param pictures: number of lesions shown as images, the largest first.
     """
     shown = report.rows[:_MOST_ROWS]
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p class='notice'>{html.escape(NOT_A_DEVICE)}</p>"]
@@ -65,9 +66,9 @@ def as_html(
                 f"<figcaption>{caption}</figcaption></figure>"
             )
         parts.append("</div>")
-    notes = (PICTURE_RULE, *report.notes) if shown and pictures > 0 else report.notes
+    notes = (IMAGE_RULE, *report.notes) if shown and pictures > 0 else report.notes
     parts.append("<ul class='notes'>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
-    parts += [f"<p class='made'>{html.escape(line)}</p>" for line in _made(report)]
+    parts += [f"<p class='made'>{html.escape(line)}</p>" for line in _sources(report)]
     body = "\n".join(parts)
     return (
         f"<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
@@ -83,11 +84,11 @@ def write_pdf(
     title: str = TITLE,
     pictures: int = PICTURES,
 ) -> None:
-    """The same page as a PDF of one A4 sheet, with fewer rows and the six largest lesions' pictures at most."""
+    """The same page as a PDF of one A4 sheet, with fewer rows and images of at most six lesions."""
     from matplotlib.backends.backend_pdf import PdfPages
 
-    figure = new_figure(8.27, 11.69)
-    # what the user wrote is no formula, whatever dollar signs are in it
+    figure = new_figure(8.27, 11.69, layout=None)
+    # a dollar sign in the user's text does not start a formula
     style = {"parse_math": False, "va": "top", "ha": "left"}
     figure.text(0.06, 0.965, "\n".join(textwrap.wrap(title, 60)[:2]), fontsize=15, weight="bold", **style)
     figure.text(0.06, 0.935, NOT_A_DEVICE, fontsize=8.5, color="#aa0000", weight="bold", **style)
@@ -108,8 +109,8 @@ def write_pdf(
             cell.set_linewidth(0.4)
             cell.set_height(1.8 if line == 0 else 1.0)
             cell.get_text().set_parse_math(False)
-    notes = (PICTURE_RULE, *report.notes) if shown and pictures > 0 else report.notes
-    small = _wrapped([*_made(report), *notes], 175)
+    notes = (IMAGE_RULE, *report.notes) if shown and pictures > 0 else report.notes
+    small = _wrapped([*_sources(report), *notes], 175)
     figure.text(0.06, 0.03, small, fontsize=5.6, color="#555555", **{**style, "va": "bottom"})
     lowest = 0.05 + 0.0081 * (1 + small.count("\n"))
     _pdf_pictures(figure, report.rows[: min(pictures, PICTURES)], volume, mask, bottom - 0.015, lowest)
@@ -117,7 +118,7 @@ def write_pdf(
         pages.savefig(figure)
 
 
-# of the PDF's columns, relative to each other
+# Relative widths of the PDF's columns.
 _WIDTHS = (5, 8, 8, 8.5, 7, 7, 6, 7, 9, 12, 10, 15)
 
 
@@ -132,10 +133,10 @@ def _header(report: LesionReport) -> tuple[str, ...]:
 def _pdf_pictures(
     figure, rows: tuple[LesionRow, ...], volume: Volume, mask: np.ndarray, top: float, lowest: float
 ) -> None:
-    """Up to three pictures beside each other in up to two lines, between two heights of the page."""
+    """Draw up to two lines of three images between two heights of the page."""
     side, gap = 0.28, 0.02
     lines = max(1, -(-len(rows) // 3))
-    # squares on a sheet that is higher than wide
+    # square images on a portrait sheet
     height = min(side * 8.27 / 11.69, (top - lowest) / lines - 0.025)
     for n, row in enumerate(rows):
         line, column = divmod(n, 3)
@@ -148,7 +149,7 @@ def _pdf_pictures(
 
 
 def _summary(report: LesionReport) -> list[str]:
-    """Sentences on all lesions together."""
+    """Sentences about all lesions together."""
     if not report.rows:
         small = f"; {report.left_out[0]} parts below the limit of {report.min_ml:g} ml" if report.left_out[0] else ""
         return [f"No lesion{small}."]
@@ -171,8 +172,8 @@ def _hidden(report: LesionReport, most: int) -> list[str]:
     return [f"{len(rest)} smaller lesions are not listed here: {sum(row.volume_ml for row in rest):.2f} ml together."]
 
 
-def _made(report: LesionReport) -> list[str]:
-    """What the report was made from, and when."""
+def _sources(report: LesionReport) -> list[str]:
+    """Models and CT of the report, and its date."""
     models = "; ".join(f"{name} (SHA-256 {sha256})" for name, sha256 in report.models)
     i, j, k = report.spacing
     return [

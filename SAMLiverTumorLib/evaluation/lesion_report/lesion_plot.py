@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SAMLiverTumorLib.evaluation.lesion_report.table import LesionRow
+from SAMLiverTumorLib.evaluation.png_figures import new_figure, png_of
 from SAMLiverTumorLib.image.sampling import sample_plane
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
@@ -15,17 +15,16 @@ from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-PICTURE_RULE = (
-    "Pictures: the axial slice of the longest diameter, seen from the feet (R is the patient's right); the lesion in "
+IMAGE_RULE = (
+    "Images: the axial slice of the longest diameter, seen from the feet (R is the patient's right); the lesion in "
     "yellow, other lesions dotted, longest diameter orange, perpendicular one blue."
 )
 
-# Okabe and Ito's colors, which color-blind people tell apart, also on grey.
+# Okabe and Ito's colors, which color-blind people can distinguish, also on grey.
 _OUTLINE, _LONGEST, _PERPENDICULAR = "#f0e442", "#ff7f0e", "#56b4e9"
 
-# Width 250, level 60 HU, as the scene shows a CT: enhanced liver stays grey.
+# Width 250, level 60 HU, as in the scene: contrast-enhanced liver is grey.
 _WINDOW = Window(-65.0, 185.0)
 
 _MARGIN_MM = 20.0
@@ -34,11 +33,11 @@ _BAR_MM = 20.0
 
 
 def draw_lesion(axes: Axes, row: LesionRow, volume: Volume, mask: np.ndarray) -> None:
-    """Draw a lesion's slice in millimeters, cropped to its surroundings.
+    """Draw a lesion's slice in millimeters, cropped to the lesion and its surroundings.
 
-    :param axes: of matplotlib, empty.
-    :param volume: the CT that the lesion was measured on.
-    :param mask: all of the segment, bool (k, j, i) on the volume's grid.
+    :param axes: empty axes of matplotlib.
+    :param volume: the CT on which the lesion was measured.
+    :param mask: the whole segment, bool (k, j, i) on the volume's grid.
     """
     plane = slice_plane(volume, "axial", row.axial.index)
     width, height = plane.spacing[:2]
@@ -50,12 +49,12 @@ def draw_lesion(axes: Axes, row: LesionRow, volume: Volume, mask: np.ndarray) ->
     low = np.maximum(np.floor((middle - half) / (width, height)), 0).astype(int)
     high = np.minimum(np.ceil((middle + half) / (width, height)) + 1, (columns, rows)).astype(int)
     part = (slice(low[1], high[1]), slice(low[0], high[0]))
-    picture = np.asarray(sample_plane(volume, plane), np.float32)[part]
+    pixels = np.asarray(sample_plane(volume, plane), np.float32)[part]
     labels = sample_plane(Volume(mask.view(np.uint8), volume.ijk_to_ras, "mask"), plane)[part] > 0
-    window = _WINDOW if volume.looks_like_hounsfield else _own_window(picture)
+    window = _WINDOW if volume.looks_like_hounsfield else _percentile_window(pixels)
     extent = ((low[0] - 0.5) * width, (high[0] - 0.5) * width, (high[1] - 0.5) * height, (low[1] - 0.5) * height)
-    axes.imshow(picture, cmap="gray", vmin=window.low, vmax=window.high, extent=extent, interpolation="bilinear")
-    own = _own(labels, lines, (width, height), low)
+    axes.imshow(pixels, cmap="gray", vmin=window.low, vmax=window.high, extent=extent, interpolation="bilinear")
+    own = _measured_part(labels, lines, (width, height), low)
     _outline(axes, labels & ~own, low, (width, height), linestyles="dotted", linewidths=0.7)
     _outline(axes, own, low, (width, height), linewidths=1.1)
     for line, color in zip(lines, (_LONGEST, _PERPENDICULAR), strict=True):
@@ -63,36 +62,26 @@ def draw_lesion(axes: Axes, row: LesionRow, volume: Volume, mask: np.ndarray) ->
     _annotate(axes, extent)
 
 
-def new_figure(width: float, height: float, **options) -> Figure:
-    """A figure of so many inches, without pyplot: that keeps figures alive and may look for a screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), **options)
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def lesion_png(row: LesionRow, volume: Volume, mask: np.ndarray, inches: float = 3.2) -> bytes:
     """The drawing of `draw_lesion` as a square PNG file."""
-    figure = new_figure(inches, inches)
+    figure = new_figure(inches, inches, layout=None)
     draw_lesion(figure.add_axes((0.0, 0.0, 1.0, 1.0)), row, volume, mask)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=120, facecolor="black")
-    return out.getvalue()
+    return png_of(figure, dpi=120, background="black")
 
 
-def _own_window(picture: np.ndarray) -> Window:
-    low, high = np.percentile(picture, (1.0, 99.0))
+def _percentile_window(pixels: np.ndarray) -> Window:
+    low, high = np.percentile(pixels, (1.0, 99.0))
     return Window(float(low), float(max(high, low + 1.0)))
 
 
-def _own(labels: np.ndarray, lines: list[np.ndarray], spacing: tuple[float, float], low: np.ndarray) -> np.ndarray:
-    """The part of the slice's mask that the longest diameter measures."""
+def _measured_part(
+    labels: np.ndarray, lines: list[np.ndarray], spacing: tuple[float, float], low: np.ndarray
+) -> np.ndarray:
+    """The connected component of the slice's mask that has the longest diameter."""
     from scipy import ndimage
 
     islands, _ = ndimage.label(labels, np.ones((3, 3)))
-    # an end lies on the face of a voxel of the lesion: the voxel's center is half a voxel from it, or less
+    # a diameter ends on a face of one of the lesion's voxels: the voxel's center is at most half a voxel away
     u, v = lines[0][0] / spacing - low
     for step_u, step_v in ((-0.25, 0.0), (0.25, 0.0), (0.0, -0.25), (0.0, 0.25)):
         at = round(v + step_v), round(u + step_u)
@@ -110,7 +99,7 @@ def _outline(axes: Axes, mask: np.ndarray, low: np.ndarray, spacing: tuple[float
 
 
 def _annotate(axes: Axes, extent: tuple[float, float, float, float]) -> None:
-    """Patient's sides and a scale bar; nothing else around the picture."""
+    """Draw the patient's sides and a scale bar, and hide the axes."""
     from matplotlib.patheffects import withStroke
 
     left, right, bottom, top = extent
@@ -118,7 +107,7 @@ def _annotate(axes: Axes, extent: tuple[float, float, float, float]) -> None:
     axes.set_ylim(bottom, top)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    # white may lie on white bone
+    # black outlines, because the text may lie on white bone
     effects = [withStroke(linewidth=1.5, foreground="black")]
     style = {"color": "white", "fontsize": 8, "transform": axes.transAxes, "path_effects": effects}
     axes.text(0.02, 0.5, "R", ha="left", va="center", **style)

@@ -1,4 +1,4 @@
-"""`measure_lesions`: what a radiologist's report says of each lesion of a segment, in figures."""
+"""`measure_lesions`: the measurements of a radiologist's report for each lesion of a segment."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from SAMLiverTumorLib.evaluation.lesion_report.table import (
 )
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import connected_components
 from SAMLiverTumorLib.evaluation.metrics.nearest_points import Points, least_distance
+from SAMLiverTumorLib.image.lesion_components import CONNECTIVITY
 from SAMLiverTumorLib.image.mask_geometry import Box
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
 LESION_RULE = (
-    "Lesions are the connected components of the segment (6-connectivity: voxels that share a face), lesion 1 being "
-    "the largest by volume."
+    f"Lesions are the connected components of the segment ({CONNECTIVITY}), lesion 1 being the largest by volume."
 )
 
-# Below this the acquisition counts as axial.
-_TILT_TOLD = 1.0
+# Least tilt in degrees that is reported.
+_LEAST_TILT = 1.0
 
 
 def measure_lesions(
@@ -58,17 +58,17 @@ def measure_lesions(
 ) -> LesionReport:
     """Measure every lesion of a segment.
 
-    Time and memory go by the lesions' own boxes, but for one labeling of the box around all of them and, where a
-    liver is given, of the liver's.
+    Time and memory depend on the lesions' own boxes, but for one labeling of the box around all of them and, with a
+    liver, of the liver's box.
 
-    :param mask: bool array (k, j, i) on the volume's grid; one without any voxel makes a report without lesions.
+    :param mask: bool array (k, j, i) on the volume's grid; an empty one gives a report without lesions.
     :param volume: the CT.
     :param liver: bool array of the same shape, with or without the lesions in it.
-    :param min_ml: components smaller than this are no lesions.
-    :param provenance: how the segment came about, oldest first.
-    :param notes: more to say beneath the figures.
-    :param progress: called with (done, total) after each lesion; what it raises stops the work.
-    :raises InputError: arrays of another shape, a negative limit, or a liver without any voxel.
+    :param min_ml: smaller components do not count as lesions.
+    :param provenance: of the segment, oldest first.
+    :param notes: further notes for the report.
+    :param progress: called with (done, total) after each lesion; an exception it raises ends the work.
+    :raises InputError: arrays of another shape, a negative limit, or an empty liver.
 
     >>> mask = np.zeros((20, 64, 64), bool)
     >>> mask[8:12, 20:30, 20:40] = True
@@ -138,13 +138,13 @@ def measure_lesions(
 def _liver(
     liver: np.ndarray | None, numbers: np.ndarray, outer: Box, count: int, volume: Volume
 ) -> tuple[np.ndarray, float | None, Points | None]:
-    """Which components (by number) belong to the liver, its volume in ml with them, and its border."""
+    """Whether each component (by number) belongs to the liver, the liver's volume in ml with them, and its border."""
     if liver is None:
         return np.zeros(count + 1, bool), None, None
     region = np.array(liver, bool)
     if not region.any():
         raise InputError(f"The liver has no voxel on '{volume.name}'; choose another one, or none.")
-    # one voxel around, as a lesion cut out of the liver only adjoins it
+    # one voxel of margin, because a lesion that was cut out of the liver only adjoins it
     near = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in outer)
     here = tuple(slice(s.start - n.start, s.stop - n.start) for s, n in zip(outer, near, strict=True))
     inside = np.zeros(count + 1, bool)
@@ -175,7 +175,7 @@ def _with_nearest(rows: list[LesionRow], surfaces: list[Points]) -> tuple[Lesion
 
 
 def _slice_distance(affine: np.ndarray, axis: int) -> float:
-    """Millimeters between neighboring axial slices, at right angles to them; less than spacing where sheared."""
+    """Distance in mm between neighboring axial slices, perpendicular to them; less than the spacing if sheared."""
     across = np.cross(*(affine[:3, other] for other in range(3) if other != axis))
     return float(abs(affine[:3, axis] @ across) / np.linalg.norm(across))
 
@@ -185,12 +185,14 @@ def _notes(rows: list[LesionRow], volume: Volume, with_liver: bool, min_ml: floa
     if with_liver:
         notes.append(LIVER_RULE)
     if min_ml > 0:
-        notes.append(f"Components below {min_ml:g} ml are no lesions: {left_out} left out; the total includes them.")
-    # without the volume's name, which may say whose it is
+        notes.append(
+            f"Components below {min_ml:g} ml do not count as lesions: {left_out} left out; the total includes them."
+        )
+    # without the volume's name, which may identify the patient
     if lost := doubtful_spacing(volume.dimensions, volume.ijk_to_ras):
         notes.append(lost)
     tilt = axial_tilt(volume.ijk_to_ras)
-    if tilt > _TILT_TOLD:
+    if tilt > _LEAST_TILT:
         notes.append(f"The scan is oblique: its axial slices are tilted by {tilt:.1f} degrees.")
     if not volume.looks_like_hounsfield:
         notes.append("The image is not in Hounsfield units; intensities are its grey values.")

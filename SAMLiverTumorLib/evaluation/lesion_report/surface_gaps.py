@@ -1,7 +1,7 @@
-"""How near lesions lie to each other and to the border of the liver.
+"""Distances between lesions, and from lesions to the border of the liver.
 
-A voxel counts as the box it stands for. On an orthogonal grid the least distance between two unions of such boxes is
-the least distance between their corners, so looking at corners gives it exactly; touching in a corner is distance 0.
+Voxels are boxes. On an orthogonal grid, the least distance between two unions of such boxes is exactly the least
+distance between their corners; boxes that touch at a corner have distance 0.
 """
 
 from __future__ import annotations
@@ -26,18 +26,16 @@ LIVER_RULE = (
 
 
 def surface_corners(mask: np.ndarray, origin: tuple[int, int, int], ijk_to_ras: np.ndarray) -> Points:
-    """Corners of voxels, where the mask meets what is not in it; mm along R, A and S.
+    """Voxel corners on the surface of a mask; mm along R, A and S, relative to the affine's origin.
 
-    They are relative to the affine's own origin, which distances do not depend on.
-
-    :param mask: bool (k, j, i) of a box of the volume; what lies outside the box is not in the mask.
-    :param origin: voxel (i, j, k) of the volume where the box begins.
+    :param mask: bool (k, j, i) of a box of the volume, outside which the mask is empty.
+    :param origin: first voxel (i, j, k) of the box.
     """
     return Points(_corners(np.pad(mask, 1), origin, ijk_to_ras))
 
 
 def liver_border(liver: np.ndarray, ijk_to_ras: np.ndarray) -> Points | None:
-    """The corners, as of `surface_corners`, where the liver meets its outside; None where it never does.
+    """The corners, as in `surface_corners`, of the liver's outer surface; None if the scan shows none of it.
 
     :param liver: bool (k, j, i) on the whole volume, its lesions included.
     """
@@ -48,7 +46,7 @@ def liver_border(liver: np.ndarray, ijk_to_ras: np.ndarray) -> Points | None:
     background, _ = ndimage.label(~padded)
     filled = background != background[0, 0, 0]
     for axis, (part, size) in enumerate(zip(box, liver.shape, strict=True)):
-        # where the scan ends in the liver, the liver goes on
+        # where the liver reaches the scan's border, it continues beyond
         layers = np.moveaxis(filled, axis, 0)
         if part.start == 0:
             layers[0] = layers[1]
@@ -59,12 +57,12 @@ def liver_border(liver: np.ndarray, ijk_to_ras: np.ndarray) -> Points | None:
 
 
 def nearest_lesions(surfaces: Sequence[Points]) -> list[tuple[int, float] | None]:
-    """For each lesion, the place in the list of the one nearest to it and the distance in mm; None for a sole lesion.
+    """For each lesion, the list index of the nearest other one and its distance in mm; None for a single lesion.
 
-    :param surfaces: the corners of each, see `surface_corners`.
+    :param surfaces: of each lesion, see `surface_corners`.
     """
     low, high = (np.array([getattr(surface, name) for surface in surfaces]) for name in ("low", "high"))
-    # the distance of each pair, so that it is looked for once
+    # distances by pair, so that each is computed once
     known: dict[tuple[int, int], float] = {}
     found: list[tuple[int, float] | None] = []
     for n in range(len(surfaces)):
@@ -85,7 +83,7 @@ def nearest_lesions(surfaces: Sequence[Points]) -> list[tuple[int, float] | None
 
 
 def _corners(padded: np.ndarray, origin: tuple[int, int, int], ijk_to_ras: np.ndarray) -> np.ndarray:
-    """Of an array with one voxel of margin on every side: corners with voxels inside and outside around them."""
+    """Corners between voxels inside and outside, in an array padded by one voxel on every side."""
     some, every = padded, padded
     for axis in range(3):
         one, other = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)

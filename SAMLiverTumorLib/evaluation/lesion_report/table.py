@@ -1,4 +1,4 @@
-"""`LesionReport`: the lesions of a segment as rows of figures, for CSV, JSON, a page and a table node."""
+"""`LesionReport`: measurements of each lesion of a segment, for CSV, JSON, a page and a table node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from SAMLiverTumorLib.evaluation.lesion_report.diameters import AxialDiameters, Diameter
 
-# RECIST 1.1: at least 10 mm on slices of at most 5 mm, else twice the slice's thickness.
+# RECIST 1.1: at least 10 mm on slices of at most 5 mm, otherwise twice the slice thickness.
 _MEASURABLE_MM = 10.0
 _THIN_MM = 5.0
 
@@ -19,13 +19,13 @@ _TARGETS = 2
 NOT_A_DEVICE = "For research; not a medical device. Not to be used for diagnosis or treatment."
 
 MEASURABLE_RULE = (
-    "Measurable (RECIST 1.1): longest axial diameter of at least 10 mm, or twice the distance of slices where that is "
-    "more than 5 mm. The sum of diameters is that of the two longest measurable ones, two being the most target "
-    "lesions in one organ; which lesions are targets the reader decides."
+    "Measurable (RECIST 1.1): longest axial diameter of at least 10 mm, or twice the slice distance if that is more "
+    "than 5 mm. The sum of diameters is that of the two longest measurable ones, because one organ has at most two "
+    "target lesions; the reader decides which lesions are targets."
 )
 
 INTENSITY_RULE = (
-    "Intensities are of the CT's voxels in the lesion; SD is the sample's (n - 1), undefined (-) for a single voxel."
+    "Intensities are those of the CT's voxels in the lesion; SD is the sample's (n - 1), undefined (-) for one voxel."
 )
 
 
@@ -45,10 +45,10 @@ class Intensity:
 
 @dataclass(frozen=True)
 class LiverRelation:
-    """Where a lesion lies in the liver.
+    """Position of a lesion in the liver.
 
     :param share_percent: of the liver's volume, lesions included.
-    :param distance_mm: to the liver's border, 0 where it touches; None where the scan shows no border.
+    :param distance_mm: to the liver's border, 0 if it touches; None if the scan shows no border.
     """
 
     share_percent: float
@@ -56,7 +56,7 @@ class LiverRelation:
 
     @property
     def touches_border(self) -> bool:
-        """Whether nothing lies between the lesion and the outside of the liver."""
+        """Whether the lesion touches the border of the liver."""
         return self.distance_mm == 0.0
 
 
@@ -65,12 +65,12 @@ class LesionRow:
     """One lesion.
 
     :param number: 1 for the largest by volume.
-    :param volume_ml: voxels times the volume of one.
+    :param volume_ml: number of voxels times the volume of one.
     :param centroid_ras: mean of its voxel centers, world RAS in mm.
     :param slices: its first and last axial slice, voxel indices.
-    :param cut_by_scan: whether it reaches the border of the scan, so that there may be more of it.
+    :param cut_by_scan: whether it reaches the border of the scan and may continue beyond.
     :param liver: None without a liver, or for a lesion outside it.
-    :param nearest: number of the nearest other lesion and distance in mm; None for a sole lesion.
+    :param nearest: number of the nearest other lesion and its distance in mm; None for a single lesion.
     """
 
     number: int
@@ -90,17 +90,17 @@ class LesionRow:
 class LesionReport:
     """The lesions of one segment, the largest first.
 
-    :param total_ml: the segment's volume, what was left out included.
-    :param min_ml: components smaller than this are no lesions.
-    :param left_out: how many these are, and their volume in ml.
+    :param total_ml: the segment's volume, small components included.
+    :param min_ml: smaller components do not count as lesions.
+    :param left_out: number of those components, and their volume in ml.
     :param liver_ml: volume of the liver, its lesions included; None without one.
-    :param slice_mm: distance of axial slices.
+    :param slice_mm: distance between axial slices.
     :param spacing: millimeters between voxels along (i, j, k).
-    :param unit: of intensities: "HU", or "grey value" where they are none.
-    :param volume_sha256: of voxels and affine of the CT (`Volume.voxel_hash`): says which, without a name.
-    :param provenance: how the segment came about, oldest first (see `mrml.segments.segments.provenance`); only its
-        models are written, as anything may stand in a file.
-    :param notes: how the figures were made and what to mind.
+    :param unit: of intensities: "HU", or "grey value" if they are not in HU.
+    :param volume_sha256: of the CT's voxels and affine (`Volume.voxel_hash`), to identify it without a name.
+    :param provenance: of the segment, oldest first (see `mrml.segments.segments.provenance`). Only its models are
+        written, because a file may have any text in it.
+    :param notes: how the figures were computed, and their limits.
     """
 
     rows: tuple[LesionRow, ...]
@@ -118,7 +118,7 @@ class LesionReport:
     @property
     def measurable_mm(self) -> float:
         """The least longest axial diameter, in mm, of a lesion that RECIST 1.1 calls measurable."""
-        # NIfTI keeps 5 mm in single precision, as a little more or less
+        # NIfTI stores 5 mm in single precision, as slightly more or less
         slice_mm = round(self.slice_mm, 3)
         return _MEASURABLE_MM if slice_mm <= _THIN_MM else 2 * slice_mm
 
@@ -134,12 +134,12 @@ class LesionReport:
 
     @property
     def models(self) -> tuple[tuple[str, str], ...]:
-        """(id, SHA-256) of each model that provenance names, in its order; () where none is recorded."""
+        """(id, SHA-256) of each model in the provenance, in its order; () if none is recorded."""
         models = [model for entry in self.provenance for model in _models_of(entry)]
         return tuple(dict.fromkeys((str(m.get("id", "?")), str(m.get("sha256", "?"))) for m in models))
 
     def figures(self, row: LesionRow) -> dict[str, Any]:
-        """A lesion's figures by the names of CSV columns, unrounded; None what is undefined."""
+        """A lesion's figures by CSV column, unrounded; None if undefined."""
         liver, nearest, intensity = row.liver, row.nearest or (None, None), row.intensity
         r, a, s = row.centroid_ras
         return {
@@ -173,7 +173,7 @@ class LesionReport:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it; floats rounded to 6 decimals, coordinates in mm of world RAS."""
+        """The report, JSON-ready; floats rounded to 6 decimals, coordinates in mm of world RAS."""
         return {
             "notice": NOT_A_DEVICE,
             "coordinates": "RAS, mm; slices are voxel indices from 0",
@@ -207,7 +207,7 @@ class LesionReport:
         return 100.0 * self.total_ml / self.liver_ml if self.liver_ml else None
 
     def as_csv(self) -> str:
-        """One line a lesion; fields that are undefined are empty, floats rounded to 6 decimals."""
+        """One line per lesion; undefined fields are empty, floats rounded to 6 decimals."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
@@ -236,7 +236,7 @@ def _lines(row: LesionRow) -> tuple[tuple[str, Diameter], ...]:
 
 
 def _models_of(entry: Any) -> list[dict]:
-    """The models of a provenance entry, whatever else may stand there: files can be edited."""
+    """The models of a provenance entry, which may have been edited in a file."""
     models = entry.get("models") if isinstance(entry, dict) else None
     return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
 

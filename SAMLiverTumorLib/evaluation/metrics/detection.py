@@ -1,23 +1,23 @@
-"""`Detection`: which lesions were found, as counts of lesions rather than voxels."""
+"""`Detection`: lesions found and missed, counted by lesion rather than by voxel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DETECTION_RULE = (
-    "Lesion detection: a lesion is found where any object counts to it by the matching above, however little they "
-    "share. Recall is found / all lesions, precision found / (found + false positive objects), F1 their harmonic mean. "
-    "No lesion and no false positive give 1; where only the denominator of one of them is 0, that one is 0."
+    "Lesion detection: a lesion is found if any object is matched to it as above, however small their overlap. Recall "
+    "is found / all lesions, precision found / (found + false positive objects), F1 their harmonic mean. Without "
+    "lesions and false positives all are 1; if only one of them has a denominator of 0, that one is 0."
 )
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Counts of lesions; `DETECTION_RULE` says how they are counted.
+    """Counts of lesions, by `DETECTION_RULE`.
 
     :param found: lesions found.
     :param missed: lesions missed.
-    :param false_positives: predicted objects that count to no lesion.
+    :param false_positives: predicted objects matched to no lesion.
 
     >>> Detection(found=3, missed=1, false_positives=2).precision
     0.6
@@ -29,12 +29,12 @@ class Detection:
 
     @property
     def recall(self) -> float:
-        """Share of the lesions that were found."""
+        """Fraction of the lesions that were found."""
         return self._ratio(self.found, self.found + self.missed)
 
     @property
     def precision(self) -> float:
-        """Share of lesions among what was predicted."""
+        """Found lesions over found lesions and false positive objects."""
         return self._ratio(self.found, self.found + self.false_positives)
 
     @property

@@ -1,4 +1,4 @@
-"""`evaluate`: every figure the panel, the demo and the console program show, from two sets of masks."""
+"""`evaluate`: compare two sets of masks; all figures that panel, demo and console program show."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from SAMLiverTumorLib.evaluation.metrics.lesion_matching import (
 from SAMLiverTumorLib.evaluation.metrics.overlap import ACCURACY_RULE, EMPTY_RULE, Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.size_strata import STRATA_RULE, StratumRow, mean_or_none, strata_rows
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SURFACE_RULE, SurfaceDistances, surface_distances
+from SAMLiverTumorLib.evaluation.metrics.text_table import aligned, cell
 
 AVERAGING_RULE = (
     "Overall compares the union of the evaluated segments with the whole reference label, voxel by voxel. Means are "
-    "unweighted over lesions, each counting the same whatever its size: over those found, and over all with 0 Dice for "
-    "each one missed."
+    "unweighted over lesions, whatever their size: over those found, and over all with a Dice of 0 for each one missed."
 )
 
 _RATIOS = ("dice", "iou", "accuracy", "sensitivity", "specificity", "precision")
 _VOLUMES = ("predicted_ml", "reference_ml", "volume_error_ml", "volume_error_percent")
 _SURFACES = ("hd95_mm", "assd_mm", "surface_dice")
 
-# Case 117 alone has 79 components, most of them a few voxels: the table lists the largest of those
-# missed and sums up the others; the JSON report has them all.
+# The table lists only the largest missed lesions and sums up the others; the JSON report has them all. Case 117 alone
+# has 79 components, most of only a few voxels.
 _MISSED_ROWS = 5
 
 _WIDTH = 118
@@ -46,11 +46,11 @@ class Evaluation:
     :param overall: union of the segments against the whole reference label.
     :param segments: each segment alone against the whole reference label.
     :param lesions: every lesion from the largest to the smallest, missed ones included.
-    :param false_positives: predicted objects that count to no lesion, the largest first.
-    :param min_ml: components of the reference smaller than this were no lesions.
-    :param small_lesions: how many these were.
+    :param false_positives: predicted objects matched to no lesion, the largest first.
+    :param min_ml: smaller components of the reference did not count as lesions.
+    :param small_lesions: number of those components.
     :param small_objects: predicted objects that touch only such components.
-    :param surface: overall, of the surfaces; None where they were not asked for, as in the lesions.
+    :param surface: overall surface distances; None if they were not requested, likewise for lesions.
     :param by_object: see `match_lesions`.
     """
 
@@ -66,40 +66,40 @@ class Evaluation:
 
     @property
     def found(self) -> tuple[Lesion, ...]:
-        """Lesions that any predicted object counts to."""
+        """Lesions with at least one matched object."""
         return tuple(lesion for lesion in self.lesions if lesion.found)
 
     @property
     def missed(self) -> tuple[Lesion, ...]:
-        """Lesions without any."""
+        """Lesions without any matched object."""
         return tuple(lesion for lesion in self.lesions if not lesion.found)
 
     @property
     def mean_found(self) -> dict[str, float | None]:
-        """Unweighted mean of each ratio over the lesions found; None where there are none."""
+        """Unweighted mean of each ratio over the lesions found; None without any."""
         return _means(self.found)
 
     @property
     def mean_all(self) -> dict[str, float | None]:
-        """Unweighted mean of each ratio over all lesions, missed ones included; None where there are none."""
+        """Unweighted mean of each ratio over all lesions, missed ones included; None without any."""
         return _means(self.lesions)
 
     @property
     def detection(self) -> Detection:
-        """Lesions found, missed and predicted where there is none."""
+        """Numbers of lesions found and missed, and of false positive objects."""
         return Detection(len(self.found), len(self.missed), len(self.false_positives))
 
     @property
     def strata(self) -> tuple[StratumRow, ...]:
-        """The lesions by size, every stratum listed."""
+        """The lesions by size; all strata."""
         return strata_rows(self.lesions)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the figures were made: matching, detection, averaging, strata, empty masks, surfaces, accuracy."""
+        """How the figures were computed: matching, detection, averaging, strata, empty masks, surfaces, accuracy."""
         limit = (
-            f"Components of the reference below {self.min_ml:g} ml are no lesions: {self.small_lesions} left out, with "
-            f"{self.small_objects} predicted objects that touch only them; the overall figures include them."
+            f"Components of the reference below {self.min_ml:g} ml do not count as lesions: {self.small_lesions} left "
+            f"out, with {self.small_objects} predicted objects that touch only them; the overall figures include them."
         )
         matching = OBJECT_RULE if self.by_object else MATCHING_RULE
         rules = (CONNECTIVITY_RULE, matching, DETECTION_RULE, AVERAGING_RULE, STRATA_RULE, EMPTY_RULE)
@@ -107,7 +107,7 @@ class Evaluation:
         return (*rules, limit) if self.min_ml > 0 else rules
 
     def as_dict(self) -> dict:
-        """The report as JSON can hold it; floats rounded to 6 decimals, undefined figures None."""
+        """The report, JSON-ready; floats rounded to 6 decimals, undefined figures None."""
         return {
             "overall": {**_figures(self.overall), **_surface_figures(self.surface)},
             "segments": [{"segment": name, **_figures(result)} for name, result in self.segments.items()],
@@ -151,7 +151,7 @@ class Evaluation:
         }
 
     def as_table(self) -> str:
-        """The report as text: one row per lesion, means, overall, counts, and beneath them how they were made."""
+        """The report as text: one row per lesion, means, overall figures, counts, and how they were computed."""
         header = ("Lesion", "Segment", "Dice", "IoU", "Accuracy", "Sensit.", "Specif.", "Precis.")
         header += ("Pred. ml", "Ref. ml", "Error ml", "Error %")
         with_surface = self.surface is not None
@@ -165,22 +165,22 @@ class Evaluation:
         means = []
         for group, word, figures in ((self.found, "found", self.mean_found), (self.lesions, "in all", self.mean_all)):
             surfaces = [
-                _cell(mean_or_none(getattr(x.surface, key) for x in group), decimals)
+                cell(mean_or_none(getattr(x.surface, key) for x in group), decimals)
                 for key, decimals in zip(_SURFACES, (2, 2, 4), strict=True)
                 if with_surface
             ]
-            ratios = [_cell(figures[key], 4) for key in _RATIOS]
+            ratios = [cell(figures[key], 4) for key in _RATIOS]
             means.append((f"mean of {len(group)} {word}", "", *ratios, "", "", "", "", *surfaces))
         name = "union" if len(self.segments) > 1 else next(iter(self.segments))
         totals = [("overall", name, *_cells(self.overall), *_surface_cells(self.surface))]
         if len(self.segments) > 1:
             blank = ("", "", "") if with_surface else ()
             totals += [("segment", name, *_cells(result), *blank) for name, result in self.segments.items()]
-        lines = [*_aligned(header, [rows, means, totals]), "", *self._counts(), ""]
+        lines = [*aligned(header, [rows, means, totals]), "", *self._counts(), ""]
         return "\n".join([*lines, *(textwrap.fill(f"* {x}", _WIDTH, subsequent_indent="  ") for x in self.notes)])
 
     def _counts(self) -> list[str]:
-        """Sentences on what was found, missed and predicted in excess."""
+        """Sentences on lesions found and missed, and on false positives."""
         lines = [f"Lesions: {len(self.lesions)}, found {len(self.found)}, missed {len(self.missed)}."]
         detection = self.detection
         lines.append(
@@ -218,13 +218,13 @@ def evaluate(
 ) -> Evaluation:
     """Compare predicted segments with one reference label, overall, per segment and per lesion.
 
-    :param prediction_segments: name -> bool array of shape (k, j, i); segments may overlap. Looked up
-        one at a time, so a mapping that makes its arrays on demand keeps memory low.
+    :param prediction_segments: name -> bool array of shape (k, j, i); segments may overlap. They are looked up one at a
+        time, so that a mapping that makes its arrays on demand keeps memory low.
     :param reference: bool array of the same shape.
     :param voxel_volume_ml: volume of one voxel in milliliters.
-    :param min_ml: connected components of the reference smaller than this are no lesions.
+    :param min_ml: smaller connected components of the reference do not count as lesions.
     :param progress: called with (done, total).
-    :param spacing: millimeters along (k, j, i), to compare surfaces as well; a CT takes seconds more.
+    :param spacing: millimeters along (k, j, i), to compare surfaces too; takes some seconds for a CT.
     :param by_object: see `match_lesions`.
     :raises InputError: no segment, arrays of different shapes, or a negative limit.
 
@@ -276,7 +276,7 @@ def _surface_figures(surface: SurfaceDistances | None) -> dict:
 def _surface_cells(surface: SurfaceDistances | None) -> tuple[str, ...]:
     if surface is None:
         return ()
-    return _cell(surface.hd95_mm, 2), _cell(surface.assd_mm, 2), _cell(surface.surface_dice, 4)
+    return cell(surface.hd95_mm, 2), cell(surface.assd_mm, 2), cell(surface.surface_dice, 4)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -284,23 +284,6 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _cells(result: Overlap) -> tuple[str, ...]:
-    ratios = [_cell(getattr(result, key), 4) for key in _RATIOS]
-    volumes = [_cell(getattr(result, key), 3) for key in _VOLUMES[:3]]
-    return (*ratios, *volumes, _cell(result.volume_error_percent, 1))
-
-
-def _cell(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
-
-
-def _aligned(header: tuple[str, ...], groups: list[list[tuple[str, ...]]]) -> list[str]:
-    """Lines of a table, names to the left and figures to the right, a rule before each group."""
-    everything = [header, *(row for group in groups for row in group)]
-    widths = [max(len(row[column]) for row in everything) for column in range(len(header))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = [x.ljust(w) if n < 2 else x.rjust(w) for n, (x, w) in enumerate(zip(row, widths, strict=True))]
-        return "  ".join(cells).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return [line(header), *(text for group in groups if group for text in (rule, *map(line, group)))]
+    ratios = [cell(getattr(result, key), 4) for key in _RATIOS]
+    volumes = [cell(getattr(result, key), 3) for key in _VOLUMES[:3]]
+    return (*ratios, *volumes, cell(result.volume_error_percent, 1))

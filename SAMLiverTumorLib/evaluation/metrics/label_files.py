@@ -1,4 +1,4 @@
-"""Two label files compared: what of them is meant, on which grid, with which figures."""
+"""Compare two label files: choose segments and label, bring both onto one grid, and evaluate."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MOST_LISTED = 20
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Figures, and what they are of.
+    """An evaluation of two label files.
 
     :param segments: names of the predicted segments.
     :param label: name of the reference's label.
-    :param dimensions: voxels along (i, j, k) of the grid that both were brought onto.
-    :param voxel_volume_ml: of one of its voxels.
-    :param notes: for the reader.
+    :param dimensions: voxels along (i, j, k) of the common grid.
+    :param voxel_volume_ml: volume of one voxel of that grid.
+    :param notes: shown to the user.
     """
 
     evaluation: Evaluation
@@ -48,12 +48,12 @@ def compare_labels(
 ) -> Compared:
     """Compare a segmentation with a reference on the reference's voxels, surfaces included.
 
-    :param segment: only this segment of the prediction; None for all together.
+    :param segment: only this segment of the prediction; None for all.
     :param label: see `chosen_label`.
-    :param min_ml: components of the reference smaller than this are no lesions.
-    :param progress: told of (done, total).
-    :param option: what messages tell to choose the label with.
-    :raises InputError: there is no such segment or label, several to choose from, or the two lie apart.
+    :param min_ml: smaller components of the reference do not count as lesions.
+    :param progress: called with (done, total).
+    :param option: how to choose the label, for error messages.
+    :raises InputError: there is no such segment or label, there are several to choose from, or the two do not overlap.
 
     >>> compare_labels(read_labels("out.seg.nrrd"), read_labels("label.nii.gz"), label="2")   # doctest: +SKIP
     """
@@ -74,7 +74,7 @@ def compare_labels(
 
 
 def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFile, list[str]]:
-    """The prediction with only the segment wanted, or with all; and notes."""
+    """The prediction with only the chosen segment, or with all; and notes."""
     if wanted is None:
         empty = [f"'{prediction.name}' holds no labeled voxel: an empty prediction."] * (not prediction.entries)
         return prediction, empty
@@ -86,12 +86,12 @@ def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFi
 def chosen_label(
     reference: LabelFile, wanted: str | None, option: str = "--label", what: str = "reference"
 ) -> tuple[LabelFile, str, list[str]]:
-    """A label file with only the label wanted (or none, if it holds no such voxel), its name, and notes.
+    """A label file with only the chosen label (or none, if it has no such voxel), its name, and notes.
 
     :param wanted: a segment's name, a label's value, or None for the only one.
-    :param option: what messages tell to choose it with.
-    :param what: what notes call the file.
-    :raises InputError: there is no such segment, or several to choose from.
+    :param option: how to choose it, for error messages.
+    :param what: what the file is called in notes.
+    :raises InputError: there is no such segment, or there are several to choose from.
     """
     if wanted is None:
         if len(reference.entries) > 1:
@@ -111,14 +111,14 @@ def chosen_label(
         name = names[0] if names else None
     if name is not None:
         return replace(reference, entries={name: reference.entries[name]}), name, []
-    # Patients without a tumor are cases like others, and their label map has no tumor voxel.
+    # Patients without a tumor are valid cases; their label map has no tumor voxel.
     wanted = wanted or _NOTHING
     note = f"'{reference.name}' has no voxel of label {wanted}; it has {_listed(reference)}: an empty {what}."
     return replace(reference, entries={}), wanted, [note]
 
 
 def _listed(labels: LabelFile) -> str:
-    """The names of a file's segments for a message."""
+    """Names of a file's segments, for messages."""
     names = [name if name.lstrip("-").isdigit() else f"'{name}'" for name in labels.entries]
     more = [f"{len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
     return ", ".join(names[:_MOST_LISTED] + more) or "no label at all"

@@ -1,7 +1,7 @@
-"""Which predicted object stands for which lesion of the reference.
+"""Match predicted objects with the lesions of the reference.
 
-Everything works on bounding boxes: a CT of 512x512x300 voxels with 70 lesions costs one connected
-component labeling of the boxed reference and of each boxed segment, then only the lesions' own boxes.
+Everything is computed in bounding boxes: for a CT of 512x512x300 voxels with 70 lesions, connected components are
+labeled once in the box around the reference and in the box around each segment, then only in the lesions' own boxes.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from scipy import ndimage
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, from_counts
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
+from SAMLiverTumorLib.image.lesion_components import CONNECTIVITY, label_lesions
 from SAMLiverTumorLib.image.mask_geometry import Box, bounding_box
 
 CONNECTIVITY_RULE = (
-    "Lesions are the connected components of the reference, objects those of each predicted segment (6-connectivity: "
-    "voxels that share a face), lesion 1 being the largest."
+    "Lesions are the connected components of the reference, objects those of each predicted segment "
+    f"({CONNECTIVITY}), lesion 1 being the largest."
 )
 
 OBJECT_RULE = (
-    "Each object counts to the lesion it shares most voxels with, and to that one alone; objects that touch no lesion "
-    "are false positives. Each lesion is compared with the union of what counts to it; one without any is missed "
-    "(Dice 0)."
+    "Each object is matched to the one lesion with which it has most voxels in common; objects that touch no lesion "
+    "are false positives. Each lesion is compared with the union of its objects; one without any is missed (Dice 0)."
 )
 
 MATCHING_RULE = (
-    "Each object counts to the lesion it shares most voxels with, and to that one alone. Where a segment's objects "
-    "touch a single lesion, the whole segment counts to it; otherwise objects that touch no lesion are false "
-    "positives. Each lesion is compared with the union of what counts to it; one without any is missed (Dice 0)."
+    "Each object is matched to the one lesion with which it has most voxels in common. If a segment's objects touch a "
+    "single lesion, the whole segment is matched to it; otherwise objects that touch no lesion are false positives. "
+    "Each lesion is compared with the union of its objects; one without any is missed (Dice 0)."
 )
 
 
@@ -40,9 +40,9 @@ class Lesion:
     """A lesion of the reference and what was predicted for it.
 
     :param number: 1 for the largest.
-    :param segments: names of the predicted segments with an object that counts to it; none: missed.
-    :param overlap: that prediction against this lesion alone, over the whole volume.
-    :param surface: likewise of their surfaces; None where they were not asked for.
+    :param segments: names of the predicted segments with an object matched to it; () if it was missed.
+    :param overlap: of those objects with this lesion alone, over the whole volume.
+    :param surface: likewise of their surfaces; None if they were not requested.
     """
 
     number: int
@@ -52,17 +52,17 @@ class Lesion:
 
     @property
     def found(self) -> bool:
-        """Whether any predicted object counts to the lesion."""
+        """Whether any predicted object is matched to the lesion."""
         return bool(self.segments)
 
 
 @dataclass(frozen=True)
 class FalsePositive:
-    """A predicted object that counts to no lesion.
+    """A predicted object matched to no lesion.
 
     :param segment: name of its segment.
-    :param voxels: its size.
-    :param ml: its volume in milliliters.
+    :param voxels: number of voxels.
+    :param ml: volume in milliliters.
     """
 
     segment: str
@@ -72,7 +72,7 @@ class FalsePositive:
 
 @dataclass(frozen=True)
 class Matching:
-    """Lesions from the largest to the smallest, false positives likewise, and what the size limit left out.
+    """Lesions and false positives, the largest first, and the numbers left out by the size limit.
 
     :param small_lesions: components of the reference below the size limit.
     :param small_objects: predicted objects that touch only such components: neither found nor false.
@@ -98,12 +98,12 @@ def match_lesions(
     :param segments: name -> bool array of shape (k, j, i); segments may overlap.
     :param reference: bool array of the same shape.
     :param voxel_volume_ml: volume of one voxel in milliliters.
-    :param min_ml: components of the reference smaller than this are no lesions; an object that touches
-        only such components is left out of the count.
+    :param min_ml: smaller components of the reference do not count as lesions; objects that touch only such components
+        are not counted.
     :param progress: called with (done, total) after each segment and each lesion.
-    :param spacing: millimeters along (k, j, i), to compare surfaces as well.
-    :param by_object: objects that touch no lesion are false positives in any case, also in a segment that touches a
-        single lesion: for automatic results, which are no answer to a prompt.
+    :param spacing: millimeters along (k, j, i), to compare surfaces too.
+    :param by_object: whether objects that touch no lesion are always false positives, even if their segment touches a
+        single lesion: for automatic results, which were not prompted for one lesion.
     :raises InputError: the shapes differ.
     """
     numbers, sizes, reference_box = connected_components(reference)
@@ -145,12 +145,15 @@ def match_lesions(
 
 
 def connected_components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, Box]:
-    """Components of a mask (k, j, i): (numbers in its bounding box, 1 the largest; their sizes in voxels; the box)."""
+    """Components of a mask (k, j, i).
+
+    :return: component numbers in the mask's bounding box, 1 for the largest; their sizes in voxels; the box.
+    """
     mask = np.asarray(mask).astype(bool, copy=False)
     box = bounding_box(mask)
     if box is None:
         return np.zeros((0,) * mask.ndim, np.int32), np.zeros(0, int), (slice(0, 0),) * mask.ndim
-    labels, count = ndimage.label(mask[box])
+    labels, count = label_lesions(mask[box])
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
     rank = np.zeros(count + 1, labels.dtype)
@@ -161,7 +164,7 @@ def connected_components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, Box]
 def _assign(
     objects: np.ndarray, box: Box, count: int, numbers: np.ndarray, reference_box: Box, listed: int, by_object: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lesion number of each object of a segment (0 none), and which touch only lesions below the limit."""
+    """Lesion number of each object of a segment (0 for none), and whether it touches only lesions below the limit."""
     lesion_of = np.zeros(count, int)
     common = _intersection(box, reference_box)
     a, b = objects[_moved(common, box, -1)].ravel(), numbers[_moved(common, reference_box, -1)].ravel()
@@ -171,7 +174,7 @@ def _assign(
     touches[a] = True
     a, b = a[b <= listed], b[b <= listed]
     pairs, shared = np.unique(a * (listed + 1) + b, return_counts=True)
-    # Written from the least to the most shared, so that the most shared stays; of equals the larger lesion.
+    # Assigned in ascending order of common voxels, so that the most common lesion stays; the larger one of equals.
     for pair in pairs[np.lexsort((-pairs, shared))]:
         lesion_of[pair // (listed + 1)] = pair % (listed + 1)
     matched = np.unique(lesion_of[lesion_of > 0])
@@ -181,9 +184,9 @@ def _assign(
 
 
 def _predicted_for(number: int, assigned: list, box: Box) -> tuple[tuple[str, ...], np.ndarray, Box]:
-    """What counts to a lesion: names of the segments, their union as bool, and the union's place in the volume.
+    """Objects matched to a lesion: names of their segments, their union as bool, and the union's box in the volume.
 
-    :param box: the lesion's own, which the place holds as well.
+    :param box: the lesion's own, which the union's box includes.
     """
     parts = []
     for name, owners, segment_box, found in assigned:
@@ -198,17 +201,17 @@ def _predicted_for(number: int, assigned: list, box: Box) -> tuple[tuple[str, ..
 
 
 def _moved(box: Box, by: Box, sign: int = 1) -> Box:
-    """A box moved by the start of another: +1 from its own array to the volume, -1 back."""
+    """A box moved by the start of another: +1 from an array's to the volume's voxels, -1 back."""
     return tuple(slice(b.start + sign * o.start, b.stop + sign * o.start) for b, o in zip(box, by, strict=True))
 
 
 def _intersection(a: Box, b: Box) -> Box:
-    """Voxels in both boxes; where they are apart, an empty box at the later start."""
+    """Intersection of two boxes; if they are apart, an empty box at the later start."""
     starts = [max(x.start, y.start) for x, y in zip(a, b, strict=True)]
     stops = [max(min(x.stop, y.stop), start) for x, y, start in zip(a, b, starts, strict=True)]
     return tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
 
 
 def _union(boxes: list[Box]) -> Box:
-    """Smallest box around several."""
+    """Smallest box around several boxes."""
     return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))

@@ -1,21 +1,21 @@
-"""The least distance between two sets of points, found by boxes within boxes.
+"""The least distance between two sets of points, by nested boxes.
 
-scipy's KDTree looks for the neighbor of each point alone, and of a point deep in the liver half of the liver's surface
-is about as far: 30 ms a point, half an hour for a large lesion. Here pairs of boxes are looked at, and most of them
-are farther apart than two points already known.
+scipy's KDTree searches the neighbor of each point separately. For a point deep in the liver, half of the liver's
+surface is at about the same distance: 30 ms per point, half an hour for a large lesion. Here pairs of boxes are
+compared, and most are skipped because they are farther apart than two points already found.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Edges of the boxes in mm, from the largest; each a multiple of the next.
+# Edges of the boxes in mm, largest first; each a multiple of the next.
 _EDGES_MM = (24.0, 6.0, 1.5)
 
-# Pairs of boxes that are opened at once.
+# Pairs of boxes that are split at a time.
 _BATCH = 1024
 
-# What rounding makes of 0.
+# Distances below this are 0 but for rounding.
 _ZERO_MM = 1e-6
 
 
@@ -29,7 +29,7 @@ class Points:
         keys = [np.floor(points / edge).astype(np.int64) for edge in _EDGES_MM]
         order = np.lexsort(np.concatenate([key.T for key in reversed(keys)]))
         points = points[order]
-        # from the points to the largest boxes: each level's boxes and where their parts begin in the level before
+        # from the points up to the largest boxes: boxes of each level, and the start of their parts in the level below
         self._levels = [(points, points, np.arange(len(points) + 1))]
         begins = np.arange(len(points))
         for key in reversed(keys):
@@ -52,7 +52,7 @@ class Points:
 
 
 def least_distance(one: Points, other: Points) -> float:
-    """Least distance from a point of one to a point of the other, in mm; what rounding leaves of 0 is 0.
+    """Least distance in mm from a point of one set to a point of the other; exactly 0 if they touch.
 
     >>> least_distance(Points(np.zeros((1, 3))), Points(np.array([[9.0, 9.0, 9.0], [3.0, 4.0, 0.0]])))
     5.0
@@ -64,11 +64,11 @@ def least_distance(one: Points, other: Points) -> float:
 
 
 def _least(one: Points, other: Points, level: int, a: np.ndarray, b: np.ndarray, best: float) -> float:
-    """The least squared distance in pairs of boxes of a level, or `best` where that is less."""
+    """The least squared distance within pairs of boxes of a level, or `best` if that is less."""
     (low_a, high_a, starts_a), (low_b, high_b, starts_b) = one._levels[level], other._levels[level]
     one_way, other_way = low_a[a] - high_b[b], low_b[b] - high_a[a]
     gaps = (np.maximum(0.0, np.maximum(one_way, other_way)) ** 2).sum(axis=1)
-    # two points are no farther apart than the far sides of the boxes they lie in; a point's sides are itself
+    # no two points are farther apart than the far sides of their boxes; a point is a box of size 0
     best = min(best, float((np.minimum(one_way, other_way) ** 2).sum(axis=1).min()))
     if level == len(_EDGES_MM):
         return best

@@ -1,4 +1,4 @@
-"""`Overlap`: the four counts of comparing two masks, and every figure that follows from them."""
+"""`Overlap`: the confusion matrix of two masks, and the metrics computed from it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from SAMLiverTumorLib.errors import InputError
 
 EMPTY_RULE = (
     "Empty masks: prediction and reference both empty give Dice, IoU, sensitivity and precision 1; only one of them "
-    "empty gives 0. Specificity is 1 where the reference leaves no voxel outside it. The volume error in percent is 0 "
-    "where both are empty and undefined (-) where only the reference is."
+    "empty gives 0. Specificity is 1 if the reference covers the whole volume. The volume error in percent is 0 if "
+    "both are empty and undefined (-) if only the reference is."
 )
 
 ACCURACY_RULE = (
-    "Accuracy and specificity count every voxel of the volume, background included: they come close to 1 for any "
-    "small lesion, even a missed one."
+    "Accuracy and specificity count every voxel of the volume, background included: they are close to 1 for any small "
+    "lesion, even a missed one."
 )
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Voxel counts of a prediction compared with a reference, over one whole volume.
+    """Voxel counts of a prediction compared with a reference, over a whole volume.
 
     :param tp: voxels in both.
-    :param fp: voxels in the prediction alone.
-    :param fn: voxels in the reference alone.
+    :param fp: voxels in the prediction only.
+    :param fn: voxels in the reference only.
     :param tn: voxels in neither.
     :param voxel_volume_ml: volume of one voxel in milliliters.
 
@@ -45,33 +45,33 @@ class Overlap:
 
     @property
     def dice(self) -> float:
-        """Twice the shared voxels over the sum of both masks' voxels (also called F1)."""
+        """Twice the voxels in both over the sum of both masks' voxels (also called F1)."""
         return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
     def iou(self) -> float:
-        """Shared voxels over the voxels of the union (Jaccard)."""
+        """Voxels in both over the voxels of the union (Jaccard)."""
         return self._ratio(self.tp, self.tp + self.fp + self.fn)
 
     @property
     def sensitivity(self) -> float:
-        """Share of the reference that was predicted (recall)."""
+        """Fraction of the reference that was predicted (recall)."""
         return self._ratio(self.tp, self.tp + self.fn)
 
     @property
     def precision(self) -> float:
-        """Share of the prediction that lies in the reference (positive predictive value)."""
+        """Fraction of the prediction that lies in the reference (positive predictive value)."""
         return self._ratio(self.tp, self.tp + self.fp)
 
     @property
     def specificity(self) -> float:
-        """Share of the voxels outside the reference that were left out of the prediction."""
+        """Fraction of the voxels outside the reference that are outside the prediction."""
         negatives = self.tn + self.fp
         return self.tn / negatives if negatives else 1.0
 
     @property
     def accuracy(self) -> float:
-        """Share of all voxels of the volume on which both agree."""
+        """Fraction of all voxels of the volume on which both agree."""
         total = self.tp + self.fp + self.fn + self.tn
         return (self.tp + self.tn) / total if total else 1.0
 
@@ -87,19 +87,19 @@ class Overlap:
 
     @property
     def volume_error_ml(self) -> float:
-        """Predicted minus reference volume in milliliters; positive where too much was predicted."""
+        """Predicted minus reference volume in milliliters; positive if too much was predicted."""
         return (self.fp - self.fn) * self.voxel_volume_ml
 
     @property
     def volume_error_percent(self) -> float | None:
-        """Volume error relative to the reference in percent; None where only the reference is empty."""
+        """Volume error relative to the reference in percent; None if only the reference is empty."""
         reference = self.tp + self.fn
         if reference:
             return 100.0 * (self.fp - self.fn) / reference
         return None if self.fp else 0.0
 
     def _ratio(self, part: int, whole: int) -> float:
-        """`part / whole`; with nothing in `whole`, 1 if both masks are empty and 0 otherwise."""
+        """`part / whole`; for a `whole` of 0, 1 if both masks are empty and 0 otherwise."""
         if whole:
             return part / whole
         return 0.0 if self.fp or self.fn else 1.0
@@ -108,7 +108,7 @@ class Overlap:
 def overlap(prediction: np.ndarray, reference: np.ndarray, voxel_volume_ml: float) -> Overlap:
     """Compare two masks voxel by voxel.
 
-    :param prediction: bool (or nonzero where inside), shape (k, j, i).
+    :param prediction: bool (or nonzero inside), shape (k, j, i).
     :param reference: the same shape.
     :param voxel_volume_ml: volume of one voxel in milliliters.
     :raises InputError: the shapes differ.
@@ -133,6 +133,6 @@ def overlap(prediction: np.ndarray, reference: np.ndarray, voxel_volume_ml: floa
 
 
 def from_counts(shared: int, predicted: int, referenced: int, total: int, voxel_volume_ml: float) -> Overlap:
-    """`Overlap` from the voxels shared, predicted, in the reference and in the whole volume."""
+    """`Overlap` from the numbers of voxels in both, in the prediction, in the reference and in the whole volume."""
     union = predicted + referenced - shared
     return Overlap(shared, predicted - shared, referenced - shared, total - union, voxel_volume_ml)

@@ -1,4 +1,4 @@
-"""Lesions by size: what a mean over all of them hides."""
+"""Results by lesion size, which a mean over all lesions hides."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from SAMLiverTumorLib.evaluation.metrics.lesion_matching import Lesion
 Item = TypeVar("Item")
 
 STRATA = (("under 1 ml", 0.0), ("1 to 10 ml", 1.0), ("10 to 100 ml", 10.0), ("over 100 ml", 100.0))
-"""Name and least volume (ml) of each stratum; a lesion of exactly 10 ml counts to "10 to 100 ml"."""
+"""Name and least volume (ml) of each stratum; a lesion of exactly 10 ml is in "10 to 100 ml"."""
 
 STRATA_RULE = (
-    "Size strata go by the lesion's volume in the reference, lower limit included: "
+    "Size strata are by the lesion's volume in the reference, lower limit included: "
     + ", ".join(name for name, _ in STRATA)
     + ". Means of a stratum are unweighted over its lesions, missed ones with Dice 0."
 )
@@ -24,14 +24,14 @@ STRATA_RULE = (
 
 @dataclass(frozen=True)
 class StratumRow:
-    """The lesions of one size.
+    """The lesions of one size stratum.
 
     :param name: of the stratum.
-    :param lesions: how many.
-    :param found: how many of them were found.
-    :param dice: mean over all; None where there are none, as in the fields below.
+    :param lesions: number of lesions.
+    :param found: number of them that were found.
+    :param dice: mean over all lesions; None without any, likewise below.
     :param dice_found: mean over those found.
-    :param hd95_mm: mean over those found, where surfaces were compared.
+    :param hd95_mm: mean over those found whose surfaces were compared.
     """
 
     name: str
@@ -43,7 +43,7 @@ class StratumRow:
 
     @property
     def recall(self) -> float | None:
-        """Share of the lesions found."""
+        """Fraction of the lesions that were found."""
         return self.found / self.lesions if self.lesions else None
 
 
@@ -57,7 +57,7 @@ def stratum_of(ml: float) -> str:
 
 
 def by_stratum(items: Iterable[Item], ml: Callable[[Item], float]) -> dict[str, list[Item]]:
-    """Things by the stratum of their volume, every stratum listed from small to large, empty ones too."""
+    """Items by the stratum of their volume; all strata from small to large, empty ones included."""
     groups: dict[str, list[Item]] = {name: [] for name, _ in STRATA}
     for item in items:
         groups[stratum_of(ml(item))].append(item)
@@ -84,6 +84,6 @@ def strata_rows(lesions: Sequence[Lesion]) -> tuple[StratumRow, ...]:
 
 
 def mean_or_none(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that are defined; None where none is."""
+    """Mean of the values that are defined; None if none is."""
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined else None

@@ -1,4 +1,4 @@
-"""How sure a mean is, and whether two models differ: bootstrap intervals and paired tests, seeded."""
+"""Bootstrap intervals of means, and paired tests of the difference between two models, with fixed seeds."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ _CHUNK = 2_000_000
 
 INTERVAL_RULE = (
     f"Intervals are {CONFIDENCE:.0%} percentile bootstrap intervals of the mean over all trials ({DRAWS:,} draws, seed "
-    "0). By patient: whole patients are drawn with all their lesions, since lesions and slices of one patient resemble "
+    "0). By patient: patients are drawn with all their lesions, because lesions and slices of one patient resemble "
     "each other; with fewer than about ten patients this is a rough guide and too narrow, with one (-) impossible. By "
-    "trial: single trials are drawn, which says how sure the mean is for these very patients and nothing of others."
+    "trial: single trials are drawn, which gives the precision of the mean for these patients only."
 )
 
 TEST_RULE = (
     "Paired tests compare two models on the same lesions, two-sided. Wilcoxon: signed-rank test over lesions, which "
-    "takes them for independent. Permutation: the sign of all of a patient's differences is flipped together "
-    f"(every combination, or {DRAWS:,} random ones with seed 0), so that the smallest p that n patients allow is "
-    "2 / 2^n; with a single patient signs are flipped lesion by lesion. Holm's correction is over the comparisons of "
-    "one table."
+    "assumes that they are independent. Permutation: the signs of all differences of a patient are flipped together "
+    f"(every combination, or {DRAWS:,} random ones with seed 0), so that the smallest p with n patients is 2 / 2^n; "
+    "with a single patient, signs are flipped by lesion. Holm's correction is over the comparisons of one table."
 )
 
 
@@ -34,11 +33,11 @@ TEST_RULE = (
 class Interval:
     """A mean with its bootstrap interval.
 
-    :param mean: of the values; None where there are none, as the limits are.
+    :param mean: of the values; None without any, likewise both limits.
     :param low: lower limit.
     :param high: upper limit.
-    :param count: values.
-    :param clusters: patients that were drawn; 0 where values were drawn one by one.
+    :param count: number of values.
+    :param clusters: number of patients that were drawn; 0 if single values were drawn.
     """
 
     mean: float | None
@@ -50,13 +49,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two models on the same lesions.
+    """Test of the difference between two models on the same lesions.
 
     :param difference: mean of first minus second.
     :param p_wilcoxon: two-sided, over lesions.
-    :param p_permutation: two-sided, of the mean difference, by patient where patients were given.
-    :param count: pairs.
-    :param clusters: patients whose signs were flipped; 0 where pairs were flipped one by one.
+    :param p_permutation: two-sided, of the mean difference; by patient if patients were given.
+    :param count: number of pairs.
+    :param clusters: number of patients whose signs were flipped; 0 if single pairs were flipped.
     """
 
     difference: float
@@ -76,10 +75,10 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a mean (Efron and Tibshirani, 1993).
 
     :param values: one for each lesion.
-    :param patients: whose lesion each is: patients are then drawn, not lesions (cluster bootstrap; Davison and
-        Hinkley, 1997). Of a single patient lesions are drawn.
+    :param patients: the patient of each lesion. Patients are then drawn, not lesions (cluster bootstrap; Davison and
+        Hinkley, 1997), unless there is only one.
     :param confidence: between 0 and 1.
-    :raises InputError: as many patients as values are needed, and a confidence between 0 and 1.
+    :raises InputError: the lists differ in length, or the confidence is not between 0 and 1.
 
     >>> bootstrap_interval([0.5, 0.5, 0.5]).low
     0.5
@@ -111,7 +110,7 @@ def paired_test(
 
     :param first: one value for each lesion.
     :param second: of the other model, for the same lesions in the same order.
-    :param patients: whose lesion each is: the signs of one patient's differences are then flipped together.
+    :param patients: the patient of each lesion. The signs of a patient's differences are then flipped together.
     :raises InputError: the lists differ in length, or are empty.
     """
     from scipy.stats import wilcoxon
@@ -123,13 +122,13 @@ def paired_test(
         )
     differences = first - second
     sums, _, clusters = _clustered(differences, patients)
-    # wilcoxon has no answer where nothing differs
+    # wilcoxon is undefined if all differences are 0
     p_wilcoxon = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
     return PairedTest(float(differences.mean()), p_wilcoxon, _sign_flips(sums, draws, seed), len(differences), clusters)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for their number (Holm, 1979), in the same order.
+    """P values corrected for multiple comparisons (Holm, 1979), in the same order.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -142,13 +141,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _sign_flips(sums: np.ndarray, draws: int, seed: int) -> float:
-    """Two-sided p of a sum whose terms could as well have the other sign.
+    """Two-sided p of a sum, under random signs of its terms.
 
-    Exact where there are no more combinations than draws. Otherwise the observed signs count as one of the draws,
-    so that p is never 0 (Phipson and Smyth, 2010).
+    Exact if there are no more combinations than draws. Otherwise the observed signs count as one of the draws, so that
+    p is never 0 (Phipson and Smyth, 2010).
     """
     size, observed = len(sums), abs(sums.sum())
-    # equal sums must not differ by the order of their terms
+    # tolerance, because rounding depends on the order of the terms
     least = observed - 1e-9 * max(np.abs(sums).sum(), 1e-300)
     if size < 31 and 2**size <= draws:
         bits = np.arange(2**size)[:, None] >> np.arange(size) & 1
@@ -162,11 +161,11 @@ def _sign_flips(sums: np.ndarray, draws: int, seed: int) -> float:
 
 
 def _clustered(values: np.ndarray, patients: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray, int]:
-    """Sums and counts of what is drawn as one, and how many patients these are (0: single values)."""
+    """Sum and count of each unit that is drawn, and the number of patients (0 if units are single values)."""
     if patients is not None and len(patients) != len(values):
         raise InputError(f"There are {len(values)} values and {len(patients)} patients; give one for each value.")
     numbers = {patient: n for n, patient in enumerate(dict.fromkeys(patients or ()))}
     if len(numbers) < 2:
         return values, np.ones(len(values)), 0
-    of = np.array([numbers[patient] for patient in patients])
-    return np.bincount(of, values), np.bincount(of).astype(float), len(numbers)
+    patient_of = np.array([numbers[patient] for patient in patients])
+    return np.bincount(patient_of, values), np.bincount(patient_of).astype(float), len(numbers)

@@ -1,7 +1,7 @@
 """Distances between the surfaces of two masks, in millimeters.
 
-scipy computes them, so that an evaluation in the panel imports neither torch nor MONAI; tests hold them equal to
-MONAI's `compute_hausdorff_distance`, `compute_average_surface_distance` and `compute_surface_dice`.
+They are computed with scipy, so that an evaluation in the panel imports neither torch nor MONAI. Tests compare them
+with MONAI's `compute_hausdorff_distance`, `compute_average_surface_distance` and `compute_surface_dice`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from SAMLiverTumorLib.image.mask_geometry import bounding_box
 TOLERANCE_MM = 2.0
 
 SURFACE_RULE = (
-    "Surface: a mask's voxels with a face towards a voxel outside it (or towards the volume's border); distances run "
+    "Surface: a mask's voxels with a face towards a voxel outside it (or towards the volume's border); distances are "
     "between voxel centers, in mm. HD95 is the larger of the two directed 95th percentiles, ASSD the mean over the "
-    "surface voxels of both masks, surface Dice the share of those within the tolerance of the other surface "
-    f"({TOLERANCE_MM:g} mm). Both masks empty give 0 mm, 0 mm and 1; with only one of them empty the distances are "
-    "undefined (-), left out of means, and surface Dice is 0."
+    "surface voxels of both masks, surface Dice the fraction of those within the tolerance of the other surface "
+    f"({TOLERANCE_MM:g} mm). Both masks empty give 0 mm, 0 mm and 1; if only one of them is empty, the distances are "
+    "undefined (-) and left out of means, and surface Dice is 0."
 )
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """How far apart two surfaces are; `SURFACE_RULE` says what of masks that are empty.
+    """Distances between two surfaces; see `SURFACE_RULE` for empty masks.
 
     :param hd95_mm: 95th percentile Hausdorff distance (Huttenlocher et al., 1993, with a percentile for the maximum).
     :param assd_mm: average symmetric surface distance (Heimann et al., 2009).
@@ -49,12 +49,12 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Compare the surfaces of two masks.
 
-    Memory and time go by the box around both masks and by their surfaces, not by the volume.
+    Memory and time depend on each mask's bounding box and surface, not on the volume.
 
     :param prediction: bool, shape (k, j, i), or (rows, columns).
     :param reference: the same shape.
     :param spacing: millimeters between voxels along the arrays' own axes: (k, j, i), or (rows, columns).
-    :param tolerance_mm: distance up to which surface Dice takes surfaces for the same.
+    :param tolerance_mm: distance up to which surfaces count as equal for surface Dice.
     :raises InputError: the shapes differ.
 
     >>> a, b = np.zeros((2, 9, 9, 9), bool)
@@ -78,7 +78,7 @@ def surface_distances(
     return SurfaceDistances(
         hd95_mm=float(max(np.percentile(distances, 95) for distances in directed)),
         assd_mm=float(both.mean()),
-        # a distance of exactly the tolerance must not fall out by rounding
+        # a distance equal to the tolerance counts, despite rounding
         surface_dice=float(np.mean(both <= tolerance_mm + 1e-6)),
     )
 

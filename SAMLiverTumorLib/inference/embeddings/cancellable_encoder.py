@@ -1,6 +1,6 @@
-"""Cancel inside an image encoder: between its layers, not only between pictures.
+"""Cancel an image encoder between its layers, not only between slice images.
 
-MobileSAM takes two seconds for a picture on a CPU and ViT-H a minute; Cancel is to act within one.
+On a CPU, MobileSAM takes two seconds for a slice image and ViT-H a minute; Cancel has to act within one second.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from SAMLiverTumorLib.errors import Cancelled
 if TYPE_CHECKING:
     from torch import nn
 
-# Not of the network, since models are shared: a cancelled job must not end the same network's run elsewhere. A
-# context goes along into the threads that encode bands of one picture.
+# A context variable, not an attribute of the network: models are shared, and cancelling a job must not stop the same
+# network elsewhere. The context is copied to the threads that encode bands of one slice image.
 _cancel: ContextVar[Callable[[], bool] | None] = ContextVar("cancel", default=None)
 
 
 def make_cancellable(network: nn.Module) -> None:
-    """Have every layer of the network ask, before it runs, whether the job was cancelled; once per network."""
+    """Make every layer of the network check for Cancel before it runs; has an effect once per network."""
     if getattr(network, "_is_cancellable", False):
         return
     for module in network.modules():
@@ -31,7 +31,7 @@ def make_cancellable(network: nn.Module) -> None:
 
 @contextmanager
 def cancelled_by(cancel: Callable[[], bool] | None) -> Iterator[None]:
-    """Within the block, in this thread, networks made cancellable stop when `cancel()` says so.
+    """Within the block and in this thread, cancellable networks stop when `cancel()` returns true.
 
     :raises Cancelled: from inside the network.
     """

@@ -1,7 +1,7 @@
-"""Embeddings on the disk, so that nothing is encoded again after a scene is opened anew.
+"""Embeddings on disk, so that nothing is encoded again after a scene is reopened.
 
-An embedding can be told from no other patient's name or number, but it was made of a patient's pixels: the folder
-is readable by its user only, stays on the machine, and SAM_LIVER_TUMOR_CACHE=off keeps it empty.
+An embedding has no name or number of a patient, but it derives from a patient's pixels. So only the user can read the
+folder, it stays on this computer, and SAM_LIVER_TUMOR_CACHE=off keeps it empty.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _OFF = ("off", "no", "0")
 _MAGIC = b"SAM-LT embedding 1\n"
 _SUFFIX = ".embedding"
 _CAPACITY_BYTES = 4 << 30
-# Of what the disk has free, counting what the cache itself takes.
+# Greatest share of the free disk space, where the cache's own files count as free.
 _SHARE_OF_DISK = 0.1
-# Files of writers that were killed are swept away when they are this old, or from as far in the future.
+# Temporary files of killed writers are removed when they are older than this, or dated as far in the future.
 _STALE_SECONDS = 3600
-# The folder is looked through after as many new entries.
+# The folder is swept once per so many new entries.
 _SWEEP_EVERY = 16
 
 
 class DiskCache:
-    """Arrays by key in a folder, the least recently used giving way; several processes may share it.
+    """A least-recently-used cache of arrays in a folder, which several processes may share.
 
-    A file is in place only when it is whole, and is checked against its SHA-256 when read: what is damaged counts
-    as absent and is removed. Nothing here ever fails a segmentation: a folder that cannot be written stays empty.
+    Files are put in place only when complete, and checked against their SHA-256 when read. Damaged ones are removed and
+    count as absent. No error here makes a segmentation fail: a folder that cannot be written stays empty.
 
     :param root: the folder; made with the first entry.
-    :param capacity_bytes: bound on all files; a tenth of what the disk has free if that is less.
+    :param capacity_bytes: bound on the size of all files; a tenth of the free disk space if that is less.
     """
 
     def __init__(self, root: Path, capacity_bytes: int = _CAPACITY_BYTES) -> None:
@@ -48,7 +48,7 @@ class DiskCache:
         self._written = 0
 
     def get(self, key: str) -> np.ndarray | None:
-        """The array under a key, or None; it counts as used now."""
+        """The array of a key, or None; marks it as used now."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -63,7 +63,7 @@ class DiskCache:
         return array
 
     def put(self, key: str, array: np.ndarray) -> bool:
-        """Keep an array; whether the disk took it."""
+        """Store an array; whether that succeeded."""
         temporary = None
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -83,7 +83,7 @@ class DiskCache:
         return True
 
     def sweep(self) -> None:
-        """Remove what is beyond the bound, oldest first, and what killed writers have left."""
+        """Remove the oldest entries beyond the bound, and temporary files of killed writers."""
         entries = []
         now = time.time()
         with suppress(OSError):
@@ -116,7 +116,7 @@ class DiskCache:
 
 
 def default_disk_cache() -> DiskCache | None:
-    """The user's own, in the folder that SAM_LIVER_TUMOR_CACHE names or in the user's cache folder; None for "off"."""
+    """The user's cache, in the folder of SAM_LIVER_TUMOR_CACHE or the user's cache folder; None if switched off."""
     named = os.environ.get(VARIABLE, "")
     if named.lower() in _OFF:
         return None
@@ -135,7 +135,7 @@ def _pack(key: str, array: np.ndarray) -> list[bytes]:
 
 
 def _parse(data: bytes, key: str) -> np.ndarray | None:
-    """The array in a file's bytes; None unless it is whole and of this key."""
+    """The array in a file's bytes; None unless it is complete and of this key."""
     try:
         if not data.startswith(_MAGIC):
             return None

@@ -1,4 +1,4 @@
-"""Embeddings kept in memory, so that a plane is encoded once however often it is prompted."""
+"""Embeddings in memory, so that a plane is encoded once however often it is prompted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BEFORE_DISK_BYTES, _WITHOUT_DISK_BYTES = 1 << 26, 1 << 29
 class EmbeddingCache:
     """Least-recently-used cache bounded in bytes; safe to use from several threads.
 
-    The newest entry stays even if it alone is larger than the bound: it is the one being prompted.
+    The newest entry stays even if it alone is larger than the bound, because it is being prompted.
 
-    Keys name content (pixels, spacing, model hash), so nothing has to be invalidated when a volume,
-    a window or a model changes.
+    Keys are hashes of content (pixels, spacing, model hash), so no entry becomes invalid when a volume, window or model
+    changes.
 
-    :param capacity_bytes: an embedding takes 2 MiB. If not given, 64 MiB before a disk cache, from which the same 60
-        slices come as fast (`dev.py bench speed`), so that memory does not grow with the volume; 512 MiB without one.
-    :param disk: where predictors look, and put, what is not here.
+    :param capacity_bytes: an embedding takes 2 MiB. The default is 64 MiB with a disk cache, which is as fast for 60
+        slices (`dev.py bench speed`), so that memory does not grow with the volume; 512 MiB without one.
+    :param disk: second level, which predictors read and write.
     """
 
     def __init__(self, capacity_bytes: int | None = None, disk: DiskCache | None = None) -> None:
@@ -39,7 +39,7 @@ class EmbeddingCache:
         self._lock = threading.Lock()
 
     def get_or_make(self, key: str, make: Callable[[], T], size_of: Callable[[T], int]) -> T:
-        """The entry under `key`, made by `make()` if it is not there; least used entries give way."""
+        """The entry of `key`, made by `make()` if there is none; the least recently used entries are removed."""
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
@@ -56,7 +56,7 @@ class EmbeddingCache:
         return value
 
     def clear(self) -> None:
-        """Forget every entry."""
+        """Remove every entry."""
         with self._lock:
             self._entries.clear()
             self._bytes = 0
@@ -66,12 +66,12 @@ class EmbeddingCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the entries."""
+        """Size of all entries in bytes."""
         return self._bytes
 
 
-def picture_key(rgb: np.ndarray, spacing: tuple[float, float], model_sha256: str) -> str:
-    """Name of an embedding: SHA-256 over the picture, its pixel spacing (mm) and the model's hash."""
+def image_key(rgb: np.ndarray, spacing: tuple[float, float], model_sha256: str) -> str:
+    """Key of an embedding: SHA-256 over the slice image, its pixel spacing (mm) and the model's hash."""
     digest = hashlib.sha256(f"{model_sha256} {rgb.shape} {spacing[0]:.6g} {spacing[1]:.6g}".encode())
     digest.update(np.ascontiguousarray(rgb))
     return digest.hexdigest()

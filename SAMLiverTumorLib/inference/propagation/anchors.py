@@ -1,4 +1,4 @@
-"""`Anchor`: a slice that the user prompted, drew or corrected; a propagation starts there and never changes it."""
+"""`Anchor`: a slice that the user prompted, drew or corrected; propagation starts there and never changes it."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 class Anchor:
     """A prompted slice.
 
-    :param index: its place in the stack.
-    :param prompts: what the user said there; the network makes a mask of it if no picture is given.
-    :param picture: bool (rows, columns), the mask to take as it is. An empty one says that the tumor does not
-        reach this slice: propagation ends there.
-    :param model: the network that drew the picture from clicks; None where the user, or a rule, did.
-    :raises PromptError: neither of them, or prompts that name nothing.
+    :param index: in the stack.
+    :param prompts: of the user on this slice; the network segments them if no mask is given.
+    :param slice_mask: the in-plane mask, bool (rows, columns), taken unchanged. An empty one says that the tumor does
+        not reach this slice: propagation stops there.
+    :param model: the network that made the mask from clicks; None if the user drew it, or it follows from grey values.
+    :raises PromptError: there is neither a mask nor an include point or box.
 
-    >>> Anchor(12, PlanePrompts(box=(60, 40, 90, 75))).picture is None
+    >>> Anchor(12, PlanePrompts(box=(60, 40, 90, 75))).slice_mask is None
     True
     """
 
     index: int
     prompts: PlanePrompts | None = None
-    picture: np.ndarray | None = None
+    slice_mask: np.ndarray | None = None
     model: str | None = None
 
     def __post_init__(self) -> None:
-        if self.picture is None and (self.prompts is None or not self.prompts.says_where):
+        if self.slice_mask is None and (self.prompts is None or not self.prompts.says_where):
             raise PromptError(f"Nothing says where the tumor is on slice {self.index}; add an include point or a box.")
-        if self.picture is not None:
-            picture = np.array(self.picture, dtype=bool)
-            picture.flags.writeable = False
-            object.__setattr__(self, "picture", picture)
+        if self.slice_mask is not None:
+            slice_mask = np.array(self.slice_mask, dtype=bool)
+            slice_mask.flags.writeable = False
+            object.__setattr__(self, "slice_mask", slice_mask)
 
     @cached_property
     def key(self) -> str:
-        """Hash of all it says: equal anchors give equal slices."""
+        """Hash of index, mask and prompts: equal anchors give equal slices."""
         digest = hashlib.sha256(str(self.index).encode())
-        if self.picture is not None:
-            digest.update(repr(self.picture.shape).encode())
-            digest.update(np.packbits(self.picture))
+        if self.slice_mask is not None:
+            digest.update(repr(self.slice_mask.shape).encode())
+            digest.update(np.packbits(self.slice_mask))
         elif self.prompts is not None:
             p = self.prompts
             box = None if p.box is None else [float(x) for x in p.box]
@@ -59,32 +59,35 @@ class Anchor:
         return digest.hexdigest()
 
     def as_dict(self) -> dict:
-        """Slice, prompts in its pixels and whether the mask was given: JSON-ready."""
-        said: dict = {"index": self.index, "mask": "given" if self.picture is not None else "predicted"}
+        """Index, prompts in pixels of the slice, and whether the mask was given or predicted: JSON-ready."""
+        fields: dict = {"index": self.index, "mask": "given" if self.slice_mask is not None else "predicted"}
         if self.model is not None:
-            said["model"] = self.model
+            fields["model"] = self.model
         if self.prompts is not None:
-            said["points"] = np.round(self.prompts.points, 2).tolist()
-            said["labels"] = self.prompts.labels.tolist()
-            said["box"] = None if self.prompts.box is None else [round(float(x), 2) for x in self.prompts.box]
-        return said
+            fields["points"] = np.round(self.prompts.points, 2).tolist()
+            fields["labels"] = self.prompts.labels.tolist()
+            fields["box"] = None if self.prompts.box is None else [round(float(x), 2) for x in self.prompts.box]
+        return fields
 
 
 def anchors_of_mask(mask: Mask, stack: PlaneStack) -> tuple[Anchor, ...]:
-    """An anchor for every plane of a stack that shows any of an existing mask.
+    """An anchor for every plane of a stack that an existing mask crosses.
 
     :raises PromptError: the mask is empty.
     """
     array = mask.full()
-    pictures = ((n, stack.picture_of(array, stack.plane(n))) for n in range(stack.first, stack.last + 1))
-    anchors = tuple(Anchor(n, picture=picture) for n, picture in pictures if picture.any())
+    slice_masks = ((n, stack.slice_mask_of(array, stack.plane(n))) for n in range(stack.first, stack.last + 1))
+    anchors = tuple(Anchor(n, slice_mask=slice_mask) for n, slice_mask in slice_masks if slice_mask.any())
     if not anchors:
         raise PromptError("The mask to start from is empty; outline the tumor on at least one slice.")
     return anchors
 
 
 def check_anchors(stack: PlaneStack, anchors: Sequence[Anchor]) -> None:
-    """:raises PromptError: no anchors, two on one slice, or one outside the stack."""
+    """Refuse anchors that cannot be propagated.
+
+    :raises PromptError: there is none, two are on one slice, or one lies outside the stack.
+    """
     if not anchors:
         raise PromptError("Nothing to propagate from; prompt at least one slice.")
     indices = [anchor.index for anchor in anchors]

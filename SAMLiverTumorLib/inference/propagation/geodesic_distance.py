@@ -1,4 +1,4 @@
-"""Distances on a picture that grow faster across edges: what a click means where the network does not listen to it."""
+"""Geodesic distances in a slice image: longer across edges, so that they follow the outline of a region."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _NEIGHBORS = ((0, 1), (1, 0), (1, 1), (1, -1))
 def geodesic_distance(
     grey: np.ndarray, seeds: np.ndarray, spacing: tuple[float, float], grey_per_mm: float
 ) -> np.ndarray:
-    """Length of the shortest way to a seed, in millimeters, climbs in grey counting as well.
+    """Length of the shortest path to a seed in millimeters, where differences of grey value add to the length.
 
-    The distance of Criminisi, Sharp and Blake, "GeoS: Geodesic Image Segmentation", ECCV 2008, here exactly, by
-    Dijkstra's algorithm on the 8-connected grid; meant for the small part of a picture around a tumor.
+    The distance of Criminisi, Sharp and Blake, "GeoS: Geodesic Image Segmentation", ECCV 2008, computed exactly by
+    Dijkstra's algorithm on the 8-connected grid. Meant for a small part of a slice image around a tumor.
 
     :param grey: float (rows, columns).
     :param seeds: bool (rows, columns), not empty.
     :param spacing: millimeters per pixel along (rows, columns).
-    :param grey_per_mm: difference of grey that counts as much as one millimeter.
+    :param grey_per_mm: difference of grey value that counts as one millimeter.
     :return: float (rows, columns).
     """
     numbers = np.arange(grey.size).reshape(grey.shape)
@@ -38,7 +38,7 @@ def geodesic_distance(
 
 
 def _shifted(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Index of every pixel that has the neighbor (down, right), and of these neighbors."""
+    """Indices of all pixels with a neighbor at (down, right), and of those neighbors."""
     columns = (slice(None, -1), slice(1, None)) if right > 0 else (slice(1, None), slice(None, -1))
     if right == 0:
         columns = (slice(None), slice(None))

@@ -1,4 +1,4 @@
-"""Slices between two anchors, reached from both: one answer out of two."""
+"""Merge the two propagations through the slices between two anchors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from SAMLiverTumorLib.voxel_map import INSIDE
 def reconciled(
     index: int, first: tuple[int, SlicePropagation | None], second: tuple[int, SlicePropagation | None]
 ) -> SlicePropagation | None:
-    """The slice that two ways through it give together.
+    """A slice merged from the propagations of the two anchors around it.
 
-    Each way's probabilities weigh by its confidence and by its nearness to its own anchor, linear in the number of
-    slices. A way that ended before this slice has no say: the anchor beyond tells that the tumor goes on.
+    The weight of each is its confidence times its nearness to its own anchor, linear in the number of slices. One that
+    stopped before this slice does not count, because the anchor beyond shows that the tumor continues.
 
-    :param first: (index of the anchor, its slice here or None), and likewise `second`.
+    :param first: (index of the anchor, its result on this slice or None), and likewise `second`.
+    :return: None if neither reached the slice.
     """
     ways = [(anchor, reached) for anchor, reached in (first, second) if reached is not None]
     if len(ways) < 2:

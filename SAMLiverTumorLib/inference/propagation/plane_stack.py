@@ -1,4 +1,4 @@
-"""`PlaneStack`: parallel planes one step apart, which a propagation walks through."""
+"""`PlaneStack`: parallel planes one step apart, through which a mask is propagated."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from SAMLiverTumorLib.volume import Volume, apply_affine
 class PlaneStack:
     """The planes of one orientation, by index.
 
-    Straight slices have the volume's own voxel index. Oblique planes count steps from the one given, index 0,
-    along its normal; a step is as long as `oblique_plane` makes it, so that every voxel belongs to exactly one
-    plane and their masks leave no hole. All planes of an oblique stack have the pixels of the one given.
+    Straight slices have the volume's own voxel index. Oblique planes count steps along the normal from the base plane,
+    which has index 0. The step is the one of `oblique_plane`: every voxel belongs to exactly one plane, so that masks
+    leave no holes. All planes of an oblique stack have the base plane's pixel grid.
 
     :param volume: the volume.
     :param orientation: "axial", "coronal", "sagittal" or "oblique".
-    :param base: the plane given, where oblique.
+    :param base: the plane of index 0 of an oblique stack; None for a straight one.
 
     >>> volume = Volume(np.zeros((20, 64, 64), np.int16), np.diag([0.8, 0.8, 5.0, 1.0]), "CT")
     >>> stack = PlaneStack(volume, "axial")
@@ -83,15 +83,15 @@ class PlaneStack:
         """
         if self.base is None:
             return slice_at(self.volume, self.orientation, point_ras).index
-        # as everywhere, halfway counts for the plane along the normal
+        # as everywhere, a point halfway belongs to the plane farther along the normal
         index = int(np.floor(self.base.from_ras(point_ras)[0, 2] + 0.5 + 1e-6))
         if not self.holds(index):
             r, a, s = np.asarray(point_ras, float).reshape(3)
             raise PromptError(f"Point R {r:.1f}, A {a:.1f}, S {s:.1f} mm lies outside '{self.volume.name}'.")
         return index
 
-    def picture_of(self, array: np.ndarray, plane: Plane) -> np.ndarray:
-        """What a plane of the stack shows of a bool array (k, j, i) over the volume; bool (rows, columns)."""
+    def slice_mask_of(self, array: np.ndarray, plane: Plane) -> np.ndarray:
+        """Section of a mask with a plane of the stack: bool (k, j, i) of the volume to bool (rows, columns)."""
         if plane.axis is not None:
             return voxels_to_picture(array, plane)
         rows, columns = plane.shape
@@ -99,13 +99,13 @@ class PlaneStack:
         uvw = np.stack([u.ravel(), v.ravel(), np.zeros(u.size)], axis=1)
         ijk = np.rint(apply_affine(plane.to_ijk, uvw)).astype(int)
         inside = ((ijk >= 0) & (ijk < self.volume.dimensions)).all(axis=1)
-        picture = np.zeros(u.size, bool)
-        picture[inside] = array[tuple(ijk[inside, ::-1].T)]
-        return picture.reshape(plane.shape)
+        slice_mask = np.zeros(u.size, bool)
+        slice_mask[inside] = array[tuple(ijk[inside, ::-1].T)]
+        return slice_mask.reshape(plane.shape)
 
     @property
     def _reach(self) -> tuple[float, float]:
-        """Least and greatest height of the volume above the plane given, in steps."""
+        """Least and greatest height of the volume above the base plane, in steps."""
         corners = np.array(list(product(*((-0.5, size - 0.5) for size in self.volume.dimensions))))
         heights = apply_affine(np.linalg.inv(self.base.to_ijk), corners)[:, 2]
         return float(heights.min()), float(heights.max())

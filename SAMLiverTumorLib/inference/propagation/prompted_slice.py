@@ -1,4 +1,4 @@
-"""What goes into a session's propagation and what comes out of it, slice by slice; light to import."""
+"""Input and output of a session's propagation, slice by slice; imports neither SciPy nor PyTorch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 
 @dataclass(frozen=True, eq=False)
 class PromptedSlice:
-    """A slice that the user prompted, or whose mask is to be followed.
+    """A slice that the user prompted, or whose mask is to be propagated.
 
-    :param index: its place in the stack.
-    :param prompts: what the plane sees of the prompts; None where there is only a mask.
-    :param mask: what is shown for it, to be kept as it is; None has the network make it.
+    :param index: in the stack.
+    :param prompts: those on its plane; None if there is only a mask.
+    :param mask: its present voxels, to be kept; None if the network is to segment it.
     """
 
     index: int
@@ -23,8 +23,13 @@ class PromptedSlice:
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
-    """One slice's voxels, None where the tumor does not reach it any more, and the model (JSON-ready) or None."""
+class PropagatedSlice:
+    """A slice after propagation.
+
+    :param index: in the stack.
+    :param mask: its voxels; None if the tumor no longer reaches it.
+    :param model: provenance of the model, JSON-ready, or None.
+    """
 
     index: int
     mask: Mask | None

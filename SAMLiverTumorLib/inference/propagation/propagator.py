@@ -1,6 +1,6 @@
-"""From prompted slices through the volume: each slice is prompted by the mask of the one before.
+"""Propagation from prompted slices through the volume: each slice is prompted by the previous one's mask.
 
-`propagate` runs it whole. `Propagator.steps` does the same slice by slice, for sessions that show each one.
+`propagate` runs it to the end. `Propagator.steps` yields slice by slice, for sessions that show each one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.inference.propagation.anchors import Anchor, check_anchors
 from SAMLiverTumorLib.inference.propagation.merge_directions import reconciled
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.result import Pass, Propagation, SlicePropagation
-from SAMLiverTumorLib.inference.propagation.slice_step import Follower, Limits
+from SAMLiverTumorLib.inference.propagation.slice_step import Limits, SliceStepper
 from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRules, Stop, judge
 from SAMLiverTumorLib.inference.segment_slices import Settings, further_entry
 from SAMLiverTumorLib.versions import versions
@@ -25,22 +25,22 @@ DIRECTIONS = {"both": (UP, DOWN), UP: (UP,), DOWN: (DOWN,)}
 
 
 class Propagator:
-    """A propagation that is done step by step.
+    """A propagation that runs step by step.
 
-    :param stack: the planes to walk through.
-    :param anchors: what the user prompted, one per slice.
-    :param settings: model, window, channels; its orientation is the stack's.
-    :param direction: "both", or "up" (along the normal: superior, anterior, right) or "down" from the outermost
-        anchors. Between anchors it always goes both ways.
+    :param stack: the planes.
+    :param anchors: the slices that the user prompted, each once.
+    :param settings: model, window, channels; their orientation is the stack's.
+    :param direction: "both", "up" (along the normal: superior, anterior, right) or "down" from the outermost anchors.
+        Between anchors it always runs in both directions.
     :param limits: liver mask and ROI that it does not leave.
-    :param cancel: asked before every slice and every layer of the encoder.
-    :param previous: an earlier result on the same stack with the same settings and rules; what still holds of it
-        is kept, so that after a correction only what lies beyond is done again.
-    :raises PromptError: no anchors, two on one slice, or one outside the stack.
+    :param cancel: called before every slice and every layer of the encoder.
+    :param previous: an earlier result on the same stack with the same settings and rules. What is still valid is
+        reused, so that after a correction only the slices beyond it are recomputed.
+    :raises PromptError: there are no anchors, two are on one slice, or one lies outside the stack.
 
     >>> propagator = Propagator(PlaneStack(volume, "axial"), [Anchor(40, prompts)], pool)   # doctest: +SKIP
     >>> for each in propagator.steps():                                                     # doctest: +SKIP
-    ...     show(each.index, each.picture)
+    ...     show(each.index, each.slice_mask)
     >>> propagator.result.mask()                                                            # doctest: +SKIP
     """
 
@@ -64,10 +64,8 @@ class Propagator:
         # in the order of the normal, whichever way the voxel index runs
         self.anchors = tuple(sorted(anchors, key=lambda anchor: anchor.index * stack.up))
         self.limits = limits or Limits()
-        self.total: int | None = None
-        """Slices there will be at most, for progress."""
         self._pool, self._cancel = pool, cancel
-        self._follower = Follower(stack, pool, self.settings, self.rules, self.limits, cancel)
+        self._stepper = SliceStepper(stack, pool, self.settings, self.rules, self.limits, cancel)
         self._anchor_slices: dict[str, SlicePropagation] = {}
         self._passes: dict[tuple[str, str], Pass] = {}
         self._known = previous if previous is not None and self._still_holds(previous) else None
@@ -77,9 +75,9 @@ class Propagator:
         self._versions = versions()
 
     def steps(self) -> Iterator[SlicePropagation]:
-        """Do it, yielding each slice when it is known; one between anchors again when both ways have met.
+        """Run it, yielding each slice when it is done, and slices between anchors again when merged.
 
-        Ends early when `cancel` says so: what is done is in `result` all the same.
+        It ends early when `cancel` returns true; `result` has the finished slices then, too.
 
         :raises SAMLiverTumorError: unusable prompts, window or model.
         """
@@ -95,7 +93,7 @@ class Propagator:
 
     @property
     def result(self) -> Propagation:
-        """What is known so far."""
+        """The result so far."""
         stops = tuple(self._stops)
         return Propagation(
             self.stack,
@@ -114,7 +112,7 @@ class Propagator:
             known = self._known.anchor_slices.get(anchor.key) if self._known is not None else None
             if known is None:
                 self._stop_if_cancelled()
-                known = self._follower.anchor(anchor)
+                known = self._stepper.anchor(anchor)
             self._anchor_slices[anchor.key] = self._slices[anchor.index] = known
             yield known
 
@@ -128,15 +126,15 @@ class Propagator:
                 self._note_stop(anchor, direction)
 
     def _between(self, lower: Anchor, upper: Anchor) -> Iterator[SlicePropagation]:
-        """Both ways between two anchors; the one that is known already goes first."""
+        """Propagate in both directions between two anchors; one that an earlier result has goes first."""
         ways = [(lower, UP, upper), (upper, DOWN, lower)]
         if self._known is not None and (upper.key, DOWN) in self._known.passes:
             ways.reverse()
         reached: dict[str, dict[int, SlicePropagation]] = {UP: {}, DOWN: {}}
         for n, (anchor, direction, other) in enumerate(ways):
-            # without reconciling, each slice is reached from one side alone, and again from the same one
-            theirs = reached[ways[0][1]].values() if n else self._known_pass(*ways[1][:2]).slices
-            met = set() if self.rules.reconcile else {each.index for each in theirs}
+            # without merging, each slice is reached from one side only; when run again, from the same side
+            opposite = reached[ways[0][1]].values() if n else self._known_pass(*ways[1][:2]).slices
+            met = set() if self.rules.reconcile else {each.index for each in opposite}
             for each in self._walk(anchor, direction, other, met):
                 reached[direction][each.index] = each
                 self._slices.setdefault(each.index, each)
@@ -153,7 +151,7 @@ class Propagator:
     def _walk(
         self, anchor: Anchor, direction: str, other: Anchor | None, met: set[int] = frozenset()
     ) -> Iterator[SlicePropagation]:
-        """The slices from an anchor on, until a rule stops it or it meets the next anchor or a slice of `met`."""
+        """Propagate from an anchor until a rule stops it, or it meets the next anchor or a slice of `met`."""
         step = self.stack.up if direction == UP else -self.stack.up
         end = other.index if other is not None else (self.stack.last if step > 0 else self.stack.first) + step
         key, known = (anchor.key, direction), self._known_pass(anchor, direction)
@@ -168,15 +166,15 @@ class Propagator:
         self._passes[key] = Pass(tuple(done), stop)
         if stop is not None and stop.index != end and stop.kind not in ("edge", "anchor", "cancelled"):
             return
-        trail = None
+        state = None
         index = (done[-1].index if done else anchor.index) + step
         while index != end and index not in met:
             try:
                 self._stop_if_cancelled()
-                trail = trail or self._resumed(anchor, done, direction)
-                if trail is None:
+                state = state or self._resumed(anchor, done, direction)
+                if state is None:
                     return
-                each, measured, ahead = self._follower.step(index, trail, direction)
+                each, measured, next_state = self._stepper.step(index, state, direction)
             except Cancelled:
                 self._passes[key] = Pass(tuple(done), Stop(direction, index, "cancelled", "cancelled"))
                 raise
@@ -185,21 +183,21 @@ class Propagator:
                 self._passes[key] = Pass(tuple(done), Stop(direction, index, *broken))
                 return
             done.append(each)
-            trail = ahead
+            state = next_state
             self._passes[key] = Pass(tuple(done), None)
             yield each
             index += step
         self._passes[key] = Pass(tuple(done), self._ended(index, end, other, direction))
 
     def _known_pass(self, anchor: Anchor, direction: str) -> Pass:
-        """What an earlier result has of a way; nothing, not ended, where it has none."""
+        """The pass of an earlier result from an anchor in a direction; an empty, unfinished one if there is none."""
         passes = self._known.passes if self._known is not None else {}
         return passes.get((anchor.key, direction), Pass((), None))
 
     def _resumed(self, anchor: Anchor, done: list[SlicePropagation], direction: str):
-        """What the next step knows, where the slices before it are an earlier result's."""
-        trail = self._follower.begin(self._anchor_slices[anchor.key])
-        return trail if trail is None or not done else self._follower.resume(trail, done)
+        """State for the next step after the slices reused from an earlier result."""
+        state = self._stepper.begin(self._anchor_slices[anchor.key])
+        return state if state is None or not done else self._stepper.resume(state, done)
 
     def _ended(self, index: int, end: int, other: Anchor | None, direction: str) -> Stop | None:
         if index != end:
@@ -211,7 +209,7 @@ class Propagator:
         return None
 
     def _note_stop(self, anchor: Anchor, direction: str) -> None:
-        """List why a way ended, if it did for a reason."""
+        """Record why a direction stopped, unless it met another anchor."""
         ended = self._passes.get((anchor.key, direction))
         if ended is not None and ended.stop is not None:
             self._stops.append(ended.stop)
@@ -221,7 +219,7 @@ class Propagator:
             raise Cancelled("Cancelled; the slices done until then are kept.")
 
     def _still_holds(self, previous: Propagation) -> bool:
-        """Whether an earlier result was made with the same voxels, networks, stack, settings, rules and limits."""
+        """Whether an earlier result comes from the same voxels, networks, stack, settings, rules and limits."""
         if previous.provenance.get("basis") != self._basis:
             return False
         models = previous.provenance["models_by_name"]
@@ -232,7 +230,7 @@ class Propagator:
 
     @cached_property
     def _basis(self) -> dict:
-        """What a step depends on besides the mask before it and the networks: JSON-ready."""
+        """All that a step depends on besides the last mask and the networks: JSON-ready."""
         window, roi = self.settings.window, self.limits.roi
         base = self.stack.base
         return {
@@ -253,7 +251,7 @@ class Propagator:
 
     def _provenance(self, stops: tuple[Stop, ...]) -> dict:
         models = {**(self._known.provenance["models_by_name"] if self._known is not None else {})}
-        models.update(self._follower.models)
+        models.update(self._stepper.models)
         return {
             "mode": "volume",
             "models": list(models.values()),
@@ -278,10 +276,10 @@ def propagate(
     cancel: Callable[[], bool] | None = None,
     previous: Propagation | None = None,
 ) -> Propagation:
-    """Run a `Propagator` to its end, or until Cancel.
+    """Run a `Propagator` to its end, or until it is cancelled.
 
-    :param progress: told of (slices done, None): how many there will be is not known before.
-    :return: the result; `cancelled` where Cancel cut it short, with the slices done until then.
+    :param progress: called with (slices done, None); their total is not known beforehand.
+    :return: the result; if it was cancelled, `cancelled` is true and the finished slices are included.
     :raises SAMLiverTumorError: see `Propagator`.
     """
     propagator = Propagator(stack, anchors, pool, settings, rules, direction, limits, cancel, previous)

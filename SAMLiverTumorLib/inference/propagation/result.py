@@ -1,4 +1,4 @@
-"""What a propagation found: slices with their probabilities, stops, and the mask they make."""
+"""Result of a propagation: slices with their probabilities, stops, and the mask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from SAMLiverTumorLib.inference.segment_slices import SliceResult
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.voxel_map import INSIDE
 
-# Pixels below this stored probability are not worth keeping.
+# Stored probabilities below this (of 255) at the edges are cropped away.
 _LEAST_KEPT = 13
 
 
@@ -21,12 +21,12 @@ _LEAST_KEPT = 13
 class SlicePropagation:
     """One slice of a propagation.
 
-    :param index: its place in the stack.
+    :param index: in the stack.
     :param shape: pixels (rows, columns) of the plane.
-    :param origin: (row, column) of the first pixel kept.
-    :param probability: uint8 (rows, columns) of the box that holds all that matters; 255 is 1, and the mask is
-        where it is at least 128.
-    :param source: "anchor", "up" or "down", whence it was reached, or "between" two anchors.
+    :param origin: (row, column) of the first pixel stored.
+    :param probability: uint8 (rows, columns) of the pixels stored; 255 stands for 1, and the mask is where it is at
+        least 128.
+    :param source: "anchor"; "up" or "down", the direction in which it was reached; or "between" two anchors.
     :param confidence: 0 to 1; 1 on anchors.
     :param result: model and scores.
     """
@@ -40,13 +40,13 @@ class SlicePropagation:
     result: SliceResult
 
     @property
-    def picture(self) -> np.ndarray:
+    def slice_mask(self) -> np.ndarray:
         """The mask, bool (rows, columns) of the whole plane."""
         return self.probabilities >= INSIDE
 
     @property
     def probabilities(self) -> np.ndarray:
-        """uint8 (rows, columns) of the whole plane, 0 outside of what is kept."""
+        """uint8 (rows, columns) of the whole plane, 0 outside the pixels stored."""
         whole = np.zeros(self.shape, np.uint8)
         (row, column), (rows, columns) = self.origin, self.probability.shape
         whole[row : row + rows, column : column + columns] = self.probability
@@ -54,7 +54,10 @@ class SlicePropagation:
 
 
 def boxed(probabilities: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
-    """((row, column), uint8 part) that holds the pixels of a uint8 picture worth keeping; an own copy."""
+    """Crop a plane's uint8 probabilities to those worth storing.
+
+    :return: (row, column) of the first pixel, and a copy of the part.
+    """
     kept = probabilities >= _LEAST_KEPT
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
     if not rows.size:
@@ -65,7 +68,7 @@ def boxed(probabilities: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """The slices reached from one anchor in one direction, in order, and why they end; None: not ended yet."""
+    """The slices reached from one anchor in one direction, in order, and why it stopped; None if it has not."""
 
     slices: tuple[SlicePropagation, ...]
     stop: Stop | None
@@ -73,16 +76,16 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
-    """A propagation's result, whole or cut short by Cancel.
+    """Result of a propagation, complete or cancelled.
 
     :param stack: the planes.
     :param slices: by index, anchors included.
-    :param stops: where each way ended, ways that met another anchor left out.
-    :param cancelled: whether Cancel cut it short; pass it as `previous` to go on.
-    :param notes: for the user to read.
+    :param stops: where each direction stopped, unless it met another anchor.
+    :param cancelled: whether it was cancelled; pass the result as `previous` to continue.
+    :param notes: shown to the user.
     :param provenance: models, prompts, rules, stops and versions: JSON-ready.
-    :param anchors: what the user prompted, by index.
-    :param anchor_slices: those by the anchors' keys, for reuse.
+    :param anchors: the slices that the user prompted.
+    :param anchor_slices: their results by anchor key, for reuse.
     :param passes: by anchor key and direction, for reuse.
     """
 
@@ -97,13 +100,14 @@ class Propagation:
     passes: dict = field(default_factory=dict)
 
     def mask(self) -> Mask:
-        """The voxels of all slices together."""
+        """The union of all slices' voxels."""
         volume = self.stack.volume
         return union(
-            [mask_to_voxels(self.slices[n].picture, self.stack.plane(n), volume) for n in sorted(self.slices)], volume
+            [mask_to_voxels(self.slices[n].slice_mask, self.stack.plane(n), volume) for n in sorted(self.slices)],
+            volume,
         )
 
     @property
     def reached(self) -> tuple[int, ...]:
-        """Indices of the slices that have any mask, in order."""
+        """Indices of the slices with a nonempty mask, in order."""
         return tuple(n for n in sorted(self.slices) if self.slices[n].result.pixels)

@@ -1,4 +1,4 @@
-"""Prompts on a volume in, one tumor followed through all its slices out: what panel, console and benchmark call."""
+"""Segment one tumor through all its slices from prompts on a volume: what panel, console and benchmarks call."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def segment_volume(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Propagation:
-    """Segment one tumor through a stack of planes from what the prompts say.
+    """Propagate prompts through a stack of planes and segment one tumor.
 
-    It starts from `start` where given, else from the box, else from the first include point. A box of one slice
-    prompts that slice; one through several prompts the slice in its middle, and the tumor ends at its faces.
-    Points on the first slice belong to its prompts; each of the others then corrects the result, in order,
-    include points first.
+    The propagation starts from `start` if given, otherwise from the box, otherwise from the first include point. A box
+    on one slice prompts that slice. A box through several slices prompts the middle one, and the tumor ends at its
+    faces. Points on the first slice are part of its prompts. Every other point then corrects the result, include
+    points first.
 
     :param liver: bool (k, j, i) of the volume that the tumor does not leave, or None.
-    :param start: an existing mask on one or more slices, which stay as they are.
-    :param progress: told of (slices done, None).
-    :return: the result; `cancelled` where Cancel cut it short, with what was done until then.
+    :param start: an existing mask on one or more slices, which are kept unchanged.
+    :param progress: called with (slices done, None).
+    :return: the result; if it was cancelled, `cancelled` is true and the finished slices are included.
     :raises SAMLiverTumorError: unusable prompts, window or model.
 
     >>> stack = PlaneStack(volume, "axial")                                                 # doctest: +SKIP
@@ -57,19 +57,19 @@ def segment_volume(
     limits = limits_of(stack, prompts, liver)
     done = 0
 
-    def told(count: int, total: int | None) -> None:
+    def slice_done(_count: int, total: int | None) -> None:
         nonlocal done
         done += 1
         if progress is not None:
             progress(done, total)
 
-    result = propagate(stack, anchors, pool, settings, rules, direction, limits, told, cancel)
+    result = propagate(stack, anchors, pool, settings, rules, direction, limits, slice_done, cancel)
     used = {anchors[0].index} if start is None else set()
     for click in _clicks(prompts):
         if stack.index_at(click.point_ras) in used or result.cancelled:
             continue
         try:
-            result = correct(result, click, pool, settings, rules, limits, told, cancel)
+            result = correct(result, click, pool, settings, rules, limits, slice_done, cancel)
         except Cancelled as error:
             result = replace(result, cancelled=True, notes=(*result.notes, str(error)))
     provenance = {**result.provenance, "prompts": prompts.as_dict(), "cancelled": result.cancelled}
@@ -77,14 +77,14 @@ def segment_volume(
 
 
 def limits_of(stack: PlaneStack, prompts: Prompts, liver: np.ndarray | None = None) -> Limits:
-    """Where the tumor may go: within a box that spans several planes, and within the liver (k, j, i) where given."""
+    """Limits of a propagation: a box that spans several planes, and the liver (k, j, i) if given."""
     return Limits(liver, prompts.box if prompts.box is not None and not _is_flat(stack, prompts.box) else None)
 
 
 def first_anchor(stack: PlaneStack, prompts: Prompts) -> Anchor:
-    """The slice to begin with, and what of the prompts lies on it.
+    """The slice to start from, with the prompts on it.
 
-    :raises PromptError: neither a box nor an include point, or none of it on a plane of the stack.
+    :raises PromptError: there is neither a box nor an include point, or the box contains no pixel of that slice.
     """
     if prompts.box is not None:
         index = stack.index_at(prompts.box.center)
@@ -92,14 +92,14 @@ def first_anchor(stack: PlaneStack, prompts: Prompts) -> Anchor:
         index = stack.index_at(prompts.include[0])
     else:
         raise PromptError("Exclude points alone name no structure; add an include point or a box.")
-    seen = on_plane(prompts, stack.plane(index))
-    if not seen.says_where:
+    plane_prompts = on_plane(prompts, stack.plane(index))
+    if not plane_prompts.says_where:
         raise PromptError(f"The box does not reach a pixel of {stack.orientation} slice {index}; draw it on the tumor.")
-    return Anchor(index, seen)
+    return Anchor(index, plane_prompts)
 
 
 def _is_flat(stack: PlaneStack, box: Box) -> bool:
-    """Whether a box is thinner than a step along the stack's normal, as one drawn on a slice is."""
+    """Whether a box is thinner than one step along the stack's normal, like a box drawn on a slice."""
     heights = stack.plane(0).from_ras(box.corners)[:, 2]
     return float(heights.max() - heights.min()) < 1.0 - 1e-6
 

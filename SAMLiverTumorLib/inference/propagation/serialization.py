@@ -1,4 +1,4 @@
-"""A propagation as bytes, to be kept with a scene: what it reached, from what, and what can be taken over of it."""
+"""Serialize a propagation to bytes, to be saved with a scene and continued after loading."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from SAMLiverTumorLib.voxel_map import INSIDE
 
 _VERSION = 1
 
-# Two hundred slices of a tumor of 14 cm take 0.9 MB; what is larger than this is kept as masks, without probabilities.
+# Larger propagations are stored as masks, without probabilities. Two hundred slices of a 14 cm tumor take 0.9 MB.
 _MOST_BYTES = 3_000_000
 
 
 def packed(propagation: Propagation, most_bytes: int = _MOST_BYTES) -> bytes:
-    """The propagation without its volume, compressed.
+    """A propagation as compressed bytes, without its volume.
 
-    :param most_bytes: size from which on probabilities are kept as 0 and 1 only; masks stay what they are.
+    :param most_bytes: above this size, probabilities are rounded to 0 and 1; masks do not change.
     """
-    slices = _Numbered()
-    said = {
+    slices = _SliceTable()
+    fields = {
         "version": _VERSION,
         "dimensions": propagation.stack.volume.dimensions,
         "orientation": propagation.stack.orientation,
-        "base": _of_plane(propagation.stack.base),
+        "base": _plane_to_dict(propagation.stack.base),
         "slices": [slices.number(each) for each in propagation.slices.values()],
-        "anchors": [_of_anchor(anchor) for anchor in propagation.anchors],
-        "anchor_slices": [_of_known(propagation, anchor, slices) for anchor in propagation.anchors],
+        "anchors": [_anchor_to_dict(anchor) for anchor in propagation.anchors],
+        "anchor_slices": [_anchor_slice_number(propagation, anchor, slices) for anchor in propagation.anchors],
         "passes": [
             {
                 "anchor": number,
@@ -56,9 +56,9 @@ def packed(propagation: Propagation, most_bytes: int = _MOST_BYTES) -> bytes:
         "cancelled": propagation.cancelled,
         "notes": propagation.notes,
         "provenance": propagation.provenance,
-        "all": [_of_slice(each) for each in slices.all],
+        "all": [_slice_to_dict(each) for each in slices.all],
     }
-    text = json.dumps(said, separators=(",", ":"), default=lambda number: number.item()).encode()
+    text = json.dumps(fields, separators=(",", ":"), default=lambda number: number.item()).encode()
     data = zlib.compress(struct.pack("<I", len(text)) + text + b"".join(_pixels(each) for each in slices.all), 1)
     if len(data) <= most_bytes:
         return data
@@ -67,25 +67,25 @@ def packed(propagation: Propagation, most_bytes: int = _MOST_BYTES) -> bytes:
 
 
 def unpacked(data: bytes, volume: Volume) -> Propagation:
-    """The propagation on its volume, or on another one of as many voxels.
+    """The propagation from bytes, on its volume or another of the same dimensions.
 
-    Whether it still holds there is asked when something is taken over of it, see `Propagator`.
+    Whether it is still valid there is checked when it is reused, see `Propagator`.
 
-    :raises InputError: damaged, of another version, or of a volume of another size.
+    :raises InputError: the data is damaged, of another version, or of a volume with other dimensions.
     """
     try:
         raw = zlib.decompress(data)
         (length,) = struct.unpack_from("<I", raw)
-        said = parse_json(raw[4 : 4 + length])
-        if said["version"] != _VERSION or tuple(said["dimensions"]) != volume.dimensions:
-            raise InputError(f"The run that was saved for '{volume.name}' is of another version or volume.")
-        return _made(said, memoryview(raw)[4 + length :], volume)
+        fields = parse_json(raw[4 : 4 + length])
+        if fields["version"] != _VERSION or tuple(fields["dimensions"]) != volume.dimensions:
+            raise InputError(f"The propagation that was saved for '{volume.name}' is of another version or volume.")
+        return _restored(fields, memoryview(raw)[4 + length :], volume)
     except (zlib.error, struct.error, ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"The run that was saved for '{volume.name}' is damaged: {error!r}") from error
+        raise InputError(f"The propagation that was saved for '{volume.name}' is damaged: {error!r}") from error
 
 
-class _Numbered:
-    """Slices that are referred to from several places, each kept once."""
+class _SliceTable:
+    """Slices that several parts refer to by number, each stored once."""
 
     def __init__(self) -> None:
         self.all: list[SlicePropagation] = []
@@ -98,89 +98,89 @@ class _Numbered:
         return self._numbers[id(each)]
 
 
-def _made(said: dict, pixels: memoryview, volume: Volume) -> Propagation:
+def _restored(fields: dict, pixels: memoryview, volume: Volume) -> Propagation:
     slices, start = [], 0
-    for each in said["all"]:
+    for each in fields["all"]:
         rows, columns = each["size"]
         part = np.frombuffer(pixels[start : start + rows * columns], np.uint8).reshape(rows, columns)
         start += rows * columns
-        slices.append(_slice_of(each, part))
-    anchors = tuple(_anchor_of(each) for each in said["anchors"])
-    known = zip(anchors, said["anchor_slices"], strict=True)
+        slices.append(_slice_from_dict(each, part))
+    anchors = tuple(_anchor_from_dict(each) for each in fields["anchors"])
+    known = zip(anchors, fields["anchor_slices"], strict=True)
     return Propagation(
-        PlaneStack(volume, said["orientation"], _plane_of(said["base"], volume)),
-        {slices[n].index: slices[n] for n in said["slices"]},
-        tuple(Stop(**stop) for stop in said["stops"]),
-        bool(said["cancelled"]),
-        tuple(said["notes"]),
-        said["provenance"],
+        PlaneStack(volume, fields["orientation"], _plane_from_dict(fields["base"], volume)),
+        {slices[n].index: slices[n] for n in fields["slices"]},
+        tuple(Stop(**stop) for stop in fields["stops"]),
+        bool(fields["cancelled"]),
+        tuple(fields["notes"]),
+        fields["provenance"],
         anchors,
         {anchor.key: slices[n] for anchor, n in known if n is not None},
         {
             (anchors[way["anchor"]].key, way["direction"]): Pass(
                 tuple(slices[n] for n in way["slices"]), None if way["stop"] is None else Stop(**way["stop"])
             )
-            for way in said["passes"]
+            for way in fields["passes"]
         },
     )
 
 
-def _of_known(propagation: Propagation, anchor: Anchor, slices: _Numbered) -> int | None:
+def _anchor_slice_number(propagation: Propagation, anchor: Anchor, slices: _SliceTable) -> int | None:
     known = propagation.anchor_slices.get(anchor.key)
     return None if known is None else slices.number(known)
 
 
-def _of_slice(each: SlicePropagation) -> dict:
+def _slice_to_dict(each: SlicePropagation) -> dict:
     named = {name: getattr(each, name) for name in ("index", "shape", "origin", "source", "confidence")}
     return {**named, "size": each.probability.shape, "result": asdict(each.result)}
 
 
-def _slice_of(said: dict, part: np.ndarray) -> SlicePropagation:
-    # runs saved by version 0.1.0 also say "zoomed"
-    result = SliceResult(**{name: value for name, value in said["result"].items() if name != "zoomed"})
-    shape, origin = tuple(said["shape"]), tuple(said["origin"])
-    return SlicePropagation(said["index"], shape, origin, part, said["source"], said["confidence"], result)
+def _slice_from_dict(fields: dict, part: np.ndarray) -> SlicePropagation:
+    # propagations saved by version 0.1.0 also have "zoomed"
+    result = SliceResult(**{name: value for name, value in fields["result"].items() if name != "zoomed"})
+    shape, origin = tuple(fields["shape"]), tuple(fields["origin"])
+    return SlicePropagation(fields["index"], shape, origin, part, fields["source"], fields["confidence"], result)
 
 
 def _pixels(each: SlicePropagation) -> bytes:
     return np.ascontiguousarray(each.probability).tobytes()
 
 
-def _of_anchor(anchor: Anchor) -> dict:
-    said: dict = {"index": anchor.index, "model": anchor.model, "prompts": None, "picture": None}
+def _anchor_to_dict(anchor: Anchor) -> dict:
+    fields: dict = {"index": anchor.index, "model": anchor.model, "prompts": None, "picture": None}
     if anchor.prompts is not None:
         box = anchor.prompts.box
-        said["prompts"] = {
+        fields["prompts"] = {
             "points": anchor.prompts.points.tolist(),
             "labels": anchor.prompts.labels.tolist(),
             "box": None if box is None else [float(x) for x in box],
         }
-    if anchor.picture is not None:
-        said["picture"] = {"shape": anchor.picture.shape, "bits": np.packbits(anchor.picture).tobytes().hex()}
-    return said
+    if anchor.slice_mask is not None:
+        fields["picture"] = {"shape": anchor.slice_mask.shape, "bits": np.packbits(anchor.slice_mask).tobytes().hex()}
+    return fields
 
 
-def _anchor_of(said: dict) -> Anchor:
-    prompts, picture = said["prompts"], said["picture"]
+def _anchor_from_dict(fields: dict) -> Anchor:
+    prompts, slice_mask = fields["prompts"], fields["picture"]
     if prompts is not None:
         box = None if prompts["box"] is None else tuple(prompts["box"])
         prompts = PlanePrompts(prompts["points"], prompts["labels"], box)
-    if picture is not None:
-        bits = np.unpackbits(np.frombuffer(bytes.fromhex(picture["bits"]), np.uint8))
-        rows, columns = picture["shape"]
-        picture = bits[: rows * columns].reshape(rows, columns).astype(bool)
-    return Anchor(said["index"], prompts, picture, said["model"])
+    if slice_mask is not None:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(slice_mask["bits"]), np.uint8))
+        rows, columns = slice_mask["shape"]
+        slice_mask = bits[: rows * columns].reshape(rows, columns).astype(bool)
+    return Anchor(fields["index"], prompts, slice_mask, fields["model"])
 
 
-def _of_plane(plane: Plane | None) -> dict | None:
+def _plane_to_dict(plane: Plane | None) -> dict | None:
     if plane is None:
         return None
     return {"name": plane.name, "to_ijk": plane.to_ijk.tolist(), "shape": plane.shape}
 
 
-def _plane_of(said: dict | None, volume: Volume) -> Plane | None:
-    """An oblique plane, wherever its volume lies now."""
-    if said is None:
+def _plane_from_dict(fields: dict | None, volume: Volume) -> Plane | None:
+    """An oblique plane, at the volume's present position."""
+    if fields is None:
         return None
-    to_ijk = np.array(said["to_ijk"], float)
-    return Plane(said["name"], to_ijk, volume.ijk_to_ras @ to_ijk, tuple(said["shape"]))
+    to_ijk = np.array(fields["to_ijk"], float)
+    return Plane(fields["name"], to_ijk, volume.ijk_to_ras @ to_ijk, tuple(fields["shape"]))

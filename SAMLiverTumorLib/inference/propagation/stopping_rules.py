@@ -1,4 +1,4 @@
-"""When a propagation ends: the rules, what is measured on each slice, and the reason that is given."""
+"""When a propagation stops: the rules, the measurements on each slice, and the reason reported."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from SAMLiverTumorLib.errors import InputError
 
 @dataclass(frozen=True)
 class PropagationRules:
-    """How a mask is followed from slice to slice, and when that ends.
+    """How a mask is propagated from slice to slice, and when that stops.
 
-    :param margin_mm: how far the next slice's box may reach beyond the last mask.
-    :param tight_mm: how far a box lies outside the mask it is drawn around, when it is drawn again.
-    :param decodes: most prompts per slice: the box of the last mask, then of what that gave.
-    :param intensity_weight: weight of the grey value's log-likelihood ratio added to the network's logits.
-    :param sigma_mm: smoothing of the grey values.
+    :param margin_mm: how far the next slice's box may extend beyond the last mask.
+    :param tight_mm: margin of a box that is redrawn around a slice's own mask.
+    :param decodes: most prompts per slice: first the box around the last mask, then the box around the mask it gave.
+    :param intensity_weight: weight of the grey values' log-likelihood ratio, which is added to the network's logits.
+    :param sigma_mm: Gaussian smoothing of the grey values.
     :param least_area_mm2: a mask smaller than this has vanished.
-    :param least_share: likewise one smaller than this share of the largest slice so far.
-    :param most_growth: area over the last slice's at which it has jumped.
-    :param least_overlap: share of the smaller of two successive masks that lies in the other.
-    :param least_contrast: share of the anchor's contrast that a slice has to keep.
-    :param least_stability: IoU of the masks at logits +1 and -1.
+    :param least_share: so has one smaller than this fraction of the largest mask so far.
+    :param most_growth: ratio of the area to the last slice's, above which the mask has jumped.
+    :param least_overlap: least fraction of the smaller of two successive masks that lies in the other.
+    :param least_contrast: least fraction of the anchor's contrast.
+    :param least_stability: least IoU of the masks at logits +1 and -1.
     :param least_confidence: see `Measured.confidence`.
-    :param least_iou: share of the anchor's predicted IoU.
-    :param least_inside: share of a mask that has to lie in the liver mask and ROI.
-    :param reconcile: whether slices between two anchors are reached from both. Without it the second way only
-        fills what the first left open, and a correction redoes only what lies beyond it.
-    :param center_point: whether models trained for points get the last mask's deepest place as well.
-    :param mask_prompt: whether models trained for masks get the last slice's logits as well.
-    :raises InputError: a value that no rule can have.
+    :param least_iou: least fraction of the anchor's predicted IoU.
+    :param least_inside: least fraction of a mask inside the liver mask, and inside the ROI.
+    :param reconcile: whether slices between two anchors are propagated from both. Otherwise the second direction only
+        fills what the first left open, and a correction recomputes only the slices beyond it.
+    :param center_point: whether models with point prompts also get the point deepest inside the last mask.
+    :param mask_prompt: whether models with mask prompts also get the last slice's logits.
+    :raises InputError: a value out of range.
     """
 
     margin_mm: float = 1.5
@@ -61,17 +61,17 @@ class PropagationRules:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the rules look at on one slice.
+    """Measurements on one slice, to which the rules apply.
 
-    :param area_mm2: of the mask.
-    :param last_mm2: of the last slice's mask.
-    :param largest_mm2: of the largest mask so far, the anchor's included.
-    :param overlap: pixels shared with the last mask over those of the smaller one.
-    :param contrast: share of the anchor's contrast; 0 where there is no mask.
-    :param stability: as `Prediction.stability`.
-    :param iou: predicted IoU over the anchor's; 1 where the anchor has none.
-    :param in_liver: share of the mask in the liver mask; 1 without one.
-    :param in_roi: likewise in the ROI.
+    :param area_mm2: area of the mask.
+    :param last_mm2: area of the last slice's mask.
+    :param largest_mm2: area of the largest mask so far, the anchor's included.
+    :param overlap: pixels in common with the last mask, over those of the smaller one.
+    :param contrast: as a fraction of the anchor's; 0 if the mask is empty.
+    :param stability: see `Prediction.stability`.
+    :param iou: predicted IoU over the anchor's; 1 if the anchor has none.
+    :param in_liver: fraction of the mask inside the liver mask; 1 without one.
+    :param in_roi: likewise inside the ROI.
     """
 
     area_mm2: float
@@ -86,10 +86,10 @@ class Measured:
 
     @property
     def confidence(self) -> float:
-        """Chance, 0 to 1, that this slice still shows the tumor, from contrast, stability, overlap and area kept.
+        """Probability that this slice still shows the tumor, from contrast, stability, overlap and area.
 
-        A logistic regression on 343 slices reached by LiteMedSAM from one box on LiTS cases 0, 1, 2, 3, 5 and 117, up
-        to and including the first wrong one each way (AUC 0.975; contrast alone 0.957).
+        A logistic regression on 343 slices that LiteMedSAM reached from one box on LiTS cases 0, 1, 2, 3, 5 and 117, up
+        to and including the first wrong one in each direction (AUC 0.975; contrast alone 0.957).
         """
         contrast = min(max(self.contrast, -0.5), 1.2)
         share = min(max(self.area_mm2 / max(self.largest_mm2, 1e-6), 0.05), 1.0)
@@ -99,13 +99,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Stop:
-    """Where and why a direction ended.
+    """Where and why a propagation stopped in one direction.
 
     :param direction: "up" (along the normal: superior, anterior, right) or "down".
-    :param index: the slice that is no longer part of it.
+    :param index: the first slice that is no longer part of the result.
     :param kind: "vanished", "jumped", "left", "contrast", "unstable", "unsure", "liver", "roi", "anchor", "edge" or
         "cancelled".
-    :param reason: the same for the user, with figures.
+    :param reason: the same in words, with figures; shown to the user.
     """
 
     direction: str
@@ -115,21 +115,21 @@ class Stop:
 
 
 def judge(measured: Measured, rules: PropagationRules) -> tuple[str, str] | None:
-    """The kind and text of the first rule that a slice breaks; None where it goes on."""
+    """Kind and reason of the first rule that a slice breaks; None if it breaks none."""
     m = measured
-    # the limits first: beyond them nothing is left of the mask, which would pass for vanished
+    # limits first: they leave an empty mask, which would count as vanished
     if m.in_liver < rules.least_inside:
-        return "liver", f"it leaves the liver mask: {m.in_liver:.0%} of it lies inside"
+        return "liver", f"the mask leaves the liver: {m.in_liver:.0%} of it lies inside"
     if m.in_roi < rules.least_inside:
-        return "roi", f"it leaves the box: {m.in_roi:.0%} of it lies inside"
+        return "roi", f"the mask leaves the box: {m.in_roi:.0%} of it lies inside"
     if m.area_mm2 < rules.least_area_mm2 or m.area_mm2 < rules.least_share * m.largest_mm2:
         return "vanished", f"the tumor vanishes: {m.area_mm2:.0f} mm2 left of {m.largest_mm2:.0f}"
     if m.overlap < rules.least_overlap:
-        return "left", f"it shares only {m.overlap:.0%} with the last slice"
+        return "left", f"the mask overlaps the last slice's by only {m.overlap:.0%}"
     if m.area_mm2 > rules.most_growth * m.last_mm2:
-        return "jumped", f"its area jumps from {m.last_mm2:.0f} to {m.area_mm2:.0f} mm2"
+        return "jumped", f"the area jumps from {m.last_mm2:.0f} to {m.area_mm2:.0f} mm2"
     if m.contrast < rules.least_contrast:
-        return "contrast", f"it no longer stands out: {m.contrast:.0%} of the prompted slice's contrast"
+        return "contrast", f"the tumor no longer stands out: {m.contrast:.0%} of the prompted slice's contrast"
     if m.stability < rules.least_stability or m.iou < rules.least_iou:
         return (
             "unstable",
@@ -137,5 +137,5 @@ def judge(measured: Measured, rules: PropagationRules) -> tuple[str, str] | None
         )
     if m.confidence < rules.least_confidence:
         parts = f"{m.contrast:.0%} of the contrast, {m.overlap:.0%} overlap, stability {m.stability:.2f}"
-        return "unsure", f"too little speaks for the tumor going on: {parts}"
+        return "unsure", f"too little evidence that the tumor continues: {parts}"
     return None

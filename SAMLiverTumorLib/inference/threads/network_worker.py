@@ -1,7 +1,7 @@
-"""`NetworkWorker`: the one thread that runs the network, so that whoever asks never waits for it.
+"""`NetworkWorker`: one thread that runs the network, so that the GUI thread never waits for it.
 
-Jobs go in from the GUI thread, outcomes come out by polling; nothing is called back from the worker's thread,
-where neither Qt nor MRML may be touched.
+The GUI thread submits jobs and polls for their outcomes. The worker's thread calls nothing back, because it must not
+touch Qt or MRML.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from SAMLiverTumorLib.errors import Cancelled
 
 @dataclass(eq=False)
 class Job:
-    """Something the worker is to do; also the handle to cancel it by.
+    """A job of the worker, and the handle to cancel it.
 
-    :param key: what the job is about, for example (volume, segment, slice). A new job takes the place of an
-        older one with the same key, whose outcome nobody wants any more.
+    :param key: subject of the job, for example (volume, segment, slice). A new job replaces older ones with the same
+        key, whose outcomes are dropped.
     :param work: called as `work(job.is_cancelled)` in the worker's thread.
-    :param idle: done only when nothing else waits, and dropped first.
-    :param owner: who gets the outcome, where several share a worker.
+    :param idle: run only when no other job waits, and dropped first.
+    :param owner: who polls the outcome, if several share a worker.
     """
 
     key: Hashable
@@ -35,17 +35,17 @@ class Job:
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Have it end soon and its outcome dropped; harmless when it is over."""
+        """Ask it to stop soon and drop its outcome; no effect if it is finished."""
         self._cancelled.set()
 
     def is_cancelled(self) -> bool:
-        """Whether somebody cancelled it or a newer job took its place."""
+        """Whether it was cancelled or replaced by a newer job."""
         return self._cancelled.is_set()
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a job: its value, or the error it ended with."""
+    """Outcome of a job: its value, or the error it raised."""
 
     job: Job
     value: Any = None
@@ -53,9 +53,9 @@ class Outcome:
 
 
 class NetworkWorker:
-    """A daemon thread with a queue; made with the first job, gone with `stop`.
+    """A daemon thread with a queue; started by the first job, ended by `stop`.
 
-    One thread for the whole session: the network's memory pools and compiled plans are kept per thread.
+    There is one thread for the whole session, because the network's memory pools and compiled plans are per thread.
 
     >>> worker = NetworkWorker()
     >>> job = worker.submit("slice 12", lambda is_cancelled: 6 * 7)
@@ -76,7 +76,7 @@ class NetworkWorker:
         self._numbers = itertools.count(1)
 
     def submit(self, key: Hashable, work: Callable[[Callable[[], bool]], Any], owner: Hashable = None) -> Job:
-        """Queue a job; others of the same key are cancelled, finished ones included, and idle jobs give way.
+        """Queue a job. Others with the same key are cancelled, finished ones included; so is a running idle job.
 
         :raises RuntimeError: the worker was stopped.
         """
@@ -89,12 +89,12 @@ class NetworkWorker:
             return self._add(Job(key, work, owner=owner), self._waiting)
 
     def submit_idle(self, key: Hashable, work: Callable[[Callable[[], bool]], Any]) -> Job:
-        """Queue a job for when there is nothing else to do; its outcome is not reported."""
+        """Queue a job that runs when no other waits; its outcome is not reported."""
         with self._changed:
             return self._add(Job(key, work, idle=True), self._idle)
 
     def drop_idle(self) -> None:
-        """Forget the idle jobs, for instance because the user has gone to another part of the volume."""
+        """Drop all idle jobs, for example because the user has moved to another part of the volume."""
         with self._changed:
             self._idle.clear()
             if self._running is not None and self._running.idle:
@@ -109,22 +109,22 @@ class NetworkWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a job that somebody waits for is queued, running or not yet polled."""
+        """Whether a job that is neither idle nor cancelled is queued, running or not yet polled."""
         with self._changed:
             jobs = (*self._waiting, self._running, *(outcome.job for outcome in self._outcomes))
             return any(job is not None and not job.idle and not job.is_cancelled() for job in jobs)
 
     def wait(self, seconds: float) -> bool:
-        """Block until nothing that somebody waits for is queued or running; for tests and scripts."""
+        """Block until no job but idle ones is queued or running; for tests and scripts."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._waiting and (self._running is None or self._running.idle), timeout=seconds
             )
 
     def stop(self, seconds: float = 2.0) -> bool:
-        """Cancel everything and end the thread.
+        """Cancel all jobs and end the thread.
 
-        :return: whether it ended in time; a daemon thread that did not goes with the process.
+        :return: whether it ended in time; otherwise the daemon thread ends with the process.
         """
         with self._changed:
             self._stopped = True
@@ -153,7 +153,7 @@ class NetworkWorker:
         return job
 
     def _next(self) -> Job | None:
-        """The next job, waiting for one; None when stopped. Called with the lock held."""
+        """Wait for the next job; None when stopped. Called with the lock held."""
         while True:
             for queue in (self._waiting, self._idle):
                 while queue:
@@ -184,5 +184,5 @@ class NetworkWorker:
             return Outcome(job, value=job.work(job.is_cancelled))
         except Cancelled:
             return None
-        except BaseException as error:  # reported to the GUI thread, which raises what is not the user's to mend
+        except BaseException as error:  # the GUI thread raises it again, unless the user can fix it
             return Outcome(job, error=error)

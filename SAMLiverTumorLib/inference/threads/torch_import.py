@@ -1,8 +1,8 @@
-"""Importing PyTorch in one thread without stopping all others.
+"""Import PyTorch in one thread without blocking the others.
 
-Python holds its lock while a shared library is loaded and while it looks for garbage, and no other thread runs
-meanwhile: a window does not answer for 350 ms once and for 100 to 200 ms several times (two cores, PyTorch 2.13 for
-CPU). With the libraries loaded through a foreign call, and without garbage collection, the longest is about 40 ms.
+Python holds its global lock while it loads a shared library and while it collects garbage, so no other thread runs: the
+window freezes for 350 ms once and for 100 to 200 ms several times (two cores, PyTorch 2.13 for CPU). With the libraries
+loaded through a foreign call, and without garbage collection, the longest freeze is about 40 ms.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _MODULES = (
     "SAMLiverTumorLib.inference.predictor",
 )
 
-# In glibc 2.36 a thread that uses thread-local variables (numpy does) for the first time since a library was loaded
-# waits until no other one is being loaded: 400 ms without this pause, in which the polling GUI thread uses them.
+# With glibc 2.36, a thread that first uses thread-local variables after a library was loaded (as numpy does) waits
+# until no other library is being loaded: up to 400 ms. During this pause the polling GUI thread uses them.
 _PAUSE_SECONDS = 0.12
 
 
 def import_torch_quietly() -> None:
-    """Import PyTorch and what the networks are made of; nothing where that has been done.
+    """Import PyTorch and the modules of the networks, unless they are imported already.
 
-    :raises ImportError: they are missing or cannot be loaded.
+    :raises ImportError: one is missing or cannot be loaded.
     """
     if all(name in sys.modules for name in _MODULES):
         return
@@ -49,8 +49,8 @@ def import_torch_quietly() -> None:
 
 
 def _load_libraries() -> None:
-    """Have the system load PyTorch's libraries; a library that refuses is left to the import, which tells why."""
-    if sys.platform == "win32":  # there torch itself loads them so
+    """Load PyTorch's libraries through the system; errors are ignored, because the import reports them."""
+    if sys.platform == "win32":  # torch itself does so there
         return
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
@@ -69,9 +69,9 @@ def _load_libraries() -> None:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No garbage collection inside, nor afterwards one that goes through all that was made inside.
+    """Disable garbage collection inside, and exclude the objects made inside from later collections.
 
-    PyTorch makes some 480,000 objects that stay as long as the process; each full collection would take 0.2 s for them.
+    PyTorch makes some 480,000 objects that live as long as the process; they would add 0.2 s to each full collection.
     """
     was_enabled = gc.isenabled()
     gc.disable()

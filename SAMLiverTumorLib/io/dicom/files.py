@@ -8,9 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
+
+_Parsed = TypeVar("_Parsed")
 
 # Of the files in a DICOM folder that are no images, those that belong there.
 _NO_IMAGES = ("DICOMDIR", "VERSION", "LOCKFILE")
@@ -169,7 +172,7 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield file
 
 
-def _parsed(file: Path, take: Callable[[Path, object], object]) -> object:
+def _parsed(file: Path, take: Callable[[Path, Any], _Parsed]) -> _Parsed:
     """What `take` makes of a file's header.
 
     :raises InputError: whatever goes wrong in it: pydicom answers damaged bytes with any kind of exception, and reads
@@ -260,7 +263,7 @@ def _number(value) -> float | None:
     return number
 
 
-def _numbers(values, count: int) -> tuple[float, ...] | None:
+def _numbers(values: Any, count: int) -> Any:
     """So many finite numbers; None where there are none.
 
     :raises ValueError: another count, or what is not a number.

@@ -46,6 +46,7 @@ def arrange(stack: Stack, same_pixels: Callable[[Frame, Frame], bool], folder: s
     ordered = sorted(stack.frames, key=position_along)
     ordered, notes = _without_duplicates(ordered, same_pixels, folder)
     first = ordered[0]
+    assert first.orientation is not None, "all images have been checked"
     across, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
     across = across / np.linalg.norm(across)
     # headers round cosines: made exactly perpendicular
@@ -54,8 +55,8 @@ def arrange(stack: Stack, same_pixels: Callable[[Frame, Frame], bool], folder: s
     normal = np.cross(across, down)
     step = _thickness(first) if len(ordered) == 1 else _step(ordered, normal, folder)
     affine = np.eye(4)
-    affine[:3, 0] = across * first.spacing[1]
-    affine[:3, 1] = down * first.spacing[0]
+    affine[:3, 0] = across * _spacing(first)[1]
+    affine[:3, 1] = down * _spacing(first)[0]
     affine[:3, 2] = normal * step
     affine[:3, 3] = first.position
     return Arranged(tuple(ordered), _LPS_TO_RAS @ affine, (*notes, *_tilt_notes(first)))
@@ -94,7 +95,7 @@ def _without_duplicates(
         if position_along(frame) - position_along(last) > _SAME_PLACE:
             kept.append(frame)
             continue
-        apart = np.linalg.norm(np.subtract(frame.position, last.position)) > 10 * _SAME_PLACE
+        apart = np.linalg.norm(np.subtract(_position(frame), _position(last))) > 10 * _SAME_PLACE
         if apart or not same_pixels(last, frame):
             if position_along(ordered[-1]) - position_along(ordered[0]) <= _SAME_PLACE:
                 raise InputError(
@@ -117,7 +118,7 @@ def _step(ordered: Sequence[Frame], normal: np.ndarray, folder: str) -> float:
 
     :raises InputError: naming the slices between which it is another one, or the shear.
     """
-    positions = np.array([frame.position for frame in ordered])
+    positions = np.array([_position(frame) for frame in ordered])
     moved = positions - positions[0]
     along = moved @ normal
     steps = np.diff(along)
@@ -139,13 +140,23 @@ def _step(ordered: Sequence[Frame], normal: np.ndarray, folder: str) -> float:
             f"{off[worst]:.2f} mm beside its place on a regular grid; export it with one slice distance."
         )
     lean = np.linalg.norm(moved - along[:, None] * normal, axis=1)
-    if lean.max() > _LEAN * min(ordered[0].spacing):
+    if lean.max() > _LEAN * min(_spacing(ordered[0])):
         sideways = np.linalg.norm(np.diff(moved - along[:, None] * normal, axis=0), axis=1).max()
         raise InputError(
             f"The DICOM series in '{folder}' is sheared by {sideways:.2f} mm per slice (gantry tilt); "
             "load it in Slicer, harden the transform it makes, and save the volume as NRRD."
         )
     return step
+
+
+def _position(frame: Frame) -> tuple[float, float, float]:
+    assert frame.position is not None, "all images have been checked"
+    return frame.position
+
+
+def _spacing(frame: Frame) -> tuple[float, float]:
+    assert frame.spacing is not None, "all images have been checked"
+    return frame.spacing
 
 
 def _thickness(frame: Frame) -> float:
@@ -162,7 +173,7 @@ def _thickness(frame: Frame) -> float:
 
 def _tilt_notes(first: Frame) -> tuple[str, ...]:
     """Said where the header names a tilt of the gantry and axial images that show nothing of it."""
-    axial = abs(first.orientation[2]) < _COSINE and abs(first.orientation[5]) < _COSINE
+    axial = first.orientation is not None and max(abs(first.orientation[2]), abs(first.orientation[5])) < _COSINE
     if abs(first.tilt) < 0.5 or not axial:
         return ()
     return (f"The header names a gantry tilt of {first.tilt:g} degrees, but images and positions are straight.",)

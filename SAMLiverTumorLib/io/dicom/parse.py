@@ -44,7 +44,7 @@ class _Watched:
     shown = ""
 
     def read(self, size: int | None = -1) -> bytes:
-        content = super().read(size)
+        content: bytes = super().read(size)  # type: ignore[misc]  # of the stream that it is mixed into
         if size is None or size < 0:
             _check_inflated(content, self.shown)
         return content

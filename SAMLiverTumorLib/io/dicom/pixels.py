@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -39,7 +40,7 @@ class Pixels:
 
     def __init__(self) -> None:
         self._file: Path | None = None
-        self._dataset = None
+        self._dataset: Any = None
         self._native: np.ndarray | None = None
         self._compressed: list[bytes] | None = None
 
@@ -182,14 +183,14 @@ def _decompressed(dataset, syntax, data: bytes) -> np.ndarray:
     would make of the header comes in.
     """
     import pydicom
-    from pydicom.uid import SecondaryCaptureImageStorage
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
 
     meta = pydicom.dataset.FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = "1.2.3"
+    meta.ImplementationClassUID = UID("1.2.3")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.dcm")
         alone = pydicom.dataset.FileDataset(path, {}, file_meta=meta, preamble=bytes(128))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def frames_of(data: pydicom.Dataset, name: str) -> Frames:
     if len(own) != int(data.NumberOfFrames):
         raise InputError(f"'{name}' does not say where its frames lie in the patient; it cannot be placed in a volume.")
 
-    def find(group: pydicom.Dataset, macro: str, attribute: str):
+    def find(group: pydicom.Dataset, macro: str, attribute: str) -> Any:
         for holder in (group, shared):
             items = holder.get(macro)
             if items and attribute in items[0]:
@@ -85,7 +85,8 @@ def frames_of(data: pydicom.Dataset, name: str) -> Frames:
             steps.append(float(find(own[0], "PixelMeasuresSequence", attribute) or 0))
         except InputError:
             steps.append(0.0)
-    return _frames(positions, orientations, measures, data, *steps, name)
+    step, thickness = steps
+    return _frames(positions, orientations, measures, data, step, thickness, name)
 
 
 def grid_of_frames(frames: Frames, name: str) -> FrameGrid:

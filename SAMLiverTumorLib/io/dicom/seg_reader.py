@@ -54,7 +54,7 @@ def read_dicom_seg(path: Path, series: str | int | None = None) -> LabelFile:
         raise InputError(
             f"'{path}' is damaged, or compressed in a way that cannot be read ({_first(error)})."
         ) from error
-    notes = ()
+    notes: tuple[str, ...] = ()
     if data.SegmentationType == "FRACTIONAL":
         kind = str(data.get("SegmentationFractionalType", "") or "fraction").lower()
         notes = (f"'{path.name}' holds fractions ({kind}): voxels from {_THRESHOLD:g} on were taken.",)
@@ -146,7 +146,7 @@ def _mask_layers(
         if number not in frames:
             raise InputError(f"Frame {index + 1} of '{file}' is of segment {number}, which the file does not describe.")
         frames[number].append(index)
-    least = 1
+    least = 1.0
     if data.SegmentationType == "FRACTIONAL":
         least = _THRESHOLD * (int(data.get("MaximumFractionalValue") or 0) or 255)
     layers: list[np.ndarray] = [np.zeros(grid.dimensions[::-1], _LAYER_TYPE)]

@@ -10,6 +10,7 @@ from SAMLiverTumorLib.io.labels.segment_details import AUTOMATIC, MANUAL, SEMIAU
 from SAMLiverTumorLib.io.labels.terminology import Code, Terminology
 
 if TYPE_CHECKING:
+    import highdicom
     import pydicom
 
 # A private element of this project in each segment: DICOM has no place for so long a text that every
@@ -85,10 +86,11 @@ def _color(item: pydicom.Dataset) -> tuple[float, float, float] | None:
         from highdicom.color import CIELabColor
     except ImportError:  # an optional package; a color is not worth an error
         return None
-    return tuple(channel / 255.0 for channel in CIELabColor.from_dicom_value(tuple(map(int, value))).to_rgb())
+    red, green, blue = CIELabColor.from_dicom_value(tuple(map(int, value))).to_rgb()
+    return red / 255.0, green / 255.0, blue / 255.0
 
 
-def describe(number: int, name: str, details: SegmentDetails, algorithm: str = "") -> pydicom.Dataset:
+def describe(number: int, name: str, details: SegmentDetails, algorithm: str = "") -> highdicom.seg.SegmentDescription:
     """A segment's item for highdicom.
 
     :param number: from 1.

@@ -99,7 +99,9 @@ def _voxels(frames: tuple[Frame, ...], pixels: Pixels) -> tuple[np.ndarray, int]
     kind = np.float32 if np.dtype(np.float32) in kinds else np.result_type(*kinds)
     array = np.empty((len(frames), *pictures[0].shape), kind)
     for k in range(len(frames)):
-        array[k], pictures[k] = pictures[k], None
+        array[k] = pictures[k]
+        # each slice's own memory goes as soon as it is copied
+        pictures[k] = array[k]
     return array, darkened
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,7 @@ def choose(stacks: Sequence[Stack], series: str | int | None, folder: str) -> St
 
 def position_along(frame: Frame) -> float:
     """Position of a placed image along its normal, in mm."""
+    assert frame.position is not None and frame.orientation is not None, "only placed images are asked"
     return float(np.dot(frame.position, np.cross(frame.orientation[:3], frame.orientation[3:])))
 
 
@@ -138,7 +140,7 @@ def _apart(frames: list[Frame]) -> list[list[Frame]]:
     return [frames]
 
 
-def _order(text: str | int | None) -> tuple[float, str]:
+def _order(text: Any) -> tuple[float, str]:
     """Numbers by size before everything else."""
     try:
         return float(text), ""

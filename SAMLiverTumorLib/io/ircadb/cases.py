@@ -91,7 +91,7 @@ class IrcadbCase:
     @cached_property
     def segments(self) -> tuple[Outlined, ...]:
         """What to show: liver tumors as one, then everything; single tumors where there are several folders."""
-        merged = ()
+        merged: tuple[Outlined, ...] = ()
         if self.tumors:
             merged = (Outlined(Structure("", LIVER_TUMOR, terminology.LIVER_TUMOR, None, True), self.liver_tumor),)
         apart = [each for each in self.outlined if len(self.tumors) > 1 or not each.structure.is_liver_tumor]
@@ -155,6 +155,7 @@ def read_ircadb(
     case, place = found[0]
     name = _name(case, place)
     patient, masks, labelled = (_kind(case, kind) for kind in (PATIENT, MASKS, LABELLED))
+    assert patient is not None and masks is not None, "without these it is no case"
     if not patient.files:
         raise InputError(f"'{patient.shown}' holds no slices; copy the case again.")
     structures = [] if volume_only else _structures(masks, liver_only)

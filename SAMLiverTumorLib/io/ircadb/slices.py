@@ -97,7 +97,9 @@ def _read(pydicom, content: bytes, file: File, rescale: bool) -> Slice:
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
         # pydicom before 3 has the latter
         implicit = dataset.original_encoding[0] if hasattr(dataset, "original_encoding") else dataset.is_implicit_VR
-        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(
+            "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+        )
     pixels = np.array(dataset.pixel_array)
     pixels = _rescaled(dataset, pixels) if rescale else pixels
     position = _numbers(dataset.get("ImagePositionPatient"), 3)
@@ -144,10 +146,13 @@ def stack(slices: Sequence[Slice], where: str) -> tuple[np.ndarray, Grid]:
     """
     if len(slices) < 2:
         raise InputError(f"'{where}' holds {len(slices)} slices; at least 2 make a volume.")
-    first = slices[0]
     for each in slices:
         if each.position is None or each.axes is None or each.spacing is None:
             raise InputError(f"'{each.shown}' has no position, directions or pixel spacing; copy the case again.")
+    first = slices[0]
+    assert first.axes is not None and first.spacing is not None, "just checked"
+    for each in slices:
+        assert each.axes is not None and each.spacing is not None, "just checked"
         if each.pixels.shape != first.pixels.shape:
             raise InputError(f"'{each.shown}' has another size than '{first.shown}'; one series is needed.")
         if not np.allclose(each.axes, first.axes, atol=1e-3) or not np.allclose(each.spacing, first.spacing, rtol=1e-3):
@@ -169,15 +174,16 @@ def stack(slices: Sequence[Slice], where: str) -> tuple[np.ndarray, Grid]:
             f"'{where}' has slices missing or doubled: '{ordered[n].name}' and '{ordered[n + 1].name}' are "
             f"{steps[n]:.2f} mm apart, the others {usual:.2f} mm; copy the case again."
         )
-    drift = np.diff([each.position for each in ordered], axis=0) - steps[:, None] * normal
+    positions = np.array([each.position for each in ordered])
+    drift = np.diff(positions, axis=0) - steps[:, None] * normal
     if np.linalg.norm(drift, axis=1).max() > _TILT_MM:
         raise InputError(f"'{where}' is sheared (gantry tilt), which no volume can hold; resample the series first.")
     row_step, column_step = first.spacing
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = first.axes[0] * column_step, first.axes[1] * row_step
     # over the whole stack: positions are rounded in the files
-    affine[:3, 2] = (ordered[-1].position - ordered[0].position) / (len(ordered) - 1)
-    affine[:3, 3] = ordered[0].position
+    affine[:3, 2] = (positions[-1] - positions[0]) / (len(ordered) - 1)
+    affine[:3, 3] = positions[0]
     array = np.stack([each.pixels for each in ordered])
     names = tuple(each.name for each in ordered)
     return array, Grid(names, heights, normal, ordered[0], _LPS_TO_RAS @ affine)
@@ -219,6 +225,7 @@ def _named(each: Slice, grid: Grid) -> int:
 def _placed(each: Slice, grid: Grid) -> int:
     """The slice of the grid at the same place."""
     first = grid.first
+    assert first.position is not None and first.axes is not None and first.spacing is not None, "`stack` has checked it"
     apart = InputError(f"'{each.shown}' does not lie on the patient's slices; copy the case again.")
     if each.position is None:
         raise apart
@@ -227,9 +234,10 @@ def _placed(each: Slice, grid: Grid) -> int:
     aside = (each.position - first.position) - (height - grid.heights[0]) * grid.normal
     if abs(grid.heights[k] - height) > 0.1 * grid.step or np.linalg.norm(aside) > 0.1 * min(first.spacing):
         raise apart
-    for mine, theirs in ((each.axes, first.axes), (each.spacing, first.spacing)):
-        if mine is not None and not np.allclose(mine, theirs, atol=1e-3):
-            raise apart
+    if each.axes is not None and not np.allclose(each.axes, first.axes, atol=1e-3):
+        raise apart
+    if each.spacing is not None and not np.allclose(each.spacing, first.spacing, atol=1e-3):
+        raise apart
     return k
 
 

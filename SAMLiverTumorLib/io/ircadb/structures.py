@@ -69,7 +69,8 @@ def structure_of(folder: str) -> Structure:
     'portal vein 1'
     """
     key = re.sub(r"[^a-z0-9]", "", folder.lower())
-    base, number = re.fullmatch(r"(.*?)(\d*)", key).groups()
+    base = key.rstrip("0123456789")
+    number = key[len(base) :]
     if re.fullmatch(r"livertum(ou?r|eur)s?", base):
         return Structure(folder, folder, terminology.LIVER_TUMOR, None, True)
     side = next((side for side in ("left", "right") if base.startswith(side)), "")
@@ -87,7 +88,8 @@ def structure_of(folder: str) -> Structure:
         name, term, color = _SINGLE[base]
     else:
         name, term, color, number = folder, terminology.TISSUE, (128, 174, 128), ""
-    return Structure(folder, f"{name} {number}".strip(), term, tuple(round(part / 255, 4) for part in color))
+    red, green, blue = (round(part / 255, 4) for part in color)
+    return Structure(folder, f"{name} {number}".strip(), term, (red, green, blue))
 
 
 _PAIRED = {

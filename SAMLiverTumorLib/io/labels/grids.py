@@ -46,7 +46,8 @@ def common_grid(
     stop = np.maximum(np.ceil(high - 0.5 - _TOLERANCE) + 1, size).astype(int)
     if not start.any() and (stop == size).all():
         return reference.ijk_to_ras, reference.dimensions, ()
-    dimensions = tuple(int(n) for n in stop - start)
+    columns, rows, slices = (int(n) for n in stop - start)
+    dimensions = (columns, rows, slices)
     if np.prod(dimensions, dtype=float) > _MOST_VOXELS:
         raise InputError(
             f"'{prediction.name}' and '{reference.name}' are too far apart to be of one scan; check that both are in "
@@ -72,6 +73,7 @@ def onto_grid(
     """
     to_source = np.linalg.inv(labels.ijk_to_ras) @ ijk_to_ras
     exact = _signed_permutation(to_source, dimensions)
+    notes: tuple[str, ...]
     if exact is None:
         layers = tuple(_resampled(layer, to_source, dimensions) for layer in labels.layers)
         notes = (f"'{labels.name}' lies on another voxel grid: resampled by nearest neighbor.",)

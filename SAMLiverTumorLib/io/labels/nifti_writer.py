@@ -42,7 +42,8 @@ def write_label_nifti(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path, sou
     sizes = struct.unpack_from(order + "3h", header, 42)
     if sizes != array.shape[::-1]:
         raise InputError(f"'{source}' has {sizes} voxels, the labels {array.shape[::-1]}; name the volume they are of.")
-    data = _label_header(header, order, array) + array.astype(array.dtype.newbyteorder(order)).tobytes()
+    stored = array.astype(array.dtype.newbyteorder("<" if order == "<" else ">"))
+    data = _label_header(header, order, array) + stored.tobytes()
     try:
         if path.name.lower().endswith(".gz"):
             # no time and no name of its own: the same labels give the same file

@@ -162,7 +162,7 @@ def header_of(choice: ClipChoice, encoder: ClipEncoder) -> dict[str, Any]:
     }
 
 
-def _open_clip():
+def _open_clip() -> Any:
     # what open_clip's downloads go through sends usage data unless told not to
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     ensure_torchvision_imports()
@@ -177,7 +177,7 @@ def _open_clip():
     return open_clip
 
 
-def _of_folder(open_clip, folder: Path):
+def _of_folder(open_clip: Any, folder: Path) -> tuple[Any, Path]:
     if not (folder / _CONFIG).is_file():
         raise ModelError(f"'{folder}' holds no CLIP model: {_CONFIG} and weights as open_clip saves them are needed.")
     files = [path for path in sorted(folder.iterdir()) if path.suffix in _ENDINGS]
@@ -188,7 +188,7 @@ def _of_folder(open_clip, folder: Path):
     return network, files[-1]
 
 
-def _weight_file(open_clip, choice: ClipChoice, confirm: Callable[[str], bool]) -> Path:
+def _weight_file(open_clip: Any, choice: ClipChoice, confirm: Callable[[str], bool]) -> Path:
     """The file of weights: the user's own, one downloaded earlier, or a download that the user agrees to."""
     if Path(choice.weights).is_file():
         return Path(choice.weights)

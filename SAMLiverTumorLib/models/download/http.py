@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -116,7 +117,13 @@ def download(
         # The beginning was of another version than the rest: once more, whole.
 
 
-def _attempt(url, info, part, progress, cancel) -> None:
+def _attempt(
+    url: str,
+    info: ModelInfo,
+    part: Path,
+    progress: Callable[[int, int | None], None] | None,
+    cancel: Callable[[], bool] | None,
+) -> None:
     """One request; appends to `part`, or begins it anew where the server does not go on from its end.
 
     :raises TransferError: less than the whole file arrived.
@@ -199,7 +206,7 @@ def _receive(url: str, start: int, validator: str | None) -> Generator:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Never from https to anything else."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         try:
             if urlsplit(newurl).scheme != urlsplit(req.full_url).scheme:
                 raise TransferError(f"it redirects to {newurl}, which is not an https address", final=True)

@@ -148,12 +148,14 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen]:
     finally:
         process.kill()
         process.wait()
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _lines(process: subprocess.Popen) -> Generator[str, None, None]:
-    with closing(process.stdout):
-        yield from process.stdout
+    assert process.stdout is not None, "it was started with a pipe"
+    with closing(process.stdout) as lines:
+        yield from lines
 
 
 def _event(line: str) -> dict | None:
@@ -194,7 +196,9 @@ def _member(source: PackageSource, archive: Path, cancel: Cancel | None) -> Iter
         for member in file:
             raise_if_cancelled(cancel)
             if member.name == source.member and member.isfile():
-                with file.extractfile(member) as stream:
-                    yield stream
+                content = file.extractfile(member)
+                assert content is not None, "it is a file"
+                with content:
+                    yield content
                 return
     raise ModelError(missing)

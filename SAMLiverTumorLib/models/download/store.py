@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from SAMLiverTumorLib.models.download.digest import check_file, disk_errors, hum
 from SAMLiverTumorLib.models.download.http import meta_path
 from SAMLiverTumorLib.models.download.lock import locked
 from SAMLiverTumorLib.models.download.sources import copy_checked, obtain, part_path, temporary_path
-from SAMLiverTumorLib.models.registry import BundledSource, ModelInfo, PackageSource, load_registry
+from SAMLiverTumorLib.models.registry import BundledSource, ModelInfo, PackageSource, Source, load_registry
 from SAMLiverTumorLib.resources import LIBRARY_PARENT
 
 ROOT_VARIABLE = "SAM_LIVER_TUMOR_MODELS"
@@ -213,7 +213,8 @@ class ModelStore:
         """What to do about weights that no download brings back."""
         own = self.root / info.file_name
         first = f"Delete {own}, or install" if own.exists() else "Install"
-        sources = " or ".join(str(self.bundle / source.path) for source in info.sources)
+        bundled = (source for source in info.sources if isinstance(source, BundledSource))
+        sources = " or ".join(str(self.bundle / source.path) for source in bundled)
         return (
             f"The weights of {info.title} come with the extension alone, as {sources}. {first} the extension again, or "
             "work from a clone of the repository, or choose another model."
@@ -244,7 +245,7 @@ class ModelStore:
                 f"Free some space or name another folder in the environment variable {ROOT_VARIABLE}."
             )
 
-    def _question(self, info: ModelInfo, sources: list, replaces: bool) -> str:
+    def _question(self, info: ModelInfo, sources: Sequence[Source], replaces: bool) -> str:
         places = ", or else ".join(str(source) for source in sources)
         again = " The damaged file there is replaced." if replaces else ""
         return (

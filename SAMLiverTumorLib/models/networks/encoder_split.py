@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,14 +11,14 @@ from torch import Tensor, nn
 _LAST_BLOCKS = 2
 
 
-def last_parts(encoder: nn.Module) -> list[nn.Module]:
+def last_parts(encoder: Any) -> list[nn.Module]:
     """An encoder's last stage (of a ViT the last two blocks) and its neck."""
     if hasattr(encoder, "layers"):
         return [encoder.layers[-1], encoder.neck]
     return [*encoder.blocks[-_LAST_BLOCKS:], encoder.neck]
 
 
-def before_last(encoder: nn.Module, images: Tensor) -> Tensor:
+def before_last(encoder: Any, images: Tensor) -> Tensor:
     """What of encoding images (b, 3, size, size) comes before `last_parts`; the second axis or the last is the longest.
 
     TinyViT gives (b, 320, 64, 64), a ViT (b, 64, 64, width).
@@ -31,7 +33,7 @@ def before_last(encoder: nn.Module, images: Tensor) -> Tensor:
     return x
 
 
-def from_last(encoder: nn.Module, x: Tensor) -> Tensor:
+def from_last(encoder: Any, x: Tensor) -> Tensor:
     """The embedding (b, 256, 64, 64) of what `before_last` gave."""
     if hasattr(encoder, "layers"):
         return encoder.from_trunk(x.contiguous(memory_format=torch.channels_last))

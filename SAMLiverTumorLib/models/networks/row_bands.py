@@ -113,6 +113,7 @@ def convolve_band(
     :param conv: for stride, padding and groups.
     :param weights: its weight and bias.
     """
+    assert isinstance(conv.padding, tuple), "torch keeps numbers as a pair"
     step, reach, edge = conv.stride[0], conv.kernel_size[0], conv.padding[0]
     low, high = band[0] * step - edge, (band[1] - 1) * step + reach - edge
     inside = max(low, 0), min(high, rows)
@@ -126,6 +127,7 @@ def convolve_band(
 
 def convolved_size(conv: nn.Conv2d, size: int) -> int:
     """Rows or columns that a convolution with a square kernel makes of `size`."""
+    assert isinstance(conv.padding, tuple), "torch keeps numbers as a pair"
     return (size + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0] + 1
 
 

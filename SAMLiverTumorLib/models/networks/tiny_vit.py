@@ -10,7 +10,7 @@ The published weights were trained without dropout and stochastic depth, so ther
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -117,7 +117,7 @@ class _Stem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if not worth_bands(images, self.training):
             return self.seq(images)
-        first, second = self.seq[0], self.seq[2]
+        first, second = cast(ConvNorm, self.seq[0]), cast(ConvNorm, self.seq[2])
         tokens, weights, second_weights = images.permute(0, 2, 3, 1), first.folded(), second.folded()
         rows, between = tokens.shape[1], convolved_size(first.c, tokens.shape[1])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,8 +36,10 @@ class ConvNorm(nn.Sequential):
         The normalization is then one factor and one offset per channel. Folded into the weights, it costs no
         pass over the image; folding anew each time costs next to nothing and keeps the gradients of both.
         """
-        factor = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
-        offset = self.bn.bias - self.bn.running_mean * factor
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        assert mean is not None and variance is not None, "statistics are kept"
+        factor = self.bn.weight * torch.rsqrt(variance + self.bn.eps)
+        offset = self.bn.bias - mean * factor
         return self.c.weight * factor[:, None, None, None], offset
 
     def folded_linear(self) -> tuple[Tensor, Tensor]:
@@ -56,6 +60,8 @@ class Attention(nn.Module):
 
     Windows (n, size * size, c) to the same shape.
     """
+
+    _bias_index: Tensor
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
@@ -85,7 +91,7 @@ class Attention(nn.Module):
         self._cached_bias = None
         return super().train(mode)
 
-    def _apply(self, *args, **kwargs) -> Attention:
+    def _apply(self, *args: Any, **kwargs: Any) -> Attention:
         # the way of .to(), .cuda() and .half(): the weights move or change type
         self._cached_bias = None
         return super()._apply(*args, **kwargs)

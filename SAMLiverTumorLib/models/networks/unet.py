@@ -192,4 +192,5 @@ def _metadata(path: Path) -> dict[str, str]:
 def _size_of(picture: tuple[int, int], shape: UnetShape) -> tuple[int, int]:
     """Rows and columns that a picture is resized to."""
     scale = shape.size / max(picture)
-    return tuple(max(1, round(side * scale)) for side in picture)
+    rows, columns = (max(1, round(side * scale)) for side in picture)
+    return rows, columns

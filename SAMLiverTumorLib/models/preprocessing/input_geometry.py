@@ -52,5 +52,5 @@ def input_geometry(
     longest = max(extent)
     if resize == "native":
         longest = max(longest, input_size * min(_NATIVE_MM, *spacing))
-    resized = tuple(max(1, round(input_size * side / longest)) for side in extent)
-    return InputGeometry(shape, resized, input_size)
+    rows, columns = (max(1, round(input_size * side / longest)) for side in extent)
+    return InputGeometry(shape, (rows, columns), input_size)

@@ -1,4 +1,4 @@
-"""Segmentations of the scene as DICOM SEG: by Slicer's own exporter where it can, else by this library's."""
+"""Segmentations of the scene as DICOM SEG, through Slicer's own exporter if possible, else this library's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from SAMLiverTumorLib.mrml.application.headless_scene import inSlicerApplication
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.mrml.nodes.label_nodes import labelsOnGrid
 
-# Where Slicer keeps which DICOM instances a volume was made of.
+# Slicer's attribute for the DICOM instances that a volume was loaded from.
 _INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 
 
@@ -30,12 +30,12 @@ def exportDicomSeg(
 ) -> Path:
     """Write all segments as one DICOM SEG into a folder.
 
-    Where the volume was loaded from Slicer's DICOM database this is done by Slicer, which adds the file to the database
-    (and leaves empty segments out, after asking). With `dicomFolder`, and outside the application, this library does
-    it: that file also holds the provenance, and empty segments.
+    If the volume was loaded from Slicer's DICOM database, Slicer writes the file and adds it to the database (it
+    leaves out empty segments, after asking). With `dicomFolder`, and outside the application, this library writes it;
+    that file also holds the provenance, and empty segments.
 
-    :param volumeNode: the CT that was outlined; segments have to lie on its voxels.
-    :param dicomFolder: where the files of the CT are, to have this library write.
+    :param volumeNode: the CT that was outlined; segments must lie on its voxel grid.
+    :param dicomFolder: the folder of the CT's files, to write with this library.
     :return: the file.
     :raises InputError: there is no segment, or the CT's DICOM files are not known.
     :raises OutputError: the folder does not exist, or the file cannot be written.
@@ -67,13 +67,13 @@ def saveDicomSeg(
 ) -> tuple[str, ...]:
     """Write segments as a DICOM SEG through highdicom, with this project's provenance.
 
-    Positions in the file are those of the DICOM files, wherever a parent transform shows the volume in the scene.
+    Positions in the file are those of the DICOM files, whatever the volume's parent transform in the scene.
 
-    :param dicomFolder: where the files of the volume are.
-    :param series: which series of several there; see `read_dicom`.
+    :param dicomFolder: the folder of the volume's files.
+    :param series: which series, if there are several; see `read_dicom`.
     :param segmentIds: which segments; all by default.
     :return: notes for the reader.
-    :raises InputError: segments on other voxels than the volume, or a volume on other voxels than the series.
+    :raises InputError: segments and volume, or volume and series, lie on different voxel grids.
     :raises OutputError: it cannot be written.
     """
     labels = labelsOnGrid(segmentationNode, gridFromNode(volumeNode), segmentIds)
@@ -93,7 +93,7 @@ def isInDatabase(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
 
 
 def databaseFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[Path, str] | None:
-    """(folder, SeriesInstanceUID) of the files that a volume was loaded from; None where it is not `isInDatabase`."""
+    """(folder, SeriesInstanceUID) of the files that a volume was loaded from; None if it is not `isInDatabase`."""
     if not isInDatabase(volumeNode):
         return None
     uids = volumeNode.GetAttribute(_INSTANCES_ATTRIBUTE).split()
@@ -102,15 +102,15 @@ def databaseFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[Path, str
 
 
 def unknownFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """What to tell the user where the DICOM files of a volume are not known."""
+    """The message for the user if the DICOM files of a volume are not known."""
     return (
-        f"Where the DICOM files of '{volumeNode.GetName()}' are is not known; load it through the DICOM module, or "
+        f"The DICOM files of '{volumeNode.GetName()}' are not known; load it through the DICOM module, or "
         "name the folder of its files."
     )
 
 
 def _exportBySlicer(segmentationNode, volumeNode, folder: Path) -> Path:
-    """Slicer's exporter takes what lies in the volume's study of the subject hierarchy."""
+    """Export through Slicer's plug-in, which takes what is in the volume's study in the subject hierarchy."""
     import DICOMSegmentationPlugin  # a module of Slicer since 5.12
 
     hierarchyNode = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(segmentationNode.GetScene())
@@ -133,7 +133,7 @@ def _exportBySlicer(segmentationNode, volumeNode, folder: Path) -> Path:
 
 
 def _freePath(folder: Path, name: str) -> Path:
-    """NAME.dcm, or with a number where that exists already."""
+    """NAME.dcm, or NAME with a number if that exists already."""
     stem = "".join(c if c.isalnum() or c in " -_" else "_" for c in name).strip() or "segmentation"
     path, n = folder / f"{stem}.dcm", 1
     while path.exists():

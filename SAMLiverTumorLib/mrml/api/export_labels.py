@@ -1,4 +1,4 @@
-"""`exportLabels`: segments to the formats that others read; the ending of the file's name chooses."""
+"""`exportLabels`: writes segments in common formats, chosen by the file name's extension."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _HIGHEST_VALUE = 65535
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How to write.
+    """Options of an export.
 
     :param source: the volume that the segments were made on: a file, or a DICOM folder. A DICOM SEG needs the folder;
-        a label map lies on its voxels, else on the segmentation's own.
-    :param series: which DICOM series of several; see `read_dicom`.
-    :param resample: bring segments on other voxels onto the source's by nearest neighbor rather than refuse them.
+        a label map is written on its grid, else on the segmentation's own.
+    :param series: which DICOM series, if there are several; see `read_dicom`.
+    :param resample: resample segments on another grid by nearest neighbor instead of refusing them.
     :param smoothing: of surfaces, from 0 (none) to 1.
     :param coordinates: of surfaces, "LPS" or "RAS".
-    :param algorithm: what made segments of unknown origin, for DICOM; empty for by hand.
+    :param algorithm: the algorithm of segments of unknown origin, for DICOM; empty for manual.
     :param overwrite: replace existing files.
     """
 
@@ -39,9 +39,9 @@ class ExportSettings:
 
 
 def check_export(path: Path, settings: ExportSettings) -> None:
-    """Refuse, before any work is done for it, what could not be written.
+    """Check, before any work is done, that the file can be written.
 
-    :raises OutputError: another ending, the file exists, its folder does not; a DICOM SEG without a source.
+    :raises OutputError: unknown extension; the file exists; its folder does not; a DICOM SEG without a source.
     """
     ending = ending_of(path)
     check_output(path, settings.overwrite)
@@ -50,9 +50,9 @@ def check_export(path: Path, settings: ExportSettings) -> None:
 
 
 def ending_of(path: Path) -> str:
-    """Which of the formats a file name means.
+    """The format that a file name's extension stands for.
 
-    :raises OutputError: none of them.
+    :raises OutputError: unknown extension.
     """
     for ending in _WRITERS:
         if path.name.lower().endswith(ending):
@@ -69,8 +69,8 @@ def exportLabels(labels: LabelFile, path: Path, settings: ExportSettings = Expor
     closed surface of all segments together.
 
     :return: notes for the reader.
-    :raises InputError: the segments lie on other voxels than the source, there is none, or the source cannot be used.
-    :raises OutputError: as `check_export`, or folder or disk refuses.
+    :raises InputError: the segments lie on another grid than the source, there is none, or the source cannot be used.
+    :raises OutputError: as `check_export`, or the folder cannot be written to.
 
     >>> exportLabels(read_labels("tumor.seg.nrrd"), Path("tumor.stl"))                       # doctest: +SKIP
     """
@@ -81,7 +81,7 @@ def exportLabels(labels: LabelFile, path: Path, settings: ExportSettings = Expor
 
 
 def labelValues(labels: LabelFile) -> dict[str, int]:
-    """Values that segments get in a label map: those of a label map stay, others are numbered from 1 in order."""
+    """The values of segments in a label map: kept if they come from one, else numbered from 1 in order."""
     values = labels.label_values
     if labels.from_slicer or min(values.values()) < 1 or max(values.values()) > _HIGHEST_VALUE:
         return {name: number for number, name in enumerate(labels.entries, 1)}
@@ -114,9 +114,9 @@ def _nifti(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[str
 def writeNifti(labels: LabelFile, path: Path, source: Path | None, overwrite: bool = False) -> tuple[str, ...]:
     """Write a label map as NIfTI.
 
-    :param source: the volume's file; where it is NIfTI its affine is kept to the last bit.
+    :param source: the volume's file; if it is NIfTI, its affine is kept exactly.
     :return: notes for the reader.
-    :raises OutputError: as `check_export`, or folder or disk refuses.
+    :raises OutputError: as `check_export`, or the folder cannot be written to.
     """
     from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
 
@@ -145,7 +145,7 @@ def _surface(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[s
 
 
 def _onSource(labels: LabelFile, settings: ExportSettings) -> tuple[LabelFile, tuple[str, ...]]:
-    """The labels on the source's grid, and notes; as they are where there is no source."""
+    """The labels on the source's grid, and notes; unchanged if there is no source."""
     if settings.source is None:
         return labels, ()
     from SAMLiverTumorLib.io.images import read_volume

@@ -1,4 +1,4 @@
-"""`exportSegments`: segments of the scene to files that others read, without the scene being saved for it."""
+"""`exportSegments`: writes segments of the scene to common file formats, without saving the scene."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 DICOM, SEGMENTATION, NIFTI, STL, OBJ = ".dcm", ".seg.nrrd", ".nii.gz", ".stl", ".obj"
 FORMATS = (DICOM, SEGMENTATION, NIFTI, STL, OBJ)
 
-# Header and scene are one grid where voxel centers agree to this: NIfTI keeps its affine in single precision.
+# Header and scene have the same grid if voxel centers agree to this: NIfTI stores its affine in single precision.
 _SAME_GRID_MM = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentExport:
-    """A file that is to be written.
+    """A file to be written.
 
     :param write: writes it and returns notes for the reader.
-    :param isOfScene: to be called in the thread that owns the scene, as Slicer's own writers are; else in whichever.
+    :param isOfScene: whether `write` must run in the thread that owns the scene, as Slicer's own writers must.
     """
 
     path: Path
@@ -51,18 +51,18 @@ def exportSegments(
     series: str | None = None,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Write segments to a file; its ending is one of `FORMATS`.
+    """Write segments to a file whose extension is one of `FORMATS`.
 
-    Label maps and DICOM SEG lie on the volume's voxels in the volume's own coordinates, whatever transform shows it
-    elsewhere; surfaces lie where the scene shows them.
+    Label maps and DICOM SEG are written on the volume's grid in the volume's own coordinates, ignoring its parent
+    transform; surfaces are written at their position in the scene.
 
     :param volumeNode: the volume that was outlined.
     :param segmentIds: which; all by default.
-    :param dicomFolder: where the DICOM files of the volume are, for DICOM SEG.
-    :param series: which series of several there; see `read_dicom`.
+    :param dicomFolder: the folder of the volume's DICOM files, for DICOM SEG.
+    :param series: which series, if there are several; see `read_dicom`.
     :return: notes for the reader.
-    :raises InputError: nothing outlined, segments on other voxels than the volume, or files of another series.
-    :raises OutputError: another ending; the file exists; it cannot be written.
+    :raises InputError: nothing outlined, segments on another grid than the volume, or files of another series.
+    :raises OutputError: unknown extension; the file exists; it cannot be written.
 
     >>> exportSegments(segmentationNode, volumeNode, "tumor.nii.gz")                         # doctest: +SKIP
     """
@@ -78,7 +78,7 @@ def prepareExport(
     series: str | None = None,
     overwrite: bool = False,
 ) -> SegmentExport:
-    """As `exportSegments`, with everything taken out of the scene and nothing written yet."""
+    """As `exportSegments`, but only read from the scene; nothing is written yet."""
     path = Path(path)
     ending = ending_of(path)
     check_output(path, overwrite)
@@ -103,10 +103,10 @@ def prepareExport(
 
 @dataclass(frozen=True, eq=False)
 class _OnVolume:
-    """Segments, and the volume whose voxels they are to lie on.
+    """Segments, and the volume whose grid they are written on.
 
-    :param grid: as the scene shows the volume.
-    :param ijk_to_ras: as its file has it.
+    :param grid: the volume's grid in the scene.
+    :param ijk_to_ras: the affine in its file.
     """
 
     held: HeldSegments
@@ -120,7 +120,7 @@ class _OnVolume:
     def notes(self) -> tuple[str, ...]:
         if np.allclose(self.grid.ijk_to_ras, self.ijk_to_ras, atol=1e-6):
             return ()
-        return (f"The file lies over that of '{self.grid.name}', not where its transform shows it in the scene.",)
+        return (f"The file matches that of '{self.grid.name}', without the transform that moves it in the scene.",)
 
 
 def _dicomSeg(onVolume: _OnVolume, path: Path, folder: Path, series: str | None, overwrite: bool) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ def _surface(
 
 
 def _apart(segmentationNode: slicer.vtkMRMLSegmentationNode, held: HeldSegments) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation of one segment alone, in the node's own coordinates and for the same volume."""
+    """A segmentation of one segment only, in the node's own coordinates and for the same volume."""
     (source, details), *others = held.segments
     if others:
         raise InputError("A .seg.nrrd holds one segment or all of them; choose one.")
@@ -159,7 +159,7 @@ def _apart(segmentationNode: slicer.vtkMRMLSegmentationNode, held: HeldSegments)
     labels = LabelFile(held.name, (source.array,), {source.name: (0, 1)}, ijkToNode, True, {source.name: details})
     scene = slicer.vtkMRMLScene()
     node = addSegmentation(scene, labels)
-    # out of the scene, which ends here
+    # remove it from the scene, which is deleted here
     scene.RemoveNode(node)
     geometry = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     known = segmentationNode.GetSegmentation().GetConversionParameter(geometry)
@@ -184,7 +184,7 @@ def _fileOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Path | None:
 
 
 def _hasGrid(path: Path, labels: LabelFile) -> bool:
-    """Whether a file has the labels' voxels still, by its header."""
+    """Whether a file still has the labels' grid, according to its header."""
     import SimpleITK as sitk
 
     from SAMLiverTumorLib.io.images import image_affine

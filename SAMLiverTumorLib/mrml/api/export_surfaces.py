@@ -1,4 +1,4 @@
-"""Segments as closed surfaces, and these as STL or OBJ: Slicer's own conversion and model writer."""
+"""Segments as closed surfaces, written as STL or OBJ, by Slicer's own conversion and model writer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ SUFFIXES = (".stl", ".obj")
 def segmentSurface(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, smoothing: float = 0.0
 ) -> vtk.vtkPolyData:
-    """The closed surface of a segment, in world RAS (mm); empty where the segment is.
+    """The closed surface of a segment, in world RAS (mm); empty if the segment is.
 
-    The surface runs midway between the centers of voxels in and out of the segment. The segmentation itself is not
-    changed: it keeps the surface that it shows.
+    The surface runs midway between the centers of voxels inside and outside. The segmentation itself and the surface it
+    shows are not changed.
 
-    :param smoothing: 0, the default, for the voxels as they are, to 1; Slicer shows 0.5. Smoothing moves small and
-        thin parts inward.
+    :param smoothing: from 0 (none, the default) to 1; Slicer shows 0.5. Smoothing shrinks small and thin parts.
     :raises InputError: no such segment, not kept as a binary labelmap, or under a non-linear transform.
     """
     if not 0 <= smoothing <= 1:
@@ -37,7 +36,7 @@ def segmentSurface(
     mask = source.array == source.value
     if not mask.any():
         return vtk.vtkPolyData()
-    # a labelmap of a whole CT takes the conversion half a second more than the box around a tumor
+    # converting a labelmap of a whole CT takes half a second longer than the box around a tumor
     ends = [np.flatnonzero(mask.any(axis=axes))[[0, -1]] for axes in ((1, 2), (0, 2), (0, 1))]
     mask = mask[tuple(slice(first, last + 1) for first, last in ends)]
     origin = np.array([first for first, _ in ends[::-1]])
@@ -62,7 +61,7 @@ def segmentSurface(
             raise InputError(f"Segment '{source.name}' cannot be turned into a surface: {messages}")
     surface = segment.GetRepresentation(surfaceName)
     if np.linalg.det(source.ijk_to_ras[:3, :3]) < 0:
-        # Slicer's conversion turns the triangles of such grids outside in, which 3D printers take for a hole
+        # Slicer's conversion inverts the triangles of such grids, which 3D printers treat as a hole
         reverse = vtk.vtkReverseSense()
         reverse.SetInputData(surface)
         reverse.Update()
@@ -82,10 +81,10 @@ def saveSurface(
 ) -> float:
     """Write the surfaces of segments into one STL or OBJ file (mm).
 
-    :param coordinates: "LPS", as Slicer writes models and expects them, or "RAS". The file says which it is.
+    :param coordinates: "LPS", as Slicer writes and expects models, or "RAS". The file states which.
     :return: the volume that the surfaces enclose, in ml.
     :raises InputError: nothing outlined, or as `segmentSurface`.
-    :raises OutputError: another ending, the file exists, or folder or disk refuses.
+    :raises OutputError: unknown extension, the file exists, or it cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -120,12 +119,12 @@ def enclosedMl(surface: vtk.vtkPolyData) -> float:
     mesh = triangles.GetOutput()
     points = vtk_to_numpy(mesh.GetPoints().GetData()).astype(np.float64)
     corners = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3)
-    # about a point nearby, as coordinates of scanners are large beside a lesion
+    # relative to a nearby point: scanner coordinates are large compared with a lesion
     a, b, c = (points - points.mean(axis=0))[corners].transpose(1, 0, 2)
     return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0 / 1000.0)
 
 
 def _dropMaterial(path: Path) -> None:
-    """Take out the names of a file of colors, which the writer mentions and does not write."""
+    """Remove references to a material file, which the writer mentions but does not write."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(x for x in lines if not x.startswith(("mtllib", "usemtl"))), encoding="utf-8")

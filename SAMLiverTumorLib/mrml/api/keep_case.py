@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OutlinedCase:
-    """What is to be kept; made in the thread that owns the scene, stored in whichever.
+    """The case to keep; made in the thread that owns the scene, stored in any thread.
 
     :param case: volume, tumor and liver.
     :param provenance: of the tumor's segment, oldest first.
@@ -46,9 +46,9 @@ def outlinedCase(
     segmentId: str,
     liver: LabelSource | None = None,
 ) -> OutlinedCase:
-    """A segment's tumors on their volume, with models and prompts that they came from.
+    """A segment's tumors on their volume, with the models and prompts they came from.
 
-    :param liver: where the liver is, if that is known; text learns from it, and slices without tumor come from it.
+    :param liver: the liver, if known; text prompts are trained on it, and slices without tumor are taken from it.
     :raises InputError: a node cannot be used as it is, or the segment's provenance is damaged.
     """
     case = sceneCase(volumeNode, segmentationNode, segmentId, liver)
@@ -63,14 +63,14 @@ def storeCase(
     store: CaseStore | None = None,
     name: str | None = None,
 ) -> Added:
-    """Keep an accepted or corrected segment as a training case, without anything that tells whose it is.
+    """Keep an accepted or corrected segment as a training case, without anything that identifies the patient.
 
-    A scan that is kept already is known by its voxels, and its outlines are replaced.
+    A scan that is kept already is recognized by its voxels, and its outlines are replaced.
 
-    :param liver: the segment of the liver, where it is outlined.
-    :param store: the user's own if not given.
-    :param name: what to call the case instead of its number; it is stored, so no patient's name.
-    :return: the case as it is kept, and whether it was new.
+    :param liver: the segment of the liver, if it is outlined.
+    :param store: the user's own by default.
+    :param name: a name for the case instead of its number; it is stored, so do not use the patient's name.
+    :return: the kept case, and whether it was new.
     :raises SAMLiverTumorError: with a text for the user; nothing is kept then.
 
     >>> storeCase(volumeNode, segmentationNode, segmentId, (organsNode, "liver")).case.name   # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""For scripts and Slicer's Python console: the lesions of a segment, measured."""
+"""For scripts and Slicer's Python console: measures the lesions of a segment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Reported(NamedTuple):
-    """The table in the scene, the lines of the diameters if they were asked for, and the report."""
+    """The table in the scene, the diameter lines if requested, and the report."""
 
     tableNode: slicer.vtkMRMLTableNode
     lineNodes: list[slicer.vtkMRMLMarkupsLineNode]
@@ -37,15 +37,15 @@ def lesionReport(
     tableNode: slicer.vtkMRMLTableNode | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Reported:
-    """Measure every lesion of a segment and put the figures into a table node.
+    """Measure every lesion of a segment and write the figures to a table node.
 
-    Volume, segmentation and the user's markups are only read; nothing changes in the scene where it fails.
+    Volume, segmentation and the user's markups are only read; on failure nothing in the scene changes.
 
     :param liver: (segmentation node, segment ID) of the liver, for share and border.
-    :param minMl: connected components smaller than this are no lesions.
-    :param diameters: draw both axial diameters of the ten largest lesions into the views, as locked lines.
+    :param minMl: ignore connected components smaller than this.
+    :param diameters: show both axial diameters of the ten largest lesions in the views, as locked lines.
     :param outFolder: write CSV, JSON, HTML and PDF there as well; needs matplotlib.
-    :param tableNode: an earlier report's, filled anew; None makes one.
+    :param tableNode: an earlier report's, overwritten; None makes one.
     :raises SAMLiverTumorError: with a text for the user.
 
     >>> table, lines, report = lesionReport(volumeNode, segmentationNode, segmentId)   # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""`loadDicomSeries`: a DICOM folder in, a volume node of one series out, for Slicer's console and programs."""
+"""`loadDicomSeries`: loads one series of a DICOM folder as a volume node, for scripts and Slicer's console."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.mrml.application.headless_scene import inSlicerApplication
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
-# Where Slicer keeps which DICOM instances a volume was made of, in the order of its slices.
+# Slicer's attribute for the DICOM instances that a volume was loaded from, in slice order.
 _INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 
 _SAME_PLACE_MM = 0.1
@@ -27,18 +27,17 @@ def loadDicomSeries(
     scene: slicer.vtkMRMLScene | None = None,
     note: Callable[[str], None] = print,
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Load one DICOM series as a volume node whose geometry and values were checked against the headers.
+    """Load one DICOM series as a volume node whose geometry and values are checked against the headers.
 
     Inside Slicer the folder is imported into the DICOM database (files are referenced, not copied) and loaded by
-    DICOMUtils, so that the volume has its place in the subject hierarchy and segmentations of it can be exported as
-    DICOM. Where Slicer placed it otherwise than the headers say, and without the application, this library's own reader
-    makes the node.
+    DICOMUtils, so that the volume is in the subject hierarchy and segmentations of it can be exported as DICOM. If
+    Slicer's geometry differs from the headers, and outside the application, this library's own reader makes the node.
 
-    :param folder: a folder, folders in it included, or a file.
+    :param folder: a folder (searched recursively), or a file.
     :param series: series number or SeriesInstanceUID, needed where there are several.
     :param scene: where to add the node; None for Slicer's own.
-    :param note: told what there is to know about the series, such as images held twice.
-    :raises InputError: no or several series, or what cannot be read right; the scene is then as it was.
+    :param note: called with lines about the series, such as duplicate images.
+    :raises InputError: no or several series, or one that cannot be read correctly; the scene is then unchanged.
 
     >>> volumeNode = loadDicomSeries("/data/patient1", series=4)                             # doctest: +SKIP
     """
@@ -58,7 +57,7 @@ def loadDicomSeries(
 def _loadedBySlicer(
     folder: Path, read: DicomSeries, scene: slicer.vtkMRMLScene, note: Callable[[str], None]
 ) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """The series through Slicer's DICOM database and plug-ins; None where that gives another volume."""
+    """The series loaded through Slicer's DICOM database and plug-ins; None if that gives another volume."""
     from DICOMLib import DICOMUtils
 
     if scene is not slicer.mrmlScene or not slicer.dicomDatabase.isOpen:
@@ -66,7 +65,7 @@ def _loadedBySlicer(
     source = folder if folder.is_dir() else folder.parent
     if not DICOMUtils.importDicom(str(source)):
         return None
-    # by an instance rather than the series: of several phases in one series only the one asked for
+    # by an instance instead of the series: of several phases in one series, load only the requested one
     nodes = [scene.GetNodeByID(nodeId) for nodeId in DICOMUtils.loadByInstanceUID(read.frames[0].instance_uid)]
     volumes = [node for node in nodes if node is not None and node.IsA("vtkMRMLScalarVolumeNode")]
     for node in volumes:
@@ -85,10 +84,10 @@ def _loadedBySlicer(
 
 
 def _samePlace(volumeNode: slicer.vtkMRMLScalarVolumeNode, expected: Volume) -> bool:
-    """Whether a node has the expected grid: the same voxels at the same places, to a tenth of a millimeter."""
+    """Whether a node has the expected grid, to a tenth of a millimeter."""
     try:
         volume = volumeFromNode(volumeNode)
-    except InputError:  # no image, or under a transform that bends it
+    except InputError:  # no image, or a non-linear transform
         return False
     corners = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * np.array(expected.dimensions)
     apart = apply_affine(volume.ijk_to_ras, corners) - apply_affine(expected.ijk_to_ras, corners)

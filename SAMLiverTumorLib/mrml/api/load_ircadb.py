@@ -1,4 +1,4 @@
-"""For scripts, Slicer's Python console and the panel: a case of 3D-IRCADb as volume and segmentation nodes."""
+"""For scripts, Slicer's Python console and the panel: loads a 3D-IRCADb case as volume and segmentation nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from SAMLiverTumorLib.mrml.segments.labelmap_boxes import boxImage, volumeLattic
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, setProvenance
 
 FOLDER_TAG = "SAMLiverTumor.IrcadbFolder"
-"""Tag of a segment: its folder in MASKS_DICOM, as its authors spelled it."""
+"""Tag of a segment: its folder in MASKS_DICOM, in the original spelling."""
 
 
 def loadIrcadbCase(
@@ -22,15 +22,15 @@ def loadIrcadbCase(
     scene: slicer.vtkMRMLScene | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
-    """Add a case to the scene: its CT, and a segmentation with every structure that is outlined in it.
+    """Add a case to the scene: its CT, and a segmentation with every outlined structure.
 
-    The first segment is "liver tumor": all liver tumors as one. What its reader noted, such as where masks and
-    LABELLED_DICOM differ, is in `read_ircadb(path).notes`. 3D-IRCADb is CC BY-NC-ND 3.0; bring your own copy.
+    The first segment is "liver tumor": all liver tumors as one. The reader's notes, such as differences between masks
+    and LABELLED_DICOM, are in `read_ircadb(path).notes`. 3D-IRCADb is CC BY-NC-ND 3.0; use your own copy.
 
-    :param path: the case's folder or zip file, as it was delivered or unpacked.
+    :param path: the case's folder or zip file, as delivered or unpacked.
     :param scene: Slicer's own by default.
     :return: (volume node, segmentation node).
-    :raises InputError: it is no case, or not whole; nothing is added then.
+    :raises InputError: not a case, or incomplete; then nothing is added.
 
     >>> volumeNode, segmentationNode = loadIrcadbCase("3Dircadb1.1")   # doctest: +SKIP
     """
@@ -40,7 +40,7 @@ def loadIrcadbCase(
 def addIrcadbCase(
     scene: slicer.vtkMRMLScene, case: IrcadbCase
 ) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
-    """Add a case that was read; see `loadIrcadbCase`."""
+    """Add a case that has been read; see `loadIrcadbCase`."""
     *_, nodes = addingIrcadbCase(scene, case)
     return nodes
 
@@ -48,7 +48,7 @@ def addIrcadbCase(
 def addingIrcadbCase(
     scene: slicer.vtkMRMLScene, case: IrcadbCase
 ) -> Iterator[tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]]:
-    """The same structure by structure, for a window that has to stay alive in between; yields the nodes after each."""
+    """Add a case structure by structure, so that the GUI stays responsive; yields the nodes after each."""
     volumeNode = addVolumeNode(scene, case.volume)
     segmentationNode = createSegmentation(scene, volumeNode, f"{case.name} structures")
     yield volumeNode, segmentationNode

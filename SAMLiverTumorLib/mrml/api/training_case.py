@@ -1,4 +1,4 @@
-"""A volume of the scene with its outlined tumors, as files that a training reads."""
+"""A volume of the scene with its outlined tumors, as files for a training run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from SAMLiverTumorLib.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class SceneCase:
-    """What is written; made in the thread that owns the scene, written in whichever.
+    """The case to write; made in the thread that owns the scene, written in any thread.
 
     :param volume: the scan.
     :param tumor: its tumors.
-    :param liver: None where there is no outline of it.
+    :param liver: None if it is not outlined.
     """
 
     volume: Volume
@@ -31,7 +31,7 @@ class SceneCase:
     liver: LabelSource | None = None
 
     def labels(self) -> np.ndarray:
-        """The label map on the volume's voxels, uint8 (k, j, i): 1 liver, 2 tumor.
+        """The label map on the volume's grid, uint8 (k, j, i): 1 liver, 2 tumor.
 
         :raises InputError: nothing is outlined.
         """
@@ -45,7 +45,7 @@ class SceneCase:
         return labels
 
     def write(self, folder: Path, name: str = "scene") -> tuple[Path, Path]:
-        """Write `images/NAME.nii.gz` and `labels/NAME.nii.gz` on the volume's voxels; existing ones are replaced.
+        """Write `images/NAME.nii.gz` and `labels/NAME.nii.gz` on the volume's grid; existing files are replaced.
 
         :return: the two folders.
         :raises InputError: nothing is outlined, or the voxels are sheared.
@@ -70,7 +70,7 @@ def sceneCase(
     segmentId: str,
     liver: LabelSource | None = None,
 ) -> SceneCase:
-    """The segment's tumors on the volume; voxels of the segments are copied, those of the volume are not.
+    """The segment's tumors on the volume; the segment's voxels are copied, those of the volume are not.
 
     :raises InputError: a node cannot be used as it is.
     """

@@ -1,7 +1,7 @@
-"""A working MRML scene over PyPI's slicer-core, outside the Slicer application.
+"""A working MRML scene on PyPI's slicer-core, outside the Slicer application.
 
-In Slicer the application makes the scene and the logics that parts of MRML rely on; here they are
-made by hand. Nothing else in `mrml/` depends on which of the two it runs under.
+In Slicer, the application creates the scene and the logics that parts of MRML rely on; here we create them ourselves.
+Nothing else in `mrml/` depends on which of the two is running.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def inSlicerApplication() -> bool:
 
 
 def createScene() -> slicer.vtkMRMLScene:
-    """Make an empty scene and put it where Slicer's Python expects it.
+    """Create an empty scene and register it where Slicer's Python expects it.
 
-    Sets `slicer.mrmlScene` and `slicer.modules` (segmentations, volumes, markups) to
-    the new scene; scenes made earlier stay readable but are no longer the current ones.
+    Sets `slicer.mrmlScene` and `slicer.modules` (segmentations, volumes, markups) to the new scene; earlier scenes stay
+    readable but are no longer current.
 
     :raises RuntimeError: inside the Slicer application; use `slicer.mrmlScene` there.
 
@@ -51,7 +51,7 @@ def createScene() -> slicer.vtkMRMLScene:
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
 
     logics = {
-        # markups and segmentations register the node classes and defaults that storage relies on
+        # markups and segmentations register the node classes and defaults that storage needs
         "markups": slicer.vtkSlicerMarkupsLogic(),
         "segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
         "volumes": slicer.vtkSlicerVolumesLogic(),
@@ -62,8 +62,8 @@ def createScene() -> slicer.vtkMRMLScene:
         applicationLogic.SetModuleLogic(name.capitalize(), logic)
 
     slicer.mrmlScene = scene
-    # The logics live as long as they are the current ones: they hold the scene, so hanging them on
-    # the scene would keep every scene of a long test run in memory.
+    # The logics live only while they are current: they hold the scene, so attaching them to the scene would keep every
+    # scene of a long test run in memory.
     slicer.modules = SimpleNamespace(
         applicationLogic=applicationLogic,
         **{name: SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()},
@@ -72,7 +72,7 @@ def createScene() -> slicer.vtkMRMLScene:
 
 
 def _enableBundles(scene: slicer.vtkMRMLScene, cacheFolder: Path) -> None:
-    """Reading an MRB unpacks it through the scene's data manager and its cache folder."""
+    """Allow reading MRB files, which are unpacked through the scene's data manager and cache folder."""
     cacheManager = slicer.vtkCacheManager()
     cacheManager.SetRemoteCacheDirectory(str(cacheFolder))
     dataManager = slicer.vtkDataIOManager()

@@ -1,14 +1,14 @@
-"""`tr`: Slicer's translation of what the user reads; the text itself where there is no application."""
+"""`tr`: Slicer's translation of text for the user; the text itself outside the application."""
 
 from __future__ import annotations
 
 try:
-    # Slicer tells by the calling file what the text belongs to, so it has to be its very function
+    # Slicer derives the translation context from the calling file, so its own function must be called
     from slicer.i18n import tr
 except ImportError:
 
     def tr(text: str) -> str:
-        """The text as it is."""
+        """The unchanged text."""
         return text
 
 

@@ -1,4 +1,4 @@
-"""Have the Python packages that Slicer lacks, asking the user first. For the panel, inside the Slicer application."""
+"""Installs the Python packages that Slicer lacks, after asking the user. Only inside the Slicer application."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 
 
 def ensurePackages(requirementsPath: str, skip: Sequence[str] = ()) -> None:
-    """Have PyTorch, through the PyTorch extension, and the packages of a requirements file.
+    """Install PyTorch, through the PyTorch extension, and the packages of a requirements file, if missing.
 
     In Slicer's testing mode nothing is installed.
 
-    :param skip: packages that those of the file want, and that are left as they are.
-
-    :raises SAMLiverTumorError: if something is missing and the user declines, or it cannot be had.
+    :param skip: dependencies of those packages that are not to be changed.
+    :raises SAMLiverTumorError: if something is missing and the user declines, or it cannot be installed.
     :raises subprocess.CalledProcessError: if pip fails.
     """
     if not _isInstalled("torch") or not _isInstalled("torchvision"):

@@ -1,4 +1,4 @@
-"""What VTK and MRML have to say, kept off the user's screen and put into our own messages."""
+"""Captures VTK's and MRML's messages, to keep them off the screen and use them in our own messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class VtkMessages:
         """One line each, without file, line number and object address, repeated ones once."""
         texts = []
         output = self.window.GetOutput()
-        if isinstance(output, bytes):  # which VTK hands out where a damaged file's text is no UTF-8
+        if isinstance(output, bytes):  # VTK returns bytes if a damaged file's text is not UTF-8
             output = output.decode("utf-8", "replace")
         for text in re.split(r"(?m)^(?:ERROR|Warning|Generic Warning|Info): In ", output):
             # "vtkX.cxx, line 12\nvtkX (0x55..): what happened"
@@ -31,19 +31,19 @@ class VtkMessages:
         return texts
 
     def __str__(self) -> str:
-        """The first thing that went wrong, short enough for a status line."""
-        told = [re.sub(r"^\w+::\w+: ", "", line) for line in self.lines if not line.startswith("Algorithm vtk")]
-        return told[0][:300].rstrip() if told else "no reason given"
+        """The first error, short enough for a status line."""
+        lines = [re.sub(r"^\w+::\w+: ", "", line) for line in self.lines if not line.startswith("Algorithm vtk")]
+        return lines[0][:300].rstrip() if lines else "no reason given"
 
 
 @contextmanager
 def capturedVtkMessages() -> Iterator[VtkMessages]:
-    """Keep VTK's errors and warnings from the screen; they can be read from the object handed out."""
+    """Capture VTK's errors and warnings in the yielded object instead of showing them."""
     messages = VtkMessages()
     window = vtk.vtkOutputWindow.GetInstance()
     verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
     vtk.vtkOutputWindow.SetInstance(messages.window)
-    # the logger prints beside the output window
+    # the logger prints in addition to the output window
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
     try:
         yield messages

@@ -1,4 +1,4 @@
-"""Volume nodes of other phases or modalities as further channels of the network."""
+"""Volume nodes of other phases or modalities as further network channels."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def furtherChannels(
     register: bool = False,
     note: Callable[[str], None] = print,
 ) -> tuple[FurtherChannel, ...]:
-    """Bring other phases or modalities onto a volume's voxels, for `segmentNodes(..., further=...)`.
+    """Bring other phases or modalities onto a volume's voxels, for `Settings(further=...)`.
 
-    Each lies where the scene shows it, parent transforms included: what was registered in Slicer needs nothing more.
-    The nodes are only read.
+    Each is used at its position in the scene, parent transforms included: a phase registered in Slicer needs no further
+    step. The nodes are only read.
 
     :param furtherNodes: one or two volume nodes.
-    :param windows: for each a preset's name, "LOW,HIGH", "percentile" or a `Window`; "auto" where there is none.
-    :param register: move each onto the volume, rigidly; the scene keeps it where it is.
-    :param note: told how each lies, and how far it was moved.
+    :param windows: for each, a preset's name, "LOW,HIGH", "percentile" or a `Window`; "auto" if missing.
+    :param register: register each to the volume, rigidly; its node in the scene is not moved.
+    :param note: called with lines about the position of each and how far it was moved.
     :raises InputError: too many, without an image, without overlap, or a registration that failed.
 
     >>> further = furtherChannels(portalNode, [arterialNode])                               # doctest: +SKIP
-    >>> segmentNodes(portalNode, roiNode=roiNode, further=further)                          # doctest: +SKIP
+    >>> segmentNodes(portalNode, roiNode=roiNode, settings=Settings(further=further))       # doctest: +SKIP
     """
     if len(furtherNodes) > MOST_FURTHER:
         raise InputError(f"{len(furtherNodes)} further volumes are too many; the network has room for {MOST_FURTHER}.")

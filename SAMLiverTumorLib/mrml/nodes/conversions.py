@@ -1,4 +1,4 @@
-"""MRML nodes to core types and back: a volume node is a `Volume`, markups nodes are `Prompts`."""
+"""Conversions between MRML nodes and core types: volume node and `Volume`, markups nodes and `Prompts`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import vtk
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.mrml.nodes.liver_window import LEVEL, WIDTH
 from SAMLiverTumorLib.prompts import Box, Prompts
 from SAMLiverTumorLib.volume import Volume
 
-# Marks the markups nodes that this extension made and may change; everything else is the user's.
+# Marks the markups nodes that this extension made and may change; all others are the user's.
 ROLE_ATTRIBUTE = "SAMLiverTumor.Role"
 INCLUDE, EXCLUDE, BOX = "include", "exclude", "box"
 
@@ -27,7 +28,7 @@ _COLORS = {INCLUDE: (0.15, 0.85, 0.25), EXCLUDE: (0.95, 0.2, 0.2), BOX: (1.0, 0.
 
 
 def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
-    """The node's voxels, without a copy, and where they lie in world RAS (parent transforms included).
+    """The node's voxels, without a copy, and their position in world RAS (parent transforms included).
 
     :raises InputError: no image in the node, more than one value per voxel, a non-linear parent
         transform, or anything `Volume` refuses.
@@ -40,7 +41,7 @@ def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where a volume's voxels lie, without its voxels: `Volume`'s geometry under the same names."""
+    """A volume's geometry without its voxels, with the attribute names of `Volume`."""
 
     dimensions: tuple[int, int, int]
     ijk_to_ras: np.ndarray
@@ -48,7 +49,7 @@ class Grid:
 
 
 def gridFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
-    """The volume's geometry in world RAS; unlike `volumeFromNode` it never looks at the voxels.
+    """The volume's geometry in world RAS; unlike `volumeFromNode` it does not read the voxels.
 
     :raises InputError: no image in the node, or a non-linear parent transform.
     """
@@ -63,7 +64,7 @@ def gridFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
 
 
 def spacingNote(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
-    """That the volume's millimeters cannot be true, for the user; empty where they can, or nothing is known of them."""
+    """A warning for the user that the volume's spacing cannot be right; empty if it can, or if it is unknown."""
     try:
         grid = gridFromNode(volumeNode) if volumeNode is not None else None
     except InputError:
@@ -96,8 +97,8 @@ def promptsFromNodes(
 ) -> Prompts:
     """What the user placed, in world RAS (mm); the nodes are only read.
 
-    Control points that are still being placed (preview) or were undefined do not count, nor does an
-    ROI that has not been drawn yet.
+    Control points that are still being placed (preview) or undefined are ignored, and so is an ROI that has not been
+    drawn yet.
 
     :raises InputError: the ROI is not a box.
     """
@@ -116,7 +117,7 @@ def definedPointsRas(markupsNode: slicer.vtkMRMLMarkupsNode | None) -> np.ndarra
 
 
 def boxFromNode(roiNode: slicer.vtkMRMLMarkupsROINode | None) -> Box | None:
-    """The ROI as a box in world RAS (mm), None where there is none or it has not been drawn.
+    """The ROI as a box in world RAS (mm); None if there is none or it has not been drawn.
 
     :raises InputError: the ROI is not a box.
     """
@@ -126,8 +127,8 @@ def boxFromNode(roiNode: slicer.vtkMRMLMarkupsROINode | None) -> Box | None:
         raise InputError(f"ROI '{roiNode.GetName()}' is not a box; set its type to Box in the Markups module.")
     if not isDrawn(roiNode):
         return None
-    # The matrix and size that Slicer draws the box from: what the user sees is what is segmented. Under
-    # a transform that scales, the scale is in the matrix's columns and in the world size alike.
+    # Slicer draws the box from this matrix and size, so the box segmented is the box shown. Under a scaling transform
+    # both the matrix's columns and the world size include the scale.
     objectToWorld = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToWorldMatrix())
     axes = objectToWorld[:3, :3] / np.linalg.norm(objectToWorld[:3, :3], axis=0)
     sizeWorld = [0.0, 0.0, 0.0]
@@ -136,7 +137,7 @@ def boxFromNode(roiNode: slicer.vtkMRMLMarkupsROINode | None) -> Box | None:
 
 
 def isDrawn(roiNode: slicer.vtkMRMLMarkupsROINode) -> bool:
-    """Whether the ROI spans a box or rectangle and is not just being placed."""
+    """Whether the ROI spans a box or rectangle and is not being placed."""
     points, defined = roiNode.GetNumberOfControlPoints(), roiNode.GetNumberOfDefinedControlPoints()
     return np.count_nonzero(np.array(roiNode.GetSize()) > 0) >= 2 and (defined > 0 or points == 0)
 
@@ -146,8 +147,8 @@ def createPromptNodes(
 ) -> tuple[slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLMarkupsROINode]:
     """Empty nodes for include points (green), exclude points (red) and the box (yellow).
 
-    They carry the attribute `ROLE_ATTRIBUTE`, by which undo knows them for ours; find them by node
-    reference or by that attribute, never by name.
+    Undo recognizes them by the attribute `ROLE_ATTRIBUTE`. Find them by node reference or by that attribute, never by
+    name.
     """
     return tuple(createPromptNode(scene, role, name) for role in _CLASSES)
 
@@ -172,8 +173,8 @@ def addVolumeNode(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLS
     """Add a volume node to the scene with a copy of the voxels and no parent transform."""
     volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
     volumeNode.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.ijk_to_ras))
-    # a display made for voxels that are there looks for a window in their histogram: 230 ms for 130 slices, and a CT
-    # has its own
+    # creating a display for existing voxels computes a window from their histogram (230 ms for 130 slices); a CT has
+    # its own window
     if volume.looks_like_hounsfield:
         createVolumeDisplay(volumeNode, volume)
     slicer.util.updateVolumeFromArray(volumeNode, np.ascontiguousarray(volume.array))
@@ -183,16 +184,12 @@ def addVolumeNode(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLS
 
 
 def createVolumeDisplay(volumeNode: slicer.vtkMRMLScalarVolumeNode, volume: Volume) -> None:
-    """Give a new volume node a display; a CT is shown at width 250, level 60 HU.
-
-    That is wider and brighter than the radiologist's 150/30: enhanced liver (100 to 120 HU in the portal
-    venous phase) stays grey, so that tumors in it can be seen.
-    """
+    """Give a new volume node a display; a CT is shown in the window of `liver_window`."""
     volumeNode.CreateDefaultDisplayNodes()
     if volume.looks_like_hounsfield:
         displayNode = volumeNode.GetDisplayNode()
         displayNode.SetAutoWindowLevel(False)
-        displayNode.SetWindowLevel(250, 60)
+        displayNode.SetWindowLevel(WIDTH, LEVEL)
 
 
 def _styleDisplay(displayNode: slicer.vtkMRMLMarkupsDisplayNode, color: tuple[float, float, float]) -> None:
@@ -201,7 +198,7 @@ def _styleDisplay(displayNode: slicer.vtkMRMLMarkupsDisplayNode, color: tuple[fl
     displayNode.SetActiveColor([min(1.0, c + 0.3) for c in color])
     displayNode.SetPointLabelsVisibility(False)
     displayNode.SetPropertiesLabelVisibility(False)
-    # in percent of the view, so that a point is as easy to see on a lesion as on the whole liver
+    # in percent of the view, so that points are visible at any zoom
     displayNode.SetUseGlyphScale(True)
     displayNode.SetGlyphScale(3.0)
     displayNode.SetFillOpacity(0.05)

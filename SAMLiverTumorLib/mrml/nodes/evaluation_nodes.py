@@ -1,4 +1,4 @@
-"""An evaluation as MRML nodes: a table, and a plot of it."""
+"""An evaluation as MRML nodes: a table and a plot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tableFromEvaluation(
 ) -> slicer.vtkMRMLTableNode:
     """Overall, means and one row per lesion found, and for the largest of those missed; undefined figures are NaN.
 
-    :param tableNode: filled anew; None makes one.
+    :param tableNode: overwritten; None makes one.
     """
     rows: list[tuple[str, Overlap | dict]] = [(_("overall"), evaluation.overall)]
     if evaluation.lesions:
@@ -52,7 +52,7 @@ def _figure(figures: Overlap | dict, key: str) -> float | None:
 def plotFromTable(
     scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode, key: str = "Dice"
 ) -> slicer.vtkMRMLPlotChartNode:
-    """A bar chart of one column, the same chart for the same table."""
+    """A bar chart of one column; the same table reuses its chart."""
     chartNode = tableNode.GetNodeReference("SAMLiverTumor.Plot")
     if chartNode is None:
         seriesNode = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", key)

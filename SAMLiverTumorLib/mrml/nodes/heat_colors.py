@@ -1,17 +1,17 @@
-"""A color table for maps over grey CT: violet for little to yellow for much, evenly brighter all the way."""
+"""A color table for maps over grey CT: from violet (low) to yellow (high), with uniformly increasing lightness."""
 
 from __future__ import annotations
 
 import numpy as np
 import slicer
 
-# Marks the table as ours: one serves all maps of a scene.
+# Marks the table as ours; all maps of a scene share one.
 HEAT_ATTRIBUTE = "SAMLiverTumor.HeatColors"
 
 _COLORS = 256
 
 # CIE L*a*b* in polar form, from the first color to the last: lightness, chroma, hue in degrees. Lightness alone orders
-# the colors, so that they are read alike with any kind of color vision.
+# the colors, so that they can be read with any kind of color vision.
 _LIGHTNESS, _CHROMA, _HUE = (35.0, 92.0), (70.0, 75.0), (305.0, 460.0)
 
 _D65 = np.array([0.95047, 1.0, 1.08883])
@@ -19,9 +19,9 @@ _XYZ_TO_RGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [
 
 
 def heatColors() -> np.ndarray:
-    """The colors as sRGB, (256, 3), 0 to 1, from little to much.
+    """The colors as sRGB, (256, 3), 0 to 1, from low to high.
 
-    CIE 1976 L*a*b* to sRGB by the formulas of IEC 61966-2-1; colors that no screen has are made paler until one has.
+    CIE 1976 L*a*b* to sRGB by the formulas of IEC 61966-2-1; the chroma of out-of-gamut colors is reduced.
     """
     share = np.linspace(0.0, 1.0, _COLORS)
     lightness, hue = np.interp(share, (0, 1), _LIGHTNESS), np.radians(np.interp(share, (0, 1), _HUE))

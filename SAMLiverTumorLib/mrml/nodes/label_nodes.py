@@ -1,4 +1,4 @@
-"""`LabelFile` to a segmentation node and back: names, colors, terminology and provenance go along."""
+"""Conversion of a `LabelFile` to a segmentation node and back, with names, colors, terminology and provenance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment
 def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtkMRMLSegmentationNode:
     """Add a segmentation with the segments of a label file, on its grid and without a parent transform.
 
-    Segments without codes or color get those that their name says and the next of our palette.
+    Segments without codes or a color get the codes that match their name and the next color of the palette.
     """
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", labels.name.split(".")[0])
     node.CreateDefaultDisplayNodes()
@@ -35,7 +35,7 @@ def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtk
         segment.SetTerminology(str(details.meaning(name)))
         for tag, value in details.tags.items():
             segment.SetTag(tag, value)
-        # a label file has a volume's geometry, under the same names
+        # a label file has the geometry attributes of a volume
         mask = Mask.from_array(labels.segments[name], labels)
         if mask.count:
             representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
@@ -48,7 +48,7 @@ def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelFile) -> slicer.vtk
 
 @dataclass(frozen=True, eq=False)
 class HeldSegments:
-    """Segments taken out of the scene, to be brought onto a grid in whichever thread.
+    """Segments read from the scene, to be resampled onto a grid in any thread.
 
     :param name: the segmentation's.
     :param segments: voxels, and colors, codes and provenance of each.
@@ -60,7 +60,7 @@ class HeldSegments:
     def onGrid(self, grid: Grid, resample: bool = False) -> LabelFile:
         """As `labelsOnGrid`.
 
-        :raises InputError: a segment on other voxels than the grid's.
+        :raises InputError: a segment lies on another voxel grid.
         """
         layers, entries, details, notes = [], {}, {}, []
         for source, detail in self.segments:
@@ -73,9 +73,9 @@ class HeldSegments:
                         f"Segment '{source.name}' lies on other voxels than '{grid.name}'; choose the volume it was "
                         "made on, or have it resampled."
                     )
-                moved, told = onto_grid(labels, grid.ijk_to_ras, grid.dimensions)
+                moved, notesOnIt = onto_grid(labels, grid.ijk_to_ras, grid.dimensions)
                 layers.append(moved.layers[0])
-                notes.extend(told)
+                notes.extend(notesOnIt)
             else:
                 layers.append(np.zeros(grid.dimensions[::-1], np.uint8))
             entries[name] = (len(layers) - 1, 1)
@@ -86,10 +86,10 @@ class HeldSegments:
 def heldSegments(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Sequence[str] | None = None, copied: bool = False
 ) -> HeldSegments:
-    """Take segments out of the scene.
+    """Read segments from the scene.
 
     :param segmentIds: which; all by default.
-    :param copied: on memory of their own, for segments that may be written to meanwhile.
+    :param copied: copy the voxels, for segments that may be written to meanwhile.
     :raises InputError: no segment; no binary labelmap; a non-linear transform.
     """
     segmentation = segmentationNode.GetSegmentation()
@@ -111,10 +111,10 @@ def labelsOnGrid(
     segmentIds: Sequence[str] | None = None,
     resample: bool = False,
 ) -> LabelFile:
-    """Segments on a grid (world RAS; any object with its geometry does), each on a layer of its own.
+    """Segments on a grid (world RAS; any object with the attributes of `Grid`), each on its own layer.
 
     :param segmentIds: which; all by default.
-    :param resample: bring segments on other voxels onto the grid's by nearest neighbor rather than refuse them.
+    :param resample: resample segments on another grid by nearest neighbor instead of refusing them.
     :raises InputError: no segment; one on other voxels; no binary labelmap; a non-linear transform.
     """
     return heldSegments(segmentationNode, segmentIds).onGrid(grid, resample)
@@ -131,7 +131,7 @@ def segmentDetails(segment: slicer.vtkSegment) -> SegmentDetails:
 
 
 def _setReferenceGeometry(segmentation: slicer.vtkSegmentation, labels: LabelFile) -> None:
-    """What Slicer edits the segments on: the whole grid rather than the box that holds voxels."""
+    """Set the geometry that Slicer edits the segments on: the whole grid instead of the box that holds voxels."""
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(labels.dimensions)
     image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(labels.ijk_to_ras))

@@ -1,4 +1,4 @@
-"""Segments and label maps of the scene, to be compared voxel by voxel on one volume's grid."""
+"""Segments and label maps of the scene, for comparison voxel by voxel on one volume's grid."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _EMPTY = np.zeros((1, 1, 1), np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class LabelSource:
-    """The voxels of an array that have one value, and where they lie.
+    """The voxels of an array that have one value, and their position.
 
-    Made in the GUI thread without looking at a voxel; `onGrid` looks at them, in whichever thread.
+    Made in the GUI thread without reading voxels; `onGrid` reads them, in any thread.
 
-    :param name: what messages call it.
-    :param array: integers of shape (k, j, i), a view of the node's memory, which it keeps alive.
-    :param value: of the voxels that count.
+    :param name: its name in messages.
+    :param array: integers of shape (k, j, i), a view that keeps the node's memory alive.
+    :param value: the value of its voxels.
     :param ijk_to_ras: 4x4 affine of the array to world RAS (mm), parent transforms included.
-    :param others: what counts as well, such as tumors that are cut out of a liver.
+    :param others: further voxels that belong to it, such as tumors cut out of a liver.
     """
 
     name: str
@@ -38,15 +38,15 @@ class LabelSource:
     others: tuple[LabelSource, ...] = ()
 
     def copied(self) -> LabelSource:
-        """The same on memory of its own, for a segment that may be written to meanwhile."""
+        """A copy with its own memory, for a segment that may be written to meanwhile."""
         others = tuple(other.copied() for other in self.others)
         return replace(self, array=(self.array == self.value).view(np.uint8), value=1, others=others)
 
     def onGrid(self, grid: Grid) -> tuple[np.ndarray, tuple[str, ...]]:
-        """A bool array (k, j, i) on a grid, and notes on what that took: see `io.labels.grids.onto_grid`."""
+        """A bool array (k, j, i) on a grid, and notes on the resampling: see `io.labels.grids.onto_grid`."""
         if self.others:
             masks, notes = zip(*(each.onGrid(grid) for each in (replace(self, others=()), *self.others)), strict=True)
-            return np.logical_or.reduce(masks), tuple(note for told in notes for note in told)
+            return np.logical_or.reduce(masks), tuple(note for each in notes for note in each)
         mask = self.array == self.value
         if not mask.any():
             return np.zeros(grid.dimensions[::-1], bool), ()
@@ -97,7 +97,7 @@ def labelArray(labelNode: slicer.vtkMRMLLabelMapVolumeNode) -> np.ndarray:
 
 
 def labelName(labelNode: slicer.vtkMRMLLabelMapVolumeNode, value: int) -> str:
-    """A label value with its name in the label map's color table, where it has one: "2: tumor", else "2"."""
+    """A label value with its name in the label map's color table, if it has one: "2: tumor", else "2"."""
     displayNode = labelNode.GetDisplayNode()
     colorNode = displayNode.GetColorNode() if displayNode is not None else None
     isInTable = colorNode is not None and 0 <= value < colorNode.GetNumberOfColors()

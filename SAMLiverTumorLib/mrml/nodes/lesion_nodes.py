@@ -1,4 +1,4 @@
-"""A lesion report as MRML nodes: a table, and the diameters as locked lines in the views."""
+"""A lesion report as MRML nodes: a table, and the diameters as locked line markups."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 TABLE_ATTRIBUTE = "SAMLiverTumor.LesionReport"
 
 DIAMETER_ATTRIBUTE = "SAMLiverTumor.Diameter"
-"""Marks the lines that were made here and may be removed again; every other markups node is the user's."""
+"""Marks the lines that were made here and may be removed; all other markups are the user's."""
 
 _LINES_REFERENCE = "SAMLiverTumor.Diameters"
 _FOLDER_ATTRIBUTE = "SAMLiverTumor.DiameterFolder"
 
-# Two lines each: more would hide the picture.
+# Two lines each: more would hide the image.
 MOST_LINES = 10
 
-# Okabe and Ito's, as in the report's pictures.
+# Okabe and Ito's palette, as in the report's figures.
 _COLORS = {"longest": (1.0, 0.5, 0.05), "perpendicular": (0.34, 0.71, 0.91)}
 
 _COLUMNS = (
@@ -56,7 +56,7 @@ def tableFromLesions(
 ) -> slicer.vtkMRMLTableNode:
     """One row per lesion, the largest first; undefined figures are NaN.
 
-    :param tableNode: filled anew; None makes one.
+    :param tableNode: overwritten; None makes one.
     """
     rows = [report.figures(row) for row in report.rows]
     columns = [(title.format(unit=report.unit), [row[key] for row in rows], n) for title, key, n in _COLUMNS]
@@ -67,10 +67,10 @@ def tableFromLesions(
 def showDiameters(
     scene: slicer.vtkMRMLScene, report: LesionReport, tableNode: slicer.vtkMRMLTableNode, lesions: int = MOST_LINES
 ) -> list[slicer.vtkMRMLMarkupsLineNode]:
-    """Draw both axial diameters of the largest lesions into the views, in the place of those of before.
+    """Show both axial diameters of the largest lesions in the views, replacing earlier ones.
 
-    :param tableNode: the report's, which refers to its lines.
-    :param lesions: of so many at most.
+    :param tableNode: the report's table, which references its lines.
+    :param lesions: show those of at most so many.
     """
     hideDiameters(scene, tableNode)
     lineNodes = []
@@ -93,7 +93,7 @@ def showDiameters(
 
 
 def hideDiameters(scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode) -> None:
-    """Take the lines that were made for a report, and their folder, out of the scene."""
+    """Remove the lines that were made for a report, and their folder, from the scene."""
     count = tableNode.GetNumberOfNodeReferences(_LINES_REFERENCE)
     lineNodes = [tableNode.GetNthNodeReference(_LINES_REFERENCE, n) for n in range(count)]
     tableNode.RemoveNodeReferenceIDs(_LINES_REFERENCE)
@@ -101,7 +101,7 @@ def hideDiameters(scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode
     for lineNode in lineNodes:
         if lineNode is not None and lineNode.GetAttribute(DIAMETER_ATTRIBUTE):
             scene.RemoveNode(lineNode)
-            # the application has removed the item by now, the core alone keeps it
+            # the application has removed the item already; the bare core keeps it
             item = hierarchyNode.GetItemByDataNode(lineNode)
             if item:
                 hierarchyNode.RemoveItem(item, False, False)
@@ -109,7 +109,7 @@ def hideDiameters(scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode
     hierarchyNode.GetItemChildren(hierarchyNode.GetSceneItemID(), items, True)
     for item in (items.GetId(n) for n in range(items.GetNumberOfIds())):
         isOurs = hierarchyNode.GetItemAttribute(item, _FOLDER_ATTRIBUTE) == tableNode.GetID()
-        # what the user has put into it stays, and the folder with it
+        # keep the folder if the user has put something into it
         if isOurs and not hierarchyNode.GetNumberOfItemChildren(item):
             hierarchyNode.RemoveItem(item)
 
@@ -125,7 +125,7 @@ def _folder(scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode) -> i
 def _putInto(scene: slicer.vtkMRMLScene, folder: int, node: slicer.vtkMRMLNode) -> None:
     hierarchyNode = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     item = hierarchyNode.GetItemByDataNode(node)
-    # the application has made an item by now, the core alone makes none
+    # the application has made an item already; the bare core makes none
     if item:
         hierarchyNode.SetItemParent(item, folder)
     else:
@@ -134,7 +134,7 @@ def _putInto(scene: slicer.vtkMRMLScene, folder: int, node: slicer.vtkMRMLNode) 
 
 @contextmanager
 def _placingUnchanged(scene: slicer.vtkMRMLScene) -> Iterator[None]:
-    """A new markups node becomes the one that clicks place points of; afterwards it is the user's again."""
+    """Restore the user's active place node afterwards: a new markups node becomes the active one."""
     selectionNode = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
     if selectionNode is None:
         yield

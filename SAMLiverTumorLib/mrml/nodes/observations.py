@@ -1,4 +1,4 @@
-"""`Observations`: observers of MRML nodes that are taken off again together."""
+"""`Observations`: observers of MRML nodes that are removed together."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Observations:
         self._tags: dict[Hashable, list[tuple[vtk.vtkObject, int]]] = {}
 
     def add(self, owner: Hashable, node: vtk.vtkObject, event: int | str, method: Callable, *arguments: object) -> None:
-        """Call a bound method with the arguments at an event, until `remove(owner)` or its object is gone."""
+        """Call a bound method with the arguments at an event, until `remove(owner)` or its object is deleted."""
         self._tags.setdefault(owner, []).append((node, node.AddObserver(event, _Callback(method, arguments))))
 
     def remove(self, owner: Hashable) -> None:
-        """Take off the observers of one owner."""
+        """Remove the observers of one owner."""
         for node, tag in self._tags.pop(owner, []):
             node.RemoveObserver(tag)
 
     def clear(self) -> None:
-        """Take off all observers."""
+        """Remove all observers."""
         for owner in list(self._tags):
             self.remove(owner)
 
@@ -35,10 +35,10 @@ class Observations:
 
 
 class _Callback:
-    """Calls a method as long as its object is there.
+    """Calls a method as long as its object exists.
 
-    A session that was not closed may be collected together with its scene, which then tells of its own end: a
-    function would be called in pieces, which Python does not survive; here what is missing reads as None.
+    A session that was not closed may be garbage-collected together with its scene, which then sends events. Calling a
+    half-collected function would crash Python; here a missing attribute reads as None.
     """
 
     __slots__ = ("_arguments", "_method")

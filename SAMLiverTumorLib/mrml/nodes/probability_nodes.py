@@ -1,7 +1,7 @@
-"""Probability and uncertainty of a segment as scalar volume nodes to lay over the CT.
+"""Probability and uncertainty of a segment as scalar volume nodes, to overlay on the CT.
 
-The nodes hold whole percent, 8 bits a voxel, and only the box that holds them: of a CT of 800 slices a tumor's two
-maps are a megabyte, not 400. They lie where the CT lies, parent transform included.
+The nodes hold whole percent, 8 bits per voxel, and only the box that holds values: for a CT of 800 slices a tumor's
+two maps take one megabyte instead of 400. They are under the CT's parent transform.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.mrml.application.i18n import tr
 from SAMLiverTumorLib.mrml.nodes.heat_colors import heatColorNode
 from SAMLiverTumorLib.voxel_map import VoxelMap
 
-# Marks the nodes that are ours to change and remove; its value says which of the two a node is.
+# Marks the nodes that we may change and remove; its value says which of the two maps a node is.
 MAP_ATTRIBUTE = "SAMLiverTumor.Map"
 SEGMENT_ATTRIBUTE = "SAMLiverTumor.MapSegment"
 PROBABILITY, UNCERTAINTY = "probability", "uncertainty"
@@ -23,14 +23,14 @@ PROBABILITY, UNCERTAINTY = "probability", "uncertainty"
 VOLUME_ROLE = "SAMLiverTumor.MapOf"
 """Node reference from a map to its CT."""
 
-# Percent from which on a voxel is shown: below it the CT stays as it is.
+# Voxels are shown from this percentage; below it only the CT is visible.
 _LEAST_SHOWN = {PROBABILITY: 5, UNCERTAINTY: 10}
 
 
 def showProbability(
     scene: slicer.vtkMRMLScene, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentName: str, values: VoxelMap
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Put the probability of a segment into its node, made if there is none; 50 percent and more is inside.
+    """Write the probability of a segment to its node, made if there is none; 50 percent and more is inside.
 
     :param volumeNode: the CT that the map was made on.
     :param segmentName: the segment's name, for the node's.
@@ -41,7 +41,7 @@ def showProbability(
 def showUncertainty(
     scene: slicer.vtkMRMLScene, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentName: str, values: VoxelMap
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Put the uncertainty of a segment into its node, made if there is none; see `inference.uncertainty.entropy`.
+    """Write the uncertainty of a segment to its node, made if there is none; see `inference.uncertainty.entropy`.
 
     :param volumeNode: the CT that the map was made on.
     :param segmentName: the segment's name, for the node's.
@@ -64,7 +64,7 @@ def mapNodes(
     volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None,
     segmentName: str | None = None,
 ) -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """All maps that were made, or those of one CT, or of one segment on it."""
+    """All maps, or those of one CT, or of one segment on it."""
     found = []
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene):
         wanted = _kind(node) is not None
@@ -85,7 +85,7 @@ def _show(scene, volumeNode, segmentName: str, values: VoxelMap, kind: str) -> s
         node.SetAttribute(SEGMENT_ATTRIBUTE, segmentName)
         node.SetNodeReferenceID(VOLUME_ROLE, volumeNode.GetID())
     wasModified = node.StartModify()
-    # the node's own frame is the CT's, so that the parent transform takes both along
+    # the node has the CT's own frame, so that the parent transform moves both
     node.CopyOrientation(volumeNode)
     node.SetOrigin(_firstVoxelRas(volumeNode, values))
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
@@ -97,14 +97,14 @@ def _show(scene, volumeNode, segmentName: str, values: VoxelMap, kind: str) -> s
 
 
 def _firstVoxelRas(volumeNode: slicer.vtkMRMLScalarVolumeNode, values: VoxelMap) -> list[float]:
-    """Where a map's first voxel lies in the CT's own RAS (mm), before its parent transform."""
+    """The position of a map's first voxel in the CT's own RAS (mm), before its parent transform."""
     ijkToRas = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToRas)
     return list(ijkToRas.MultiplyPoint([*map(float, values.origin), 1.0])[:3])
 
 
 def _display(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode, kind: str) -> None:
-    """How a new map is shown; what the user changes about it later stays."""
+    """Set up the display of a new map; later changes by the user are kept."""
     node.CreateDefaultDisplayNodes()
     displayNode = node.GetDisplayNode()
     displayNode.SetAndObserveColorNodeID(heatColorNode(scene).GetID())
@@ -112,7 +112,7 @@ def _display(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode, k
     displayNode.SetWindowLevelMinMax(0, 100)
     displayNode.SetThreshold(_LEAST_SHOWN[kind], 100)
     displayNode.SetApplyThreshold(True)
-    # a blend of zero with its neighbor would pass for a value
+    # an interpolation between zero and its neighbor would look like a value
     displayNode.SetInterpolate(False)
 
 

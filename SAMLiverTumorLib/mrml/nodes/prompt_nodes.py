@@ -24,12 +24,12 @@ from SAMLiverTumorLib.prompts import Prompts
 
 ROLES = (INCLUDE, EXCLUDE, BOX)
 
-# Which segment the prompts are for: the segmentation as a node reference, so that it survives saving and
-# loading into another scene, and the segment's ID, which is unique and never changes.
+# The segment that the prompts belong to: the segmentation as a node reference, which survives saving and loading into
+# another scene, and the segment's ID, which is unique and never changes.
 SEGMENTATION_REFERENCE = "SAMLiverTumor.Segmentation"
 SEGMENT_ATTRIBUTE = "SAMLiverTumor.Segment"
 
-# On which slices a box counts; points say in their description in which plane they were placed.
+# The slices that a box applies to; the plane of a point is in its description.
 PLANE_ATTRIBUTE = "SAMLiverTumor.Plane"
 
 _PointState = tuple[tuple[float, float, float], str, str]
@@ -44,20 +44,20 @@ class RoiState:
     plane: str
 
     def isSameBox(self, other: RoiState | None) -> bool:
-        """Whether the box is where and as large as another one."""
+        """Whether the box has the position and size of another one."""
         return other is not None and (self.size, self.objectToNode) == (other.size, other.objectToNode)
 
 
 @dataclass(frozen=True)
 class PromptState:
-    """Everything the user said about a segment: points as (position in the node's own RAS, label, plane), ROI."""
+    """All prompts of a segment: points as (position in the node's own RAS, label, plane), and the ROI."""
 
     include: tuple[_PointState, ...] = ()
     exclude: tuple[_PointState, ...] = ()
     roi: RoiState | None = None
 
     def isSameAs(self, other: PromptState) -> bool:
-        """Whether both say the same, whatever the points' labels."""
+        """Whether both hold the same prompts, ignoring the points' labels."""
         return self._unlabelled == other._unlabelled
 
     @property
@@ -67,7 +67,7 @@ class PromptState:
 
 
 class PromptNodes:
-    """The prompt nodes of one segment; found in the scene, made when asked for.
+    """The prompt nodes of one segment: found in the scene, or made on request.
 
     >>> nodes = PromptNodes(scene, segmentationNode, segmentId)
     >>> includeNode, excludeNode, roiNode = nodes.create()
@@ -78,12 +78,12 @@ class PromptNodes:
     ) -> None:
         self._scene, self._segmentationNode, self.segmentId = scene, segmentationNode, segmentId
         self.byRole: dict[str, slicer.vtkMRMLMarkupsNode] = {}
-        #: True while the session itself changes the nodes: observers should then do nothing.
+        #: True while the session itself changes the nodes; observers must then do nothing.
         self.quiet = False
         self.find()
 
     def find(self) -> None:
-        """Take up nodes that are in the scene, for example just loaded; forget those that are not any more."""
+        """Find the nodes in the scene, for example after loading; forget those that were removed."""
         self.byRole = {role: node for role, node in self.byRole.items() if self._scene.IsNodePresent(node)}
         for node in promptNodesInScene(self._scene):
             role = node.GetAttribute(ROLE_ATTRIBUTE)
@@ -96,11 +96,11 @@ class PromptNodes:
 
     @property
     def isComplete(self) -> bool:
-        """Whether none is missing."""
+        """Whether all nodes exist."""
         return len(self.byRole) == len(ROLES)
 
     def create(self) -> tuple[slicer.vtkMRMLMarkupsNode, ...]:
-        """The include, exclude and ROI node; those that are missing are added to the scene."""
+        """The include, exclude and ROI node; missing ones are added to the scene."""
         for role in ROLES:
             if role not in self.byRole:
                 segment = self._segmentationNode.GetSegmentation().GetSegment(self.segmentId)
@@ -116,25 +116,25 @@ class PromptNodes:
             setShown(node, isShown)
 
     def remove(self) -> None:
-        """Take the nodes out of the scene."""
+        """Remove the nodes from the scene."""
         nodes, self.byRole = list(self.byRole.values()), {}
         for node in nodes:
             if self._scene.IsNodePresent(node):
                 self._scene.RemoveNode(node)
 
     def prompts(self) -> Prompts:
-        """What the nodes say, in world RAS (mm).
+        """The prompts in world RAS (mm).
 
         :raises InputError: non-linear transform, or the ROI is not a box.
         """
         return promptsFromNodes(*(self.byRole.get(role) for role in (INCLUDE, EXCLUDE)), self._drawnRoi())
 
     def read(self) -> PromptState:
-        """What the nodes say, as a value to compare and to go back to."""
+        """The prompts as a value, to compare and restore."""
         return PromptState(_readPoints(self.byRole.get(INCLUDE)), _readPoints(self.byRole.get(EXCLUDE)), self._roi())
 
     def write(self, state: PromptState) -> None:
-        """Make the nodes say what they said when `state` was read; nodes deleted since are made again."""
+        """Restore the prompts of `state`; nodes deleted since are made again."""
         if state == self.read():
             return
         with self.changing():
@@ -154,7 +154,7 @@ class PromptNodes:
             self.quiet = before
 
     def _drawnRoi(self) -> slicer.vtkMRMLMarkupsROINode | None:
-        """The ROI unless the user is just drawing it: until both corners are set it has two control points."""
+        """The ROI, unless the user is drawing it: until both corners are set it has two control points."""
         node = self.byRole.get(BOX)
         if node is None or not isDrawn(node):
             return None
@@ -170,7 +170,7 @@ class PromptNodes:
 
 
 def promptNodesInScene(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLMarkupsNode]:
-    """Every prompt node of a session, whatever its segment; the user's own markups are not among them."""
+    """All prompt nodes of the scene, whatever their segment; the user's own markups are not included."""
     nodes = [
         scene.GetNthNodeByClass(n, "vtkMRMLMarkupsNode")
         for n in range(scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode"))
@@ -179,7 +179,7 @@ def promptNodesInScene(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLMarkups
 
 
 def setShown(node: slicer.vtkMRMLMarkupsNode, isShown: bool) -> None:
-    """Show or hide a node in all views, without an event where it is so already."""
+    """Show or hide a node in all views, without an event if nothing changes."""
     if node.GetDisplayNode() is None and isShown:
         node.CreateDefaultDisplayNodes()
     if node.GetDisplayNode() is not None and bool(node.GetDisplayNode().GetVisibility()) != isShown:
@@ -205,7 +205,7 @@ def _readPoints(node: slicer.vtkMRMLMarkupsFiducialNode | None) -> tuple[_PointS
 
 
 def _writePoints(node: slicer.vtkMRMLMarkupsFiducialNode, points: tuple[_PointState, ...]) -> None:
-    """Change the defined points only: the preview point of a user who is placing one stays."""
+    """Change only the defined points: the preview point of a user who is placing one is kept."""
     if _readPoints(node) == points:
         return
     with slicer.util.NodeModify(node):

@@ -1,4 +1,4 @@
-"""Figures of lesions as a table node: a column of names, and columns of numbers."""
+"""Figures of lesions as a table node: one column of names, and columns of numbers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def filledTable(
     labels: Sequence[str],
     columns: Sequence[tuple[str, Sequence[float | None], int]],
 ) -> slicer.vtkMRMLTableNode:
-    """Fill a table anew.
+    """Replace the contents of a table.
 
     :param tableNode: None makes one.
-    :param attribute: marks a new one as of that kind.
+    :param attribute: marks the kind of a new one.
     :param labels: of the rows.
     :param columns: title, values and decimals of each; None becomes NaN.
     """

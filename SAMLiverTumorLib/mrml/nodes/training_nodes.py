@@ -1,4 +1,4 @@
-"""A training's curves as MRML nodes: tables of loss and validation Dice, and one plot of both."""
+"""The curves of a training run as MRML nodes: tables of loss and validation Dice, and one plot of both."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COLORS = ((0.35, 0.35, 0.35), (0.00, 0.45, 0.70), (0.34, 0.71, 0.91), (0.90, 0.
 def tableFromTraining(
     scene: slicer.vtkMRMLScene, record: TrainingRecord, name: str, tableNode: slicer.vtkMRMLTableNode | None = None
 ) -> slicer.vtkMRMLTableNode:
-    """The loss by step; the table of validation Dice is referred to from it.
+    """A table of the loss per step; it references the table of validation Dice.
 
-    :param tableNode: filled anew; None makes one.
+    :param tableNode: overwritten; None makes one.
     """
     if tableNode is None:
         tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
@@ -44,7 +44,7 @@ def tableFromTraining(
 
 
 def plotFromTraining(scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
-    """Loss and validation Dice over the steps, the same chart for the same table."""
+    """A chart of loss and validation Dice over the steps; the same table reuses its chart."""
     chartNode = tableNode.GetNodeReference(_CHART_REFERENCE)
     if chartNode is None:
         chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("{name} plot").format(name=tableNode.GetName()))
@@ -73,7 +73,7 @@ def _series(
     seriesNode.SetXColumnName("Step")
     seriesNode.SetYColumnName(column)
     seriesNode.SetColor(*_COLORS[number % len(_COLORS)])
-    # lines alone for hundreds of losses, and marks where it was validated
+    # only lines for hundreds of losses, and markers for validations
     isLoss = column == _LOSS
     seriesNode.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone if isLoss else 4)
     return seriesNode

@@ -1,4 +1,4 @@
-"""Slicer's slice and 3D views off-screen: the displayable managers of the application, without its window."""
+"""Slicer's slice and 3D views, off-screen: the application's displayable managers without its window."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _View:
     def save(self, path: Path) -> None:
         """Render and write a PNG."""
         self.window.Render()
-        # markups take their size on screen from the first rendering
+        # markups get their size on screen from the first rendering
         self.window.Render()
         grab = vtk.vtkWindowToImageFilter()
         grab.SetInput(self.window)
@@ -88,7 +88,7 @@ class SliceView(_View):
         slicer.modules.applicationLogic.GetSliceLogics().AddItem(self.logic)
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volumeNode.GetID())
         self.logic.ResizeSliceNode(*size)
-        # before the managers: what is added later is blended over it
+        # before the managers: later actors are drawn over it
         self._addBackground()
         self.connect(slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance(), _SLICE_MANAGERS, self.sliceNode)
 
@@ -101,14 +101,14 @@ class SliceView(_View):
         self.volumeNode.GetRASBounds(bounds)
         extents = np.ptp(np.array(bounds).reshape(3, 2), axis=1)
         across = {0: (1, 2), 1: (0, 2), 2: (0, 1)}[axis]
-        # all of the volume, as large as it fits
+        # the whole volume, as large as fits
         millimetersPerPixel = max(extents[across[0]] / self.size[0], extents[across[1]] / self.size[1])
         depth = self.sliceNode.GetFieldOfView()[2]
         self.sliceNode.SetFieldOfView(self.size[0] * millimetersPerPixel, self.size[1] * millimetersPerPixel, depth)
         self.logic.UpdatePipeline()
 
     def _addBackground(self) -> None:
-        """The resliced volume itself: in the application the view's Qt widget paints it."""
+        """Add the resliced volume itself: in the application the view's Qt widget paints it."""
         mapper = vtk.vtkImageMapper()
         mapper.SetColorWindow(255)
         mapper.SetColorLevel(127.5)

@@ -1,4 +1,4 @@
-"""Pictures of a saved scene, in a process of its own: where OpenGL is missing, only the pictures are.
+"""Renders images of a saved scene in a separate process: without OpenGL only the images are missing.
 
     python -m SAMLiverTumorLib.mrml.rendering.render SCENE.mrb OUTDIR --center R,A,S
 
@@ -22,23 +22,23 @@ PICTURES = ("axial.png", "coronal.png", "three_d.png")
 SIZE = (900, 700)
 
 _GL_ADVICE = "on Debian or Ubuntu 'apt-get install libegl1 libgl1 libosmesa6' provides it; a display is not needed."
-_NO_GL = f"No pictures were rendered, because no OpenGL library was found: {_GL_ADVICE}"
+_NO_GL = f"No images were rendered, because no OpenGL library was found: {_GL_ADVICE}"
 _NO_GL_STATUS = 3
 
 
 def renderScene(
     mrbPath: Path | str, outFolder: Path | str, centerRas: tuple[float, float, float], timeoutSeconds: float = 180.0
 ) -> str | None:
-    """Render the three pictures of a scene file in another process.
+    """Render the three images of a scene file in another process.
 
     :param centerRas: world point in mm that the slices go through.
-    :return: None where all pictures were written, else one plain sentence saying why not. Nothing is
-        raised: pictures are never worth a result.
+    :return: None if all images were written, else a sentence that says why not. Nothing is raised: missing images must
+        not cost a result.
     """
     root = str(LIBRARY_PARENT)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     center = ",".join(f"{x:.3f}" for x in centerRas)
-    # "=" since argparse takes a leading minus for an option
+    # "=" because argparse treats a leading minus as an option
     command = [
         sys.executable,
         "-m",
@@ -52,23 +52,23 @@ def renderScene(
             command, env=environment, capture_output=True, text=True, errors="replace", timeout=timeoutSeconds
         )
     except subprocess.TimeoutExpired:
-        return f"Rendering took more than {timeoutSeconds:.0f} s and was stopped; no pictures were rendered."
+        return f"Rendering took more than {timeoutSeconds:.0f} s and was stopped; no images were rendered."
     except OSError as error:
-        return f"No pictures were rendered: {error}."
+        return f"No images were rendered: {error}."
     if result.returncode == 0:
         return None
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
     if result.returncode == 2 and lines:
-        return f"No pictures were rendered: {lines[-1]}"
+        return f"No images were rendered: {lines[-1]}"
     if result.returncode == _NO_GL_STATUS or any(_speaksOfGl(line) for line in lines):
         return _NO_GL
     if result.returncode < 0:
-        return f"No pictures were rendered, because OpenGL crashed (signal {-result.returncode}): {_GL_ADVICE}"
-    return f"No pictures were rendered: {lines[-1] if lines else f'exit status {result.returncode}'}"
+        return f"No images were rendered, because OpenGL crashed (signal {-result.returncode}): {_GL_ADVICE}"
+    return f"No images were rendered: {lines[-1] if lines else f'exit status {result.returncode}'}"
 
 
 def renderPictures(mrbPath: Path | str, outFolder: Path | str, centerRas: tuple[float, float, float]) -> None:
-    """Render the three pictures in this process; it may crash where OpenGL is missing.
+    """Render the three images in this process; it may crash without OpenGL.
 
     :raises InputError: no such scene, or no volume in it.
     :raises OutputError: the folder does not exist or cannot be written.
@@ -92,7 +92,7 @@ def renderPictures(mrbPath: Path | str, outFolder: Path | str, centerRas: tuple[
         view = SliceView(scene, orientation, volumeNode, SIZE)
         view.show(center)
         view.save(outFolder / name)
-    # an axial slice stays in the 3D picture to show where the tumors lie, beneath them so as to hide none
+    # show an axial slice below the tumors in the 3D image, for orientation, where it hides none of them
     view.show(np.array([*center[:2], bounds[2, 0]]))
     view.sliceNode.SetSliceVisible(True)
     threeD = ThreeDView(scene, SIZE)
@@ -101,7 +101,7 @@ def renderPictures(mrbPath: Path | str, outFolder: Path | str, centerRas: tuple[
 
 
 def _prepare(scene, volumeNode) -> None:
-    """How segments look in the pictures: a clear outline, a breath of fill, surfaces in 3D."""
+    """Set up the display of segments: a clear outline, a faint fill, surfaces in 3D."""
     import slicer.util
 
     displayNode = volumeNode.GetDisplayNode()
@@ -121,7 +121,7 @@ def _prepare(scene, volumeNode) -> None:
         markupsNode.GetDisplayNode().SetOccludedVisibility(True)
         markupsNode.GetDisplayNode().SetOccludedOpacity(0.7)
     for roiNode in slicer.util.getNodesByClass("vtkMRMLMarkupsROINode", scene):
-        # handles and center are for dragging; in a picture the center would pass for a prompt
+        # handles and center are for dragging; in an image the center would look like a prompt
         for n in range(roiNode.GetNumberOfControlPoints()):
             roiNode.SetNthControlPointVisibility(n, False)
         displayNode = roiNode.GetDisplayNode()
@@ -153,8 +153,8 @@ def _speaksOfGl(line: str) -> bool:
 def _glWorks() -> bool:
     """Whether VTK finds OpenGL for an off-screen window.
 
-    It tries X, EGL and OSMesa in turn and says of the last one only in a warning that it is missing; the
-    window then claims to support OpenGL and crashes when it renders.
+    It tries X, EGL and OSMesa in turn, and reports a missing OSMesa only in a warning; the window then claims to
+    support OpenGL and crashes when it renders.
     """
     import vtk
 
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m SAMLiverTumorLib.mrml.rendering.render", description=__doc__.split("\n")[0]
     )
     parser.add_argument("scene", type=Path, help="scene file (.mrb)")
-    parser.add_argument("folder", type=Path, help="existing folder for the pictures")
+    parser.add_argument("folder", type=Path, help="existing folder for the images")
     parser.add_argument("--center", required=True, help="R,A,S in mm; write --center=-10,20,30 for negative numbers")
     options = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""`EditorRules`: how far a write keeps to what the user has set in Segment Editor."""
+"""`EditorRules`: which of the user's Segment Editor settings a write obeys."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _INSIDE_SINGLE = slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
 
 @dataclass(frozen=True)
 class EditorRules:
-    """The user's Segment Editor settings, and which of them count. The node is only read, at each write.
+    """The user's Segment Editor settings, and which of them apply. The node is only read, at each write.
 
     :param node: the settings; None allows editing everywhere and overwrites nothing.
-    :param masking: keep to the editable area and the editable intensity range.
-    :param overwriting: keep to the overwrite mode; False never takes voxels from other segments.
+    :param masking: obey the editable area and the editable intensity range.
+    :param overwriting: obey the overwrite mode; False never takes voxels from other segments.
     """
 
     node: slicer.vtkMRMLSegmentEditorNode | None = None
@@ -33,7 +33,7 @@ class EditorRules:
     def applyTo(
         self, editorNode: slicer.vtkMRMLSegmentEditorNode, segmentationNode: slicer.vtkMRMLSegmentationNode
     ) -> None:
-        """Put the rules into the writer's own editor node.
+        """Copy the rules to the writer's own editor node.
 
         :raises InputError: editing is allowed inside one segment only, and the segmentation has no such segment.
         """
@@ -58,7 +58,7 @@ class EditorRules:
 
 
 def allowEverything(editorNode: slicer.vtkMRMLSegmentEditorNode) -> None:
-    """Let the editor node allow editing everywhere and overwrite nothing."""
+    """Set the editor node to allow editing everywhere and overwrite nothing."""
     editorNode.SetOverwriteMode(_EDITOR_NODE.OverwriteNone)
     editorNode.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
     editorNode.SetSourceVolumeIntensityMask(False)

@@ -1,8 +1,8 @@
-"""Boxes of voxels in and out of a segmentation, without touching the rest of it.
+"""Reads and writes boxes of voxels of a segmentation, without touching the rest of it.
 
-A segment's binary labelmap covers only the extent that holds voxels, may be shared by several
-segments (each with its own label value), and lies in the segmentation node's own coordinates, not in
-the world. "Lattice" here is a 4x4 affine from voxel indices to those coordinates.
+A segment's binary labelmap covers only the extent that holds voxels, may be shared by several segments (each with its
+own label value), and is in the segmentation node's own coordinates, not in world coordinates. "Lattice" here is a 4x4
+affine from voxel indices to those coordinates.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.mrml.nodes.conversions import nodeToWorldMatrix
 
-# Affines read from files are rounded (single precision in NIfTI): this fraction of a voxel still
-# counts as the same grid, since voxels are matched by nearest neighbor.
+# Affines read from files are rounded (single precision in NIfTI): grids that agree to this fraction of a voxel count as
+# the same, since voxels are matched by nearest neighbor.
 _GRID_TOLERANCE_VOXELS = 0.05
 
 
 def segmentLabelmap(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str
 ) -> tuple[slicer.vtkOrientedImageData | None, int]:
-    """The segment's internal labelmap and its label value; None where it has no voxels yet.
+    """The segment's internal labelmap and its label value; None if it has no voxels yet.
 
     :raises InputError: no such segment, or the segmentation is not kept as binary labelmaps.
     """
@@ -52,7 +52,7 @@ def volumeLattice(ijkToWorld: np.ndarray, segmentationNode: slicer.vtkMRMLSegmen
 
 
 def imageLattice(image: slicer.vtkOrientedImageData) -> np.ndarray:
-    """4x4 affine from the image's voxel indices to the coordinates it lies in."""
+    """4x4 affine from the image's voxel indices to its coordinates."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
@@ -73,7 +73,7 @@ def referenceLattice(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.nda
 def latticeShift(
     lattice: np.ndarray, volumeLatticeMatrix: np.ndarray, dimensions: tuple[int, int, int]
 ) -> np.ndarray | None:
-    """Whole voxels to add to a volume's (i, j, k) to get the lattice's; None where the grids differ."""
+    """Whole voxels to add to a volume's (i, j, k) to get the lattice's; None if the grids differ."""
     volumeToLattice = np.linalg.inv(lattice) @ volumeLatticeMatrix
     shift = np.rint(volumeToLattice[:3, 3])
     # the deviation grows linearly over the volume, so its corners decide
@@ -126,7 +126,7 @@ def labelmapsWithVoxels(segmentationNode: slicer.vtkMRMLSegmentationNode) -> lis
 
 
 def voxelStamp(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> tuple:
-    """Changes whenever a segment's labelmap may have; costs nothing."""
+    """Changes whenever a segment's labelmap may have changed; cheap."""
     return tuple(
         (segmentId, labelmap.__this__, labelmap.GetMTime(), value)
         for segmentId, labelmap, value in _labelmaps(segmentationNode)
@@ -134,7 +134,7 @@ def voxelStamp(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> tuple
 
 
 def voxelDigest(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> int:
-    """A number that changes with the voxels of any segment, and not with names, colors or how they are stored."""
+    """A hash of the voxels of all segments, independent of names, colors and storage."""
     digest = 0
     for segmentId, labelmap, value in _labelmaps(segmentationNode):
         extent = np.array(labelmap.GetExtent()).reshape(3, 2)[::-1]
@@ -147,6 +147,14 @@ def voxelDigest(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> int:
         place = (segmentId, part.shape, [int(f[0] + e) for f, e in zip(filled, extent[:, 0], strict=True)])
         digest = zlib.crc32(np.packbits(part), zlib.crc32(repr(place).encode(), digest))
     return digest
+
+
+def voxelCount(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> int:
+    """The number of voxels of a segment."""
+    for each, labelmap, value in _labelmaps(segmentationNode):
+        if each == segmentId:
+            return int(np.count_nonzero(vtk_to_numpy(labelmap.GetPointData().GetScalars()) == value))
+    return 0
 
 
 def _labelmaps(segmentationNode) -> list[tuple[str, slicer.vtkOrientedImageData, int]]:

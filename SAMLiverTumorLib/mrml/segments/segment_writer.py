@@ -1,4 +1,4 @@
-"""`SegmentWriter`: masks into a segment, by the Segment Editor's rules, box by box, with undo."""
+"""`SegmentWriter`: writes masks into a segment, box by box, by the Segment Editor's rules, with undo."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _EDITOR_NODE = slicer.vtkMRMLSegmentEditorNode
 class SegmentWriter:
     """Writes masks of one volume into the segments of one segmentation.
 
-    Whatever was in the segment before stays: a refined mask takes back only what the same prompts had
-    added. Other segments stay as they are, unless the user's overwrite mode says otherwise.
+    Voxels that were in the segment before are kept: a refined mask removes only what the same prompts had added. Other
+    segments are unchanged, unless the user's overwrite mode says otherwise.
 
-    :param rules: what of the user's Segment Editor settings to keep to; assignable. None allows editing
-        everywhere and overwrites nothing.
+    :param rules: which of the user's Segment Editor settings apply; assignable. None allows editing everywhere and
+        overwrites nothing.
     :param maximumUndoStates: how many states of the segmentation are kept.
 
     >>> writer = SegmentWriter(scene, segmentationNode, volumeNode)
@@ -61,15 +61,15 @@ class SegmentWriter:
         self._logic.SetSegmentEditorNode(self._editorNode)
 
     def write(self, segmentId: str, mask: Mask, previous: Mask | None = None) -> Mask:
-        """Make `mask` part of the segment; take back what `previous` had added and `mask` lacks.
+        """Add `mask` to the segment; remove what `previous` had added and `mask` lacks.
 
-        Costs time by the size of the two masks' box and of the segment, not of the volume.
+        The cost depends on the size of the two masks' box and of the segment, not of the volume.
 
         :param previous: what the last write for the same prompts returned.
-        :return: the voxels now in the segment that these writes have added to it. Voxels that were in
-            the segment before them, and voxels that the user's masking refused, are not among them.
-        :raises InputError: no such segment; the mask belongs to another volume or to where the volume
-            was before it was moved; the segmentation lies on another voxel grid.
+        :return: the voxels in the segment that these writes have added. Voxels that were in the segment before, and
+            voxels that the user's masking refused, are not included.
+        :raises InputError: no such segment; the mask belongs to another volume or to the volume's position before it
+            was moved; the segmentation lies on another voxel grid.
         """
         volume = gridFromNode(self.volumeNode)
         self._checkBelongs(mask, volume)
@@ -87,15 +87,15 @@ class SegmentWriter:
             return Mask.from_array(ours & present, volume, origin)
         self._applyRules(segmentId)
         start = np.array(origin) + latticeOffset
-        # removed first: an emptied labelmap shrinks before it grows again
+        # remove first: an emptied labelmap shrinks before it grows again
         self._modify(segmentId, toRemove, start, lattice, _EDITOR_LOGIC.ModificationModeRemove)
         self._modify(segmentId, toAdd, start, lattice, _EDITOR_LOGIC.ModificationModeAdd)
-        # read again, since masking may have refused some of it
+        # read again, since masking may have refused some voxels
         present = self._readSegment(segmentId, volume, origin, shape)
         return Mask.from_array((ours | toAdd) & present, volume, origin)
 
     def put(self, segmentId: str, add: Mask | None = None, remove: Mask | None = None) -> None:
-        """Add and remove voxels as told: the user's masking and overwrite mode are not asked, for undo.
+        """Add and remove voxels ignoring the user's masking and overwrite mode, for undo.
 
         :raises InputError: as `write`.
         """
@@ -115,7 +115,7 @@ class SegmentWriter:
                 self._modify(segmentId, mask.array, np.array(mask.origin) + latticeOffset, lattice, mode)
 
     def grid(self) -> Grid:
-        """Where the volume's voxels lie now."""
+        """The volume's current grid."""
         return gridFromNode(self.volumeNode)
 
     def hasSegment(self, segmentId: str) -> bool:
@@ -123,7 +123,7 @@ class SegmentWriter:
         return self.segmentationNode.GetSegmentation().GetSegment(segmentId) is not None
 
     def overwritable(self, segmentId: str) -> list[str]:
-        """IDs of the other segments that a write may take voxels from, by the user's overwrite mode."""
+        """IDs of the other segments that a write may take voxels from in the user's overwrite mode."""
         if not self.rules.mayOverwrite:
             return []
         return [other for other in self.segmentationNode.GetSegmentation().GetSegmentIDs() if other != segmentId]
@@ -136,24 +136,24 @@ class SegmentWriter:
         return self._readSegment(segmentId, self.grid(), origin, shape)
 
     def release(self) -> None:
-        """Take the writer's own editor node out of its scene; the writer is of no use then."""
+        """Remove the writer's own editor node from its scene; the writer cannot be used afterwards."""
         scene = self._editorNode.GetScene()
         if scene is not None:
             scene.RemoveNode(self._editorNode)
 
     def saveStateForUndo(self) -> None:
-        """Remember the segmentation as it is; call before a change. Unchanged states are kept once."""
+        """Save the current state; call before a change. Unchanged states are saved once."""
         self._logic.SaveStateForUndo()
 
     def undo(self) -> bool:
-        """Restore the segmentation as it was at the last saved state before this; whether it could."""
+        """Restore the last saved state; returns whether there was one."""
         if not self.canUndo:
             return False
         self._logic.Undo()
         return True
 
     def redo(self) -> bool:
-        """Restore what the last undo took back; whether it could."""
+        """Revert the last undo; returns whether there was one."""
         if not self.canRedo:
             return False
         self._logic.Redo()
@@ -161,19 +161,18 @@ class SegmentWriter:
 
     @property
     def canUndo(self) -> bool:
-        """Whether there is a saved state to go back to."""
+        """Whether there is a saved state to undo to."""
         return bool(self._logic.CanUndo())
 
     @property
     def canRedo(self) -> bool:
-        """Whether there is an undone state to come back to."""
+        """Whether there is an undone state to redo to."""
         return bool(self._logic.CanRedo())
 
     def _ownEditorNode(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
-        """A hidden editor node: selecting segments in the user's one would change their screen.
+        """A hidden editor node: selecting segments in the user's own node would change their display.
 
-        One for each segmentation: the undo history of a logic is lost when its editor node turns to
-        another segmentation.
+        One per segmentation: a logic's undo history is lost when its editor node switches to another segmentation.
         """
         node = _EDITOR_NODE()
         node.SetSingletonTag(f"SAMLiverTumor.{self.segmentationNode.GetID()}")
@@ -206,9 +205,9 @@ class SegmentWriter:
             )
 
     def _editingLattice(self, segmentId: str, volume: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """The lattice to edit on and what to add to the volume's voxel indices to get its own.
+        """The lattice to edit on, and the offset from the volume's voxel indices to its own.
 
-        Editing on another lattice than a labelmap's would resample it, and every segment that shares it.
+        Editing on another lattice than a labelmap's would resample it and every segment that shares it.
         """
         segmentLabelmap(self.segmentationNode, segmentId)
         wanted = volumeLattice(volume.ijk_to_ras, self.segmentationNode)

@@ -1,4 +1,4 @@
-"""`delegated`: an attribute of an object that one of its parts has, said in one line."""
+"""`delegated`: forwards an attribute of an object to one of its parts, in one line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def delegated(path: str, isAssignable: bool = False) -> Any:
-    """An attribute that is read from, and where wished written to, a part of the object.
+    """An attribute that is read from, and optionally written to, a part of the object.
 
     :param path: the part and its attribute, such as "jobs.slices.settings".
 
     >>> class Session:
-    ...     #: Whether each change of prompts is segmented by itself.
+    ...     #: Whether each change of prompts is segmented at once.
     ...     live: bool = delegated("updater.live", isAssignable=True)
     """
     return _Delegated(path, isAssignable)

@@ -1,4 +1,4 @@
-"""`ObjectWriter`: open objects into their segments, with their provenance, for every segmentation of a scene."""
+"""`ObjectWriter`: writes open objects, with provenance, into the segmentations of a scene."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from SAMLiverTumorLib.versions import versions
 
 
 class ObjectWriter:
-    """Keeps one `SegmentWriter` for each segmentation.
+    """Keeps one `SegmentWriter` per segmentation.
 
     :param scene: where the volumes are.
     """
@@ -30,15 +30,15 @@ class ObjectWriter:
         self._scene = scene
         self._writers: dict[slicer.vtkMRMLSegmentationNode, SegmentWriter] = {}
         self._versions: dict[str, str] | None = None
-        #: What of the user's Segment Editor settings to keep to.
+        #: Which of the user's Segment Editor settings apply.
         self.rules = EditorRules()
-        #: Whether voxels are being written just now: what is heard of them meanwhile is no edit of the user's.
+        #: Whether voxels are being written now: events meanwhile are not edits by the user.
         self.isWriting = False
 
     def set(self, target: PromptedSegment, volumeKey: VolumeKey, key: Hashable, share: SliceShare | None) -> None:
         """Replace one slice's share of the segment's object on a volume.
 
-        :raises InputError: the segment cannot be written; nothing has changed then.
+        :raises InputError: the segment cannot be written; then nothing has changed.
         """
         writer = self._writer(target, volumeKey)
         with self._writing():
@@ -59,14 +59,14 @@ class ObjectWriter:
         return Mask.from_array(box, grid, tuple(origin))
 
     def restore(self, target: PromptedSegment, objects: Mapping[VolumeKey, OpenObject], areVoxelsThere: bool) -> None:
-        """Bring the segment's voxels and provenance back to earlier objects.
+        """Restore the segment's voxels and provenance to earlier objects.
 
-        :param areVoxelsThere: the voxels are so already.
+        :param areVoxelsThere: the voxels already match.
         :raises InputError: the segment cannot be written.
         """
         for volumeKey in dict.fromkeys([*target.objects, *objects]):
             present, wanted = target.objectOn(volumeKey), objects.get(volumeKey) or OpenObject(volumeKey)
-            if not areVoxelsThere and (present.hasVoxels or wanted.hasVoxels):
+            if not areVoxelsThere and (present.hasChanges or wanted.hasChanges):
                 with self._writing():
                     restoreVoxels(self._writer(target, volumeKey), target.segmentId, present, wanted)
             if present.provenance != wanted.provenance:
@@ -76,9 +76,9 @@ class ObjectWriter:
     def recordProvenance(
         self, target: PromptedSegment, volumeKey: VolumeKey, prompts: Prompts | None, settings: Settings
     ) -> None:
-        """Bring the object's entry in the segment's provenance up to date.
+        """Update the object's entry in the segment's provenance.
 
-        :raises InputError: the provenance tag was damaged.
+        :raises InputError: the provenance tag is damaged.
         """
         part = target.objectOn(volumeKey)
         found = part.slices[FOUND].provenance if FOUND in part.slices else None
@@ -109,7 +109,7 @@ class ObjectWriter:
             writer.release()
 
     def close(self, inScene: bool = True) -> None:
-        """Forget all segmentations; `inScene` is False while the scene removes everything itself."""
+        """Forget all segmentations; pass `inScene=False` while the scene itself removes everything."""
         for writer in self._writers.values():
             if inScene:
                 writer.release()
@@ -124,14 +124,14 @@ class ObjectWriter:
             self.isWriting = False
 
     def _writer(self, target: PromptedSegment, volumeKey: VolumeKey) -> SegmentWriter:
-        """The segmentation's writer, set to a volume."""
+        """The segmentation's writer, set to the volume."""
         volumeId, dimensions = volumeKey
         volumeNode = self._scene.GetNodeByID(volumeId)
         if volumeNode is None or volumeNode.GetImageData() is None:
-            raise InputError("The volume that this was segmented on is no longer in the scene.")
+            raise InputError("The volume this was segmented on is no longer in the scene.")
         if tuple(volumeNode.GetImageData().GetDimensions()) != dimensions:
             raise InputError(
-                f"Volume '{volumeNode.GetName()}' has another number of voxels than when it was segmented."
+                f"Volume '{volumeNode.GetName()}' has a different number of voxels than when it was segmented."
             )
         writer = self._writers.get(target.segmentationNode)
         if writer is None:

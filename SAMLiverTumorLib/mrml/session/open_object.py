@@ -1,8 +1,9 @@
-"""`OpenObject`: what the present prompts have put into a segment, and can still take back.
+"""`OpenObject`: the voxels that the current prompts have added to a segment, and can still remove.
 
-It is the union of one mask per prompted slice. A changed slice replaces its own share; voxels that were in
-the segment before, painted by hand for instance, are never among those taken back. Voxels taken from other
-segments by the user's overwrite mode are given back when the object lets go of them.
+It is the union of one mask per prompted slice, without the pieces that exclude points cut off. A changed slice replaces
+its own share. Voxels that were in the segment before, such as those painted by hand, are removed only as such a piece,
+and returned with the prompt. Voxels taken from other segments by the user's overwrite mode
+are returned when the object releases them.
 """
 
 from __future__ import annotations
@@ -19,53 +20,62 @@ from SAMLiverTumorLib.mrml.segments.segment_writer import SegmentWriter
 
 VolumeKey = tuple[str, tuple[int, int, int]]
 FOUND = ("found", 0)
-"""Key of the one share that text found in the whole volume; no prompt on any slice speaks for it."""
+"""Key of the share found by text in the whole volume; it belongs to no slice and no prompt."""
 
 
 @dataclass(frozen=True, eq=False)
 class SliceShare:
     """What one slice adds to the object.
 
-    :param promptKey: names the prompts that the slice was last settled for.
-    :param mask: its voxels; None where it has none, such as on slices whose prompts came with a loaded scene.
+    :param promptKey: identifies the prompts that the slice was last settled for.
+    :param mask: its voxels; None if it has none, such as on slices whose prompts came with a loaded scene.
     :param model: provenance of the model, or None.
-    :param isFollowed: whether the slice has no prompts of its own: the tumor was followed to it.
-    :param provenance: how it came about, where prompts do not say it.
+    :param isPropagated: whether the slice has no prompts of its own and was reached by propagation.
+    :param provenance: its origin, if it does not come from prompts.
+    :param cut: what exclude points on the slice take away, whether the object has added it or not.
     """
 
     promptKey: Hashable
     mask: Mask | None = None
     model: dict | None = None
-    isFollowed: bool = False
+    isPropagated: bool = False
     provenance: dict | None = None
+    cut: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class OpenObject:
     """An immutable value, so that undo can keep and restore it.
 
-    :param volumeKey: the volume on whose grid the masks are, as (node ID, dimensions).
+    :param volumeKey: the volume whose grid the masks lie on, as (node ID, dimensions).
     :param slices: shares by slice.
-    :param added: voxels of the segment that are there because of this object.
-    :param taken: what it has taken from other segments, by segment ID.
-    :param provenance: the entry that the segment's provenance has for it.
-    :param propagation: how the tumor was followed through the volume, to go on from; None if it was not.
+    :param added: voxels of the segment that this object has added.
+    :param removed: voxels that were in the segment before and that this object has removed.
+    :param taken: voxels it has taken from other segments, by segment ID.
+    :param provenance: its entry in the segment's provenance.
+    :param propagation: the propagation through the volume, to continue from; None if there was none.
     """
 
     volumeKey: VolumeKey
     slices: Mapping[Hashable, SliceShare] = field(default_factory=dict)
     added: Mask | None = None
+    removed: Mask | None = None
     taken: Mapping[str, Mask] = field(default_factory=dict)
     provenance: dict | None = None
     propagation: Propagation | None = None
 
     @property
     def hasVoxels(self) -> bool:
-        """Whether the object put anything into the segment."""
+        """Whether the object added anything to the segment."""
         return self.added is not None and self.added.array.size > 0
 
+    @property
+    def hasChanges(self) -> bool:
+        """Whether the object added anything to the segment or removed anything from it."""
+        return self.hasVoxels or (self.removed is not None and self.removed.array.size > 0)
+
     def withShare(self, key: Hashable, share: SliceShare | None) -> OpenObject:
-        """The object with one slice's share noted otherwise (None: without it), its voxels left as they are."""
+        """The object with one slice's share replaced (None removes it) and its voxels unchanged."""
         slices = {k: s for k, s in self.slices.items() if k != key}
         return replace(self, slices=slices if share is None else {**slices, key: share})
 
@@ -73,21 +83,27 @@ class OpenObject:
 def setShare(
     writer: SegmentWriter, segmentId: str, target: OpenObject, key: Hashable, share: SliceShare | None
 ) -> OpenObject:
-    """Replace one slice's share (None takes it away) in the segment; only the box of what changes is written.
+    """Replace one slice's share (None removes it) in the segment; only the box of what changes is written.
 
-    :return: the object as it is then.
-    :raises InputError: see `SegmentWriter.write`; the segment and `target` are as they were.
+    :return: the changed object.
+    :raises InputError: see `SegmentWriter.write`; the segment and `target` are unchanged.
     """
     old, changed = target.slices.get(key), target.withShare(key, share)
-    box = unionBox(part.mask for part in (old, share) if part is not None)
+    box = unionBox(mask for part in (old, share) if part is not None for mask in (part.mask, part.cut))
     if box is None:
         return changed
     grid = writer.grid()
     origin, shape = box
-    wanted = np.zeros(shape, bool)
+    wanted, cut = np.zeros(shape, bool), np.zeros(shape, bool)
     for other in changed.slices.values():
         if other.mask is not None:
             wanted |= inBox(other.mask, origin, shape)
+        if other.cut is not None:
+            cut |= inBox(other.cut, origin, shape)
+    wanted &= ~cut
+    wasRemoved = inBox(target.removed, origin, shape)
+    if (wasRemoved & ~cut).any():
+        writer.put(segmentId, add=_mask(wasRemoved & ~cut, grid, origin))
     others = writer.overwritable(segmentId)
     before = {other: writer.readBox(other, origin, shape) for other in others}
     ours = inBox(target.added, origin, shape)
@@ -95,6 +111,12 @@ def setShare(
         segmentId, _mask(wanted, grid, origin), previous=_mask(ours, grid, origin) if ours.any() else None
     )
     added = inBox(written, origin, shape)
+    removed = wasRemoved & cut
+    if cut.any():
+        present = writer.readBox(segmentId, origin, shape) & cut
+        removed |= present
+        if present.any():
+            writer.put(segmentId, remove=_mask(present, grid, origin))
     taken = dict(target.taken)
     for other in {*others, *taken}:
         was = inBox(taken.get(other), origin, shape)
@@ -107,14 +129,15 @@ def setShare(
     return replace(
         changed,
         added=_withBox(target.added, added, grid, origin),
+        removed=_withBox(target.removed, removed, grid, origin) if removed.any() or target.removed else None,
         taken={other: mask for other, mask in taken.items() if mask.count},
     )
 
 
 def restoreVoxels(writer: SegmentWriter, segmentId: str, present: OpenObject, wanted: OpenObject) -> None:
-    """Turn the voxels that `present` put into the segments into those of `wanted`; for undo and redo.
+    """Replace the voxels that `present` added by those of `wanted`, for undo and redo.
 
-    Nothing is asked of the user's masking and overwrite mode: what was there is there again.
+    The user's masking and overwrite mode are ignored: the earlier state is restored exactly.
 
     :raises InputError: the segmentation is no longer on the volume's grid.
     """
@@ -126,6 +149,11 @@ def restoreVoxels(writer: SegmentWriter, segmentId: str, present: OpenObject, wa
         segmentId,
         add=_minus(wanted.added, present.added, grid),
         remove=_minus(present.added, wanted.added, grid),
+    )
+    writer.put(
+        segmentId,
+        add=_minus(present.removed, wanted.removed, grid),
+        remove=_minus(wanted.removed, present.removed, grid),
     )
     for other in {*present.taken, *wanted.taken}:
         if writer.hasSegment(other):
@@ -173,7 +201,7 @@ def _withBox(mask: Mask | None, part: np.ndarray, grid: Grid, origin: tuple[int,
 
 
 def _minus(mask: Mask | None, other: Mask | None, grid: Grid) -> Mask | None:
-    """Voxels of a mask that another lacks, on the volume's present grid; None where there are none."""
+    """Voxels of a mask that another lacks, on the volume's current grid; None if there are none."""
     if mask is None or not mask.array.size:
         return None
     left = mask.array & ~inBox(other, mask.origin, mask.array.shape)

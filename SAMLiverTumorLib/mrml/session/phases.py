@@ -1,4 +1,4 @@
-"""`Phases`: further phases of a volume as channels for a session, and where they were moved to."""
+"""`Phases`: further phases of a volume as channels for a session, and their registration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.image.registration import Registration
 
 REGISTRATION_ATTRIBUTE = "SAMLiverTumor.Registration"
-"""Marks transforms that `moveOnto` made, and says how they came about."""
+"""Marks transforms made by `moveOnto`, and records the registration."""
 
 CUSTOM = "custom"
 
@@ -31,30 +31,30 @@ Phase = tuple[slicer.vtkMRMLScalarVolumeNode, str]
 
 
 class Phases:
-    """Channels of further phases, made anew only where a volume, its place or its window has changed."""
+    """Channels of further phases, recomputed only if a volume, its position or its window has changed."""
 
     def __init__(self) -> None:
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._phases: tuple[Phase, ...] = ()
         self._known: list[tuple[tuple, PendingChannel]] = []
-        #: What was last asked for, in MRML's own times of change.
+        #: The last request, as MRML modification times.
         self._asked: tuple = ()
 
     def choose(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None, phases: Sequence[Phase]) -> None:
-        """Say which volume has which further phases, at most two."""
+        """Set the further phases of a volume, at most two."""
         self._volumeNode, self._phases = volumeNode, tuple(phases)
 
     def channels(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> tuple[PendingChannel, ...]:
-        """The channels of a volume as its phases are now: the same objects as long as nothing has changed.
+        """The channels of a volume for its current phases; the same objects as long as nothing changes.
 
-        Nothing is computed here; what cannot be used says so when it is needed.
+        Nothing is computed here; an unusable phase is reported when it is needed.
         """
         if volumeNode is None or volumeNode is not self._volumeNode:
-            # they hold the voxels of what may be gone
+            # they hold voxels of nodes that may be gone
             self._known, self._asked = [], ()
             return ()
         phases = [phase for phase in self._phases if phase[0].GetScene() is not None]
-        # asked a dozen times with each update of the panel, and each call of numpy waits for the worker's
+        # called a dozen times per panel update, and each numpy call waits for the worker's
         asked = (_changes(volumeNode), *((_changes(node), window) for node, window in phases))
         if asked == self._asked:
             return tuple(channel for _, channel in self._known)
@@ -80,9 +80,9 @@ def chosenPhases(parameters: Any) -> tuple[Phase, ...]:
 
 
 def heldVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Callable[[], Volume]:
-    """What gives the node's voxels as a `Volume`, in whichever thread, without another look at the node.
+    """A function that returns the node's voxels as a `Volume`, in any thread, without accessing the node again.
 
-    Looking for NaN in all voxels is left to that thread.
+    The check of all voxels for NaN is left to that thread.
 
     :raises InputError: no image in the node, or a non-linear parent transform.
     """
@@ -93,13 +93,13 @@ def heldVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Callable[[], Volum
 def moveOnto(
     phaseNode: slicer.vtkMRMLScalarVolumeNode, registration: Registration, volumeName: str
 ) -> slicer.vtkMRMLLinearTransformNode:
-    """Show a phase where a registration puts it: under a transform of its own, in place of one that it had.
+    """Move a phase by a registration: under a transform of its own, replacing any that it had.
 
-    Its voxels stay as they are; without the transform it lies where it lay.
+    Its voxels are unchanged; without the transform it returns to its old position.
 
-    :param registration: found for the phase where it lies now.
-    :param volumeName: what it was moved onto.
-    :return: the transform: an earlier one of ours that moves nothing else is used again.
+    :param registration: computed for the phase at its current position.
+    :param volumeName: the volume that it is moved onto.
+    :return: the transform; an earlier one of ours that moves nothing else is reused.
     """
     scene = phaseNode.GetScene()
     matrix = np.linalg.inv(registration.matrix) @ nodeToWorldMatrix(phaseNode)
@@ -114,7 +114,7 @@ def moveOnto(
 
 
 def registrationRecord(phaseNode: slicer.vtkMRMLScalarVolumeNode) -> dict | None:
-    """How `moveOnto` was told to move the phase; None where it lies otherwise, or was moved by others."""
+    """The registration applied by `moveOnto`; None if the phase has been moved since, or by other means."""
     transformNode = phaseNode.GetParentTransformNode()
     if not _isOurs(transformNode):
         return None
@@ -128,7 +128,7 @@ def registrationRecord(phaseNode: slicer.vtkMRMLScalarVolumeNode) -> dict | None
 
 
 def _changes(node: slicer.vtkMRMLScalarVolumeNode) -> tuple:
-    """Changes whenever the node, its voxels or its place do, and at times when nothing of that has changed."""
+    """Changes whenever the node, its voxels or its position change, and sometimes without a change."""
     image, transformNode = node.GetImageData(), node.GetParentTransformNode()
     scalars = image.GetPointData().GetScalars() if image is not None else None
     place = (transformNode.GetID(), transformNode.GetTransformToWorldMTime()) if transformNode is not None else ()
@@ -162,7 +162,7 @@ def _pending(volumeNode: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLSca
             from SAMLiverTumorLib.image.registration import Registration
 
             channel = replace(channel, registration=Registration.from_dict(record))
-        # goes into provenance, which the thread that owns the scene writes
+        # for the provenance, which is written in the thread that owns the scene
         _ = channel.volume.voxel_hash
         return channel, notes
 
@@ -174,7 +174,7 @@ def _isOurs(transformNode: slicer.vtkMRMLTransformNode | None) -> bool:
 
 
 def _isShared(transformNode: slicer.vtkMRMLTransformNode, phaseNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    """Whether something else than the phase is moved by the transform, or it by another."""
+    """Whether the transform also moves other nodes, or has a parent transform itself."""
     if transformNode.GetParentTransformNode() is not None:
         return True
     scene = phaseNode.GetScene()

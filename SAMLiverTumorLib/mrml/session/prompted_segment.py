@@ -1,4 +1,4 @@
-"""`PromptedSegment`: a segment, its prompt nodes and the object they have made so far."""
+"""`PromptedSegment`: a segment, its prompt nodes and the object made from them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from SAMLiverTumorLib.volume import Volume
 
 
 class PromptedSegment:
-    """What a session knows of one segment.
+    """What a session knows about one segment.
 
-    Compared by identity: a segmentation that is deleted and loaded again brings new ones.
+    Compared by identity: deleting and reloading a segmentation creates new ones.
     """
 
     def __init__(
@@ -24,14 +24,25 @@ class PromptedSegment:
     ) -> None:
         self.scene, self.segmentationNode, self.segmentId = scene, segmentationNode, segmentId
         self.nodes = PromptNodes(scene, segmentationNode, segmentId)
-        #: The prompts as they were when last heard of.
+        #: The prompts as last read.
         self.known: PromptState = self.nodes.read()
-        #: What the prompts have added, by the volume on whose grid it is.
+        #: What the prompts have added, by the volume whose grid it lies on.
         self.objects: dict[VolumeKey, OpenObject] = {}
-        #: Whether the user is dragging a point or the box just now.
+        #: Whether the user is dragging a point or the box.
         self.isDragged = False
-        #: Whether what is heard now is that the user let go of what was dragged.
+        #: Whether the current event is the user releasing what was dragged.
         self.isLetGo = False
+        #: The segment after undo has removed it, for redo.
+        self.removed: slicer.vtkSegment | None = None
+        self._name = ""
+
+    @property
+    def name(self) -> str:
+        """The segment's name, also after it was deleted."""
+        segment = self.segmentationNode.GetSegmentation().GetSegment(self.segmentId)
+        if segment is not None:
+            self._name = segment.GetName()
+        return self._name
 
     @property
     def exists(self) -> bool:
@@ -40,26 +51,43 @@ class PromptedSegment:
             self.isSegmentationThere and self.segmentationNode.GetSegmentation().GetSegment(self.segmentId) is not None
         )
 
+    def addAgain(self) -> None:
+        """Add the segment again after undo has removed it: empty, with its ID, name, color and tags."""
+        segmentation, old = self.segmentationNode.GetSegmentation(), self.removed
+        segmentation.AddEmptySegment(self.segmentId, old.GetName(), old.GetColor())
+        segment = segmentation.GetSegment(self.segmentId)
+        label = segment.GetLabelValue()
+        segment.DeepCopyMetadata(old)
+        segment.SetLabelValue(label)
+        self.nodes.find()
+        self.known = self.nodes.read()
+
     @property
     def isSegmentationThere(self) -> bool:
         """Whether the segmentation is still in the scene."""
         return bool(self.scene.IsNodePresent(self.segmentationNode))
 
     @property
-    def hasVoxels(self) -> bool:
-        """Whether the prompts have added anything."""
-        return any(part.hasVoxels for part in self.objects.values())
+    def hasChanges(self) -> bool:
+        """Whether the prompts have added or removed anything."""
+        return any(part.hasChanges for part in self.objects.values())
+
+    def showSegment(self) -> None:
+        """Make the segment visible in the views."""
+        displayNode = self.segmentationNode.GetDisplayNode()
+        if displayNode is not None and not displayNode.GetSegmentVisibility(self.segmentId):
+            displayNode.SetSegmentVisibility(self.segmentId, True)
 
     def objectOn(self, volumeKey: VolumeKey) -> OpenObject:
         """What the prompts have added on a volume's grid."""
         return self.objects.get(volumeKey) or OpenObject(volumeKey)
 
     def keep(self, part: OpenObject) -> None:
-        """Take `part` for what the prompts have added on its volume."""
+        """Replace what the prompts have added on the volume of `part`."""
         self.objects = {**self.objects, part.volumeKey: part}
 
     def plan(self, volume: Volume, orientation: str) -> Plan:
-        """The slices to segment for the present prompts.
+        """The slices to segment for the current prompts.
 
         :raises SAMLiverTumorError: the prompts cannot be used with the volume.
         """
@@ -68,7 +96,7 @@ class PromptedSegment:
         return planSlices(self.nodes.prompts(), notes, state.roi.plane if state.roi else "", volume, orientation)
 
     def note(self, before: PromptState, volume: Volume | None, view: View | None, orientation: str, through: bool):
-        """Write down, for prompts new or changed since `before`, in which view the user placed them."""
+        """Record the view in which prompts that are new or changed since `before` were placed."""
         plane = view.plane(volume) if view is not None and volume is not None else None
         state = self.nodes.read()
         with self.nodes.changing():
@@ -84,7 +112,7 @@ class PromptedSegment:
                 self.noteBox(view, orientation, through)
 
     def noteBox(self, view: View | None, orientation: str, through: bool) -> None:
-        """Write down on which slices the box counts."""
+        """Record which slices the box applies to."""
         straight = view is not None and view.sliceToRas is None
         if through:
             note = throughNote(view.name if straight else orientation)
@@ -105,7 +133,7 @@ class PromptedSegment:
         return found
 
     def addBoxSlice(self, view: View, volume: Volume) -> bool:
-        """Have a box that counts on chosen slices count on this one as well; whether that is new."""
+        """Apply a box for chosen slices to this one as well; returns whether that is new."""
         roi = self.nodes.read().roi
         if roi is None or roi.plane.startswith("through") or view.sliceNote in _sliceNotes(roi.plane):
             return False
@@ -116,7 +144,7 @@ class PromptedSegment:
         return True
 
     def clearSlice(self, view: View, volume: Volume) -> None:
-        """Remove the points on a slice; the box, too, where it counts on that slice only."""
+        """Remove the points on a slice, and the box if it applies to that slice only."""
         with self.nodes.changing():
             for role, n, _pointRas in reversed(self.pointsOn(view.plane(volume))):
                 self.nodes.byRole[role].RemoveNthControlPoint(n)
@@ -138,5 +166,5 @@ def _pointNote(node, n: int, note: str, plane: Plane | None, view: View | None, 
         return note or orientation
     if within_step(plane.from_ras([node.GetNthControlPointPositionWorld(n)])[0, 2]):
         return view.note
-    # moved by other means than in this view
+    # moved outside this view
     return note or (view.name if view.sliceToRas is None else orientation)

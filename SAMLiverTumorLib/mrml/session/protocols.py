@@ -1,4 +1,4 @@
-"""What a prompt session needs of others, so that tests and the Segment Editor effect can put in their own."""
+"""Interfaces that a prompt session depends on, so that tests and the Segment Editor effect can supply their own."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ class Worker(Protocol):
     """Runs jobs away from the caller; `inference.threads.network_worker.NetworkWorker` is one. It outlives sessions."""
 
     def submit(self, key: Hashable, work: Work, owner: Hashable = None) -> Job:
-        """Queue a job; others of the same key are cancelled."""
+        """Queue a job; earlier ones with the same key are cancelled."""
 
     def submit_idle(self, key: Hashable, work: Work) -> Job:
-        """Queue a job for when there is nothing else to do."""
+        """Queue a job to run when the worker is idle."""
 
     def drop_idle(self) -> None:
-        """Forget the idle jobs."""
+        """Cancel the idle jobs."""
 
     def poll(self, owner: Hashable = None) -> list[Outcome]:
         """The owner's outcomes since the last call."""
 
 
 class EditorHistory(Protocol):
-    """Undo of the user's Segment Editor, so that one Undo goes back through both in the order things were done.
+    """Undo of the user's Segment Editor, so that one Undo covers both in chronological order.
 
-    `vtkSlicerSegmentEditorLogic` does this under the names SaveStateForUndo, Undo, Redo, CanUndo, CanRedo.
+    `vtkSlicerSegmentEditorLogic` has these as SaveStateForUndo, Undo, Redo, CanUndo, CanRedo.
     """
 
     def saveStateForUndo(self) -> None:
-        """Remember the segmentation as it is."""
+        """Save the current state of the segmentation."""
 
     def undo(self) -> None:
-        """Go back to the last state remembered."""
+        """Restore the last saved state."""
 
     def redo(self) -> None:
-        """Come back from the last undo."""
+        """Revert the last undo."""
 
     def canUndo(self) -> bool:
-        """Whether there is a state to go back to."""
+        """Whether there is a state to undo to."""
 
     def canRedo(self) -> bool:
-        """Whether there is a state to come back to."""
+        """Whether there is a state to redo to."""

@@ -1,7 +1,7 @@
-"""`SavedRuns`: how tumors were followed through the volume, kept with the scene, so that corrections go on from there.
+"""`SavedPropagations`: propagations saved with the scene, so that corrections can continue from them.
 
-A hidden text node for each segment and volume holds the propagation and the voxels that it added. Which slices are
-prompted is not kept twice: the prompt nodes say so.
+A hidden text node per segment and volume holds the propagation and the voxels that it added. Which slices are prompted
+is not stored again: the prompt nodes say it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.mrml.nodes.conversions import Grid, gridFromNode
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import SEGMENT_ATTRIBUTE, SEGMENTATION_REFERENCE
-from SAMLiverTumorLib.mrml.session.jobs.propagation_plan import followedKey, plannedOn
+from SAMLiverTumorLib.mrml.session.jobs.propagation_plan import plannedOn, propagatedKey
 from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
 from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan
 from SAMLiverTumorLib.mrml.session.open_object import OpenObject, SliceShare, VolumeKey, inBox
@@ -33,14 +33,14 @@ VOLUME_REFERENCE = "SAMLiverTumor.Volume"
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """What a node holds: an object, and its propagation as text."""
+    """The content of a node: an object, and its propagation as text."""
 
     part: OpenObject
     text: str
 
 
-class SavedRuns:
-    """Writes the scene's text nodes when a run has changed, and makes objects of those that were loaded.
+class SavedPropagations:
+    """Writes the scene's text nodes when a propagation has changed, and restores objects from loaded ones.
 
     :param scene: where the nodes are.
     """
@@ -50,7 +50,7 @@ class SavedRuns:
         self._kept: WeakKeyDictionary[PromptedSegment, dict[VolumeKey, _Kept]] = WeakKeyDictionary()
 
     def keep(self, target: PromptedSegment) -> None:
-        """Bring a segment's nodes up to what its objects are; costs next to nothing where they are."""
+        """Update a segment's nodes from its objects; cheap if nothing has changed."""
         kept = self._kept.setdefault(target, {})
         for key in {*kept, *target.objects}:
             part, before = target.objectOn(key), kept.get(key)
@@ -69,7 +69,7 @@ class SavedRuns:
             self._remove(target, key)
 
     def restored(self, target: PromptedSegment, source: VolumeSource, plan: Plan) -> OpenObject | None:
-        """The object of a run that came with the scene; None where there is none that fits the prompts.
+        """The object of a propagation saved in the scene; None if there is none that fits the prompts.
 
         :raises InputError: it is damaged.
         """
@@ -80,7 +80,7 @@ class SavedRuns:
             said = parse_json(node.GetText() or "")
             part = _objectOf(said, source, plan)
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
-            raise InputError(f"How '{node.GetName()}' was followed cannot be read any more: {error!r}") from error
+            raise InputError(f"The saved propagation '{node.GetName()}' cannot be read: {error!r}") from error
         if part is not None:
             self._kept.setdefault(target, {})[source.key] = _Kept(part, said["propagation"])
         return part
@@ -95,7 +95,7 @@ class SavedRuns:
             node = slicer.vtkMRMLTextNode()
             node.SetName(f"{name} run")
             node.SetHideFromEditors(True)
-            # within the scene file: there is no file of its own that could be left behind
+            # inside the scene file: a separate file could be left behind
             node.SetForceCreateStorageNode(node.CreateStorageNodeNever)
             node.SetAttribute(SEGMENT_ATTRIBUTE, target.segmentId)
             node = self._scene.AddNode(node)
@@ -127,24 +127,24 @@ class SavedRuns:
 
 
 def _objectOf(said: dict, source: VolumeSource, plan: Plan) -> OpenObject | None:
-    """What was saved, with the prompts as they are now; None where prompted slices of it have none any more."""
+    """The saved object with the current prompts; None if one of its prompted slices no longer has any."""
     volume, grid = source.volume(), gridFromNode(source.node)
     propagation = unpacked(base64.b64decode(said["propagation"]), volume)
     planned = plannedOn(plan, propagation.stack)
     if any(anchor.prompts is not None and anchor.index not in planned for anchor in propagation.anchors):
         return None
-    slices = {key: SliceShare(each.promptKey) for key, each in plan.slices.items()}
+    slices = {key: SliceShare(each.promptKey) for key, each in {**plan.slices, **plan.lone}.items()}
     slices.update({each.key: SliceShare(each.planned.promptKey) for each in planned.values()})
     for index, each in propagation.slices.items():
-        mask = mask_to_voxels(each.picture, propagation.stack.plane(index), volume)
+        mask = mask_to_voxels(each.slice_mask, propagation.stack.plane(index), volume)
         model = propagation.provenance["models_by_name"].get(each.result.model)
         model = None if model is None else {**model, "mode": "volume"}
         if index in planned:
             slices[planned[index].key] = SliceShare(planned[index].planned.promptKey, mask, model)
         else:
-            slices[followedKey(propagation.stack, index)] = SliceShare(None, mask, model, isFollowed=True)
+            slices[propagatedKey(propagation.stack, index)] = SliceShare(None, mask, model, isPropagated=True)
     added = _maskOf(said["added"], grid)
-    # what slices of other views had added counts as having been there
+    # voxels added from slices of other views count as existing before
     ours = union([share.mask for share in slices.values() if share.mask is not None], volume)
     added = Mask.from_array(ours.array & inBox(added, ours.origin, ours.array.shape), grid, ours.origin)
     taken = {segmentId: _maskOf(mask, grid) for segmentId, mask in said["taken"].items()}
@@ -159,7 +159,7 @@ def _ofMask(mask: Mask | None) -> dict | None:
 
 
 def _maskOf(said: dict | None, grid: Grid) -> Mask | None:
-    """A mask on the volume's grid, wherever that lies now."""
+    """A mask on the volume's grid at its current position."""
     if said is None:
         return None
     bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(said["bits"])), np.uint8))

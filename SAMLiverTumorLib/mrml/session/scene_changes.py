@@ -1,4 +1,4 @@
-"""`SceneChanges`: what a session does about changes of the scene by other hands than its own."""
+"""`SceneChanges`: how a session reacts to changes of the scene made by others."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from SAMLiverTumorLib.mrml.session.jobs.session_jobs import SessionJobs
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
-from SAMLiverTumorLib.mrml.session.saved_propagations import SavedRuns
+from SAMLiverTumorLib.mrml.session.saved_propagations import SavedPropagations
 from SAMLiverTumorLib.mrml.session.scene_selection import Selection
 from SAMLiverTumorLib.mrml.session.session_messages import SessionMessages
 from SAMLiverTumorLib.mrml.session.session_undo import SessionUndo
 
 
 class SceneChanges:
-    """Hears from the selection what was deleted, closed or edited, and lets go of all that depended on it."""
+    """Is notified by the selection of what was deleted, closed or edited, and releases what depended on it."""
 
     def __init__(
         self,
@@ -22,12 +22,12 @@ class SceneChanges:
         jobs: SessionJobs,
         objects: ObjectWriter,
         undo: SessionUndo,
-        runs: SavedRuns,
+        saved: SavedPropagations,
         messages: SessionMessages,
     ) -> None:
         self._selection, self._jobs, self._objects = selection, jobs, objects
-        self._undo, self._runs, self._messages = undo, runs, messages
-        #: Called when others than the session are changing voxels.
+        self._undo, self._saved, self._messages = undo, saved, messages
+        #: Called when voxels are changed from outside the session.
         self.onEdited: list[Callable[[], None]] = []
         selection.onVoxels = self._voxelsChanged
         selection.onSegmentGone = self._segmentGone
@@ -41,8 +41,9 @@ class SceneChanges:
 
     def _segmentGone(self, target: PromptedSegment) -> None:
         self._jobs.drop(target)
-        self._undo.history.forget(target)
-        self._runs.forget(target)
+        if not self._undo.isStepping:
+            self._undo.history.forget(target)
+        self._saved.forget(target)
         if not target.isSegmentationThere:
             self._objects.drop(target.segmentationNode)
         self._undo.noteVoxels(self._selection.segmentationNode)

@@ -1,4 +1,4 @@
-"""`Selection`: what a session works on, kept true to a scene in which anything may be deleted at any time."""
+"""`Selection`: what a session works on, kept valid in a scene where anything may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Selection:
         self.source: VolumeSource | None = None
         self.segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
         self.segmentId = ""
-        #: Where the user looks: (name, voxel index) or (4x4 SliceToRAS matrix, None).
+        #: The current slice: (name, voxel index) or (4x4 SliceToRAS matrix, None).
         self.look: tuple[str | np.ndarray, int | None] | None = None
         #: Called with a segment whose prompts may have changed.
         self.onPrompts: Callable[[PromptedSegment], None] = _ignore
@@ -46,7 +46,7 @@ class Selection:
         self.onVolumeGone: Callable[[], None] = _ignore
         #: Called when the whole scene is being closed; the selection is empty then.
         self.onSceneClosed: Callable[[], None] = _ignore
-        #: The view that was asked for last, with the volume and the look that it is for.
+        #: The last computed view, with the volume and slice it was computed for.
         self._seen: tuple[Volume, tuple, View | None] | None = None
         self._targets: dict[tuple[str, str], PromptedSegment] = {}
         self._observations = Observations()
@@ -59,12 +59,12 @@ class Selection:
 
     @property
     def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
-        """The volume that is chosen."""
+        """The chosen volume."""
         return self.source.node if self.source is not None else None
 
     @property
     def current(self) -> PromptedSegment | None:
-        """The segment that is prompted; None until volume-independent parts are all chosen."""
+        """The segment to prompt; None until a segmentation and a segment are chosen."""
         if self.segmentationNode is None or not self.segmentId:
             return None
         return self._targets.get((self.segmentationNode.GetID(), self.segmentId))
@@ -75,7 +75,7 @@ class Selection:
         return list(self._targets.values())
 
     def volume(self) -> Volume | None:
-        """The volume's voxels; None where there is no volume or it cannot be used as it is."""
+        """The volume's voxels; None if there is no volume or it cannot be used as it is."""
         try:
             return self.source.volume() if self.source is not None else None
         except SAMLiverTumorError:
@@ -83,12 +83,12 @@ class Selection:
 
     @property
     def view(self) -> View | None:
-        """The slice of the volume that the user looks at; None where there is none."""
+        """The slice of the volume that the user looks at; None if there is none."""
         volume = self.volume()
         if volume is None or self.look is None:
             self._seen = None
             return None
-        # asked a dozen times with each update of the panel, and slow while the worker computes
+        # called a dozen times per panel update, and slow while the worker computes
         if self._seen is None or self._seen[0] is not volume or self._seen[1] is not self.look:
             self._seen = volume, self.look, self._viewOf(volume)
         return self._seen[2]
@@ -108,7 +108,7 @@ class Selection:
         self.source = VolumeSource(volumeNode) if volumeNode is not None else None
 
     def setSegmentation(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Choose the segmentation; no segment of it is chosen then."""
+        """Choose the segmentation; none of its segments is chosen yet."""
         self.segmentationNode, self.segmentId = segmentationNode, ""
         if segmentationNode is not None:
             self._observations.remove(segmentationNode)
@@ -129,6 +129,16 @@ class Selection:
                 self._targets[key] = PromptedSegment(self.scene, node, segmentId)
             self.observe(self._targets[key])
         self.showPrompts()
+
+    def choose(self, target: PromptedSegment) -> bool:
+        """Choose a segment that was prompted before; returns whether it was another one."""
+        if target is self.current:
+            return False
+        self._targets[target.segmentationNode.GetID(), target.segmentId] = target
+        if target.segmentationNode is not self.segmentationNode:
+            self.setSegmentation(target.segmentationNode)
+        self.setSegment(target.segmentId)
+        return True
 
     def setPlane(self, plane: str | np.ndarray | None, index: int | None = None) -> None:
         """Choose the slice: an axis's name and a voxel index, or a 4x4 SliceToRAS matrix; None for none."""
@@ -160,7 +170,7 @@ class Selection:
             setShown(node, node in shown)
 
     def observe(self, target: PromptedSegment) -> None:
-        """Listen to a segment's prompt nodes, whichever it has now."""
+        """Observe a segment's current prompt nodes."""
         self._observations.remove(target)
         for node in target.nodes.byRole.values():
             for event in _PROMPT_EVENTS:
@@ -172,7 +182,7 @@ class Selection:
                 self._observations.add(target, node, event, self._dragged, target, isDragged)
 
     def close(self) -> None:
-        """Stop listening and forget everything."""
+        """Remove all observers and forget everything."""
         self._observations.clear()
         self._targets.clear()
         self.source = self.segmentationNode = self.look = self._seen = None
@@ -215,7 +225,7 @@ class Selection:
                 self._heard(target)
 
     def _forgetMissing(self) -> None:
-        """Forget segments that are no longer there; their prompts go with them."""
+        """Forget segments that no longer exist, and remove their prompts."""
         for key, target in list(self._targets.items()):
             if not target.exists and key in self._targets:
                 del self._targets[key]
@@ -241,5 +251,5 @@ class Selection:
         self.onSceneClosed()
 
 
-def _ignore(*told: object) -> None:
-    """Nobody listens."""
+def _ignore(*arguments: object) -> None:
+    """The default callback: does nothing."""

@@ -1,4 +1,4 @@
-"""`SessionMessages`: what a prompt session has to say, and who hears of its changes."""
+"""`SessionMessages`: the status line and log of a prompt session, and its change callbacks."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ _LOG_LINES = 500
 
 
 class SessionMessages:
-    """A status line, a log and the callbacks of whoever shows them."""
+    """A status line, a log, and callbacks for those who show them."""
 
     def __init__(self) -> None:
-        #: What there is to say now.
+        #: The current status line.
         self.message = ""
-        #: What there was to say so far.
+        self._progress = ""
+        #: All lines so far.
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
-        #: Called, without arguments and in this order, when anything that is shown of the session has changed.
+        #: Called in this order, without arguments, when anything shown of the session has changed.
         self.onChanged: list[Callable[[], None]] = []
 
     def say(self, text: str) -> None:
-        """Put a line into message and log; `changed` has it shown."""
+        """Set the status line and add it to the log; call `changed` to show it."""
         self.message = text
         self.log.append(text)
 
     def refuse(self, text: str) -> bool:
-        """Say why something cannot be done, and have it shown; False, for the caller to return."""
+        """Show why something cannot be done; returns False, for the caller to return."""
         self.say(text)
         self.changed()
         return False
 
     def showProgress(self, text: str) -> None:
-        """Have changes shown; a text says how far things are, which is nothing for the log. Empty keeps the message."""
+        """Show changes; a text is progress, which is not logged, and an empty one ends the progress shown before."""
         if text:
             self.message = text
+        elif self.message == self._progress:
+            self.message = ""
+        self._progress = text
         self.changed()
 
     def changed(self) -> None:

@@ -1,25 +1,39 @@
-"""`SessionUndo`: undo and redo of a session's steps, and of the Segment Editor's edits between them."""
+"""`SessionUndo`: undo and redo of a session's steps and of the Segment Editor's edits in between."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import slicer
 
+from SAMLiverTumorLib.mrml.nodes.liver_window import DisplayWindow
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
-from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelDigest, voxelStamp
+from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelCount, voxelDigest, voxelStamp
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session.protocols import EditorHistory
-from SAMLiverTumorLib.mrml.session.step_history import EditorStep, Step, StepHistory
+from SAMLiverTumorLib.mrml.session.step_history import AnyStep, EditorStep, NewSegment, Step, StepHistory, WindowStep
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What undo or redo did.
+
+    :param name: the step, for the user.
+    :param target: the segment to choose; None if the choice stays.
+    """
+
+    name: str
+    target: PromptedSegment | None
 
 
 class SessionUndo:
-    """Records steps and goes back and forth through them.
+    """Records steps and moves back and forth through them.
 
     :param objects: writes the voxels.
-    :param editor: the Segment Editor's undo, or None: then its edits stay where they are.
+    :param editor: the Segment Editor's undo; without it, edits in between are kept.
     """
 
     def __init__(self, objects: ObjectWriter, editor: EditorHistory | None = None) -> None:
@@ -33,7 +47,7 @@ class SessionUndo:
 
     @property
     def editor(self) -> EditorHistory | None:
-        """The Segment Editor's undo; assignable, as the user comes and goes."""
+        """The Segment Editor's undo; assigned when the user enters or leaves it."""
         return self._editor
 
     @editor.setter
@@ -44,29 +58,46 @@ class SessionUndo:
         self._editor = editor
         self.noteVoxels(self._segmentationNode)
 
-    def record(self, target: PromptedSegment, prompts: PromptState | None = None, changesVoxels: bool = True) -> None:
+    def record(
+        self, target: PromptedSegment, action: str, prompts: PromptState | None = None, changesVoxels: bool = True
+    ) -> None:
         """Start a step of a segment.
 
-        :param prompts: what the prompt nodes said before it; None for what they say now.
-        :param changesVoxels: whether going back also takes voxels back.
+        :param action: what the step does, for the user.
+        :param prompts: the prompts before it; None for the current ones.
+        :param changesVoxels: whether undoing it also restores voxels.
         """
         self._recordEdits()
         if self._editor is not None and changesVoxels:
             self._editor.saveStateForUndo()
         before = target.nodes.read() if prompts is None else prompts
-        self.history.record(Step(target, before, target.objects, changesVoxels, self._stepDigest()))
+        self.history.record(Step(target, before, target.objects, changesVoxels, self._stepDigest(), action))
 
-    def recordUnlessFresh(self, target: PromptedSegment) -> None:
-        """Start a step, unless the last one is this segment's and nothing has come of it yet."""
+    def recordNew(
+        self, target: PromptedSegment, previous: PromptedSegment | None, isProvisional: bool, hasNewSegmentation: bool
+    ) -> None:
+        """Record that a segment was added; see `NewSegment`."""
+        self._recordEdits()
+        self.history.record(NewSegment(target, previous, self._stepDigest(), isProvisional, hasNewSegmentation))
+
+    def recordWindow(self, before: DisplayWindow) -> None:
+        """Record that the display window of a volume was changed."""
+        self._recordEdits()
+        self.history.record(WindowStep(before))
+
+    def recordUnlessFresh(self, target: PromptedSegment, action: str) -> None:
+        """Start a step, unless the last one is of this segment and has had no effect yet: then that one is meant."""
         last = self.history.nextUndo()
         isFresh = isinstance(last, Step) and last.target is target and last.objects is target.objects
         if not isFresh or not last.changesVoxels:
-            self.record(target)
+            self.record(target, action)
+        else:
+            self.history.rename(action)
 
     def isStillDrawing(self, target: PromptedSegment) -> bool:
-        """Whether the segment's last step was drawing a box, of which nothing has come yet.
+        """Whether the segment's last step was drawing a box that has had no effect yet.
 
-        Slicer tells of a new box in pieces, its size before its place: those are one step.
+        Slicer reports a new box in parts, its size before its position: together they are one step.
         """
         last, now = self.history.nextUndo(), target.nodes.read()
         if not isinstance(last, Step) or last.target is not target or target.isLetGo:
@@ -76,24 +107,38 @@ class SessionUndo:
         return isNewBox and points and last.changesVoxels and last.objects is target.objects
 
     def noteVoxels(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Remember the voxels as they are now for the session's own doing: what differs later is an edit."""
+        """Take the current voxels as the session's own: any later difference is an edit."""
         self._segmentationNode = segmentationNode
         if self._editor is not None:
             self._left = self._digest()
 
     @property
     def canUndo(self) -> bool:
-        """Whether there is a step to take back."""
+        """Whether there is a step to undo."""
         return self._isEdited() or self._nextUndo() is not None
 
     @property
     def canRedo(self) -> bool:
-        """Whether there is an undone step."""
+        """Whether there is a step to redo."""
         step = self.history.nextRedo()
         return self._editor.canRedo() if isinstance(step, EditorStep) else step is not None
 
-    def undo(self) -> PromptedSegment | None:
-        """Take back the last step: its segment, or None where it was the Segment Editor's own.
+    @property
+    def undoName(self) -> str:
+        """What undo would undo, for the user; empty if nothing."""
+        if self._isEdited():
+            return EditorStep(self._left).name
+        step = self._nextUndo()
+        return step.name if step is not None else ""
+
+    @property
+    def redoName(self) -> str:
+        """What redo would redo, for the user; empty if nothing."""
+        step = self.history.nextRedo()
+        return step.name if step is not None and self.canRedo else ""
+
+    def undo(self) -> Moved:
+        """Undo the last step.
 
         :raises SAMLiverTumorError: the segment cannot be written; the step is kept.
         """
@@ -102,48 +147,83 @@ class SessionUndo:
         if isinstance(step, EditorStep):
             left = EditorStep(self._left)
             self._stepEditor(self._editor.undo, self._editor.canUndo)
-            # it may stand for several strokes
+            # it may comprise several strokes
             self.history.undone(left, keep=self._left != step.digest and self._editor.canUndo())
-            return None
+            return Moved(step.name, None)
+        if isinstance(step, NewSegment | WindowStep):
+            return self._moveSimple(step, self.history.undone, isUndo=True)
         left = self._leave(step, self._stepDigest())
         self._restore(step, self._editor and (self._editor.undo, self._editor.canUndo, self._editor.redo))
         self.history.undone(left)
-        return step.target
+        return Moved(step.name, step.target)
 
-    def redo(self) -> PromptedSegment | None:
-        """Do the last undone step again; see `undo`."""
+    def redo(self) -> Moved:
+        """Redo the last undone step; see `undo`."""
         step = self.history.nextRedo()
         if isinstance(step, EditorStep):
             left = EditorStep(self._left)
             self._stepEditor(self._editor.redo, self._editor.canRedo)
             self.history.redone(left)
-            return None
+            return Moved(step.name, None)
+        if isinstance(step, NewSegment | WindowStep):
+            return self._moveSimple(step, self.history.redone, isUndo=False)
         left = self._leave(step, self._stepDigest())
         self._restore(step, self._editor and (self._editor.redo, self._editor.canRedo, self._editor.undo))
         self.history.redone(left)
-        return step.target
+        return Moved(step.name, step.target)
+
+    @property
+    def isStepping(self) -> bool:
+        """Whether undo or redo is changing the scene now."""
+        return self._isStepping
+
+    def removeSegment(self, step: NewSegment) -> None:
+        """Remove an added segment from its segmentation, unless it holds voxels: those are not ours to delete."""
+        target = step.target
+        if voxelCount(target.segmentationNode, target.segmentId):
+            return
+        segmentation = target.segmentationNode.GetSegmentation()
+        target.removed = segmentation.GetSegment(target.segmentId)
+        with self._stepping():
+            segmentation.RemoveSegment(target.segmentId)
+
+    def _moveSimple(self, step: NewSegment | WindowStep, note: Callable[[AnyStep], None], isUndo: bool) -> Moved:
+        """Undo or redo an added segment, or a change of a display window."""
+        name = step.name
+        if isinstance(step, WindowStep):
+            left = WindowStep(DisplayWindow.of(step.display.volumeNode))
+            step.display.apply()
+            note(left)
+            return Moved(name, None)
+        if isUndo:
+            self.removeSegment(step)
+        elif not step.target.exists:
+            with self._stepping():
+                step.target.addAgain()
+        note(replace(step, digest=self._stepDigest()))
+        return Moved(name, step.previous if isUndo else step.target)
 
     @property
     def isEdited(self) -> bool:
-        """Whether others than the session may have changed voxels while a Segment Editor goes along; costs nothing."""
+        """Whether voxels may have been changed from outside while a Segment Editor is linked; cheap."""
         isOurs = self._editor is None or self._isStepping or self._objects.isWriting
         return not isOurs and voxelStamp(self._segmentationNode) != self._latest[0]
 
     def followEditor(self) -> list[PromptedSegment]:
-        """Take notice of the Segment Editor's own Undo and Redo, which bring voxels back but know of no prompts.
+        """Detect the Segment Editor's own Undo and Redo, which restore voxels but not prompts.
 
-        :return: the segments whose prompts have gone back or forth with their voxels.
+        :return: the segments whose prompts were restored together with their voxels.
         """
         if not self.isEdited:
             return []
         digest = self._digest()
         if digest == self._left and not self._editor.canRedo():
             return []
-        # where it can redo it has just undone, be it a step that had changed no voxel yet
+        # if it can redo, it has just undone, possibly a step that had changed no voxel yet
         back, forth = self.history.stepsBack(digest), self.history.stepsForth(digest)
         if not back and not forth:
             return []
-        # provenance is put back as well, which is heard of again
+        # restoring the provenance sends another event
         with self._stepping():
             if back and (not forth or back <= forth):
                 targets = [self._passed(self.history.nextUndo(), self.history.undone) for _ in range(back)]
@@ -152,20 +232,22 @@ class SessionUndo:
         self._left = digest
         return [target for n, target in enumerate(targets) if target is not None and target not in targets[:n]]
 
-    def _passed(self, step: Step | EditorStep, note: Callable[[Step | EditorStep], None]) -> PromptedSegment | None:
-        """Move a step whose voxels are there already to the other stack, and its prompts with it."""
+    def _passed(self, step: AnyStep, note: Callable[[AnyStep], None]) -> PromptedSegment | None:
+        """Move a step whose voxels are restored already to the other stack, and restore its prompts."""
         if isinstance(step, EditorStep):
             note(EditorStep(self._left))
             self._left = step.digest
             return None
+        if not isinstance(step, Step):
+            return self._moveSimple(step, note, isUndo=note == self.history.undone).target
         note(self._leave(step, self._left))
         self._settle(step, areVoxelsThere=True)
         if step.digest is not None:
             self._left = step.digest
         return step.target
 
-    def _nextUndo(self) -> Step | EditorStep | None:
-        """The state that undo goes back to; edits that the Segment Editor has forgotten stay."""
+    def _nextUndo(self) -> AnyStep | None:
+        """The state that undo goes back to; edits that the Segment Editor has forgotten are kept."""
         step = self.history.nextUndo()
         if isinstance(step, EditorStep) and not self._editor.canUndo():
             self.history.forgetEditor()
@@ -173,7 +255,7 @@ class SessionUndo:
         return step
 
     def _recordEdits(self) -> None:
-        """Have the Segment Editor's edits since the session last touched the voxels in the history."""
+        """Record the Segment Editor's edits since the session last wrote voxels."""
         if self._isEdited():
             self.history.record(EditorStep(self._left))
             self._left = self._digest()
@@ -188,7 +270,7 @@ class SessionUndo:
         return self._latest[1]
 
     def _stepEditor(self, step: Callable[[], None], isPossible: Callable[[], bool]) -> None:
-        """One change of voxels: the states that the session itself has saved may be equal to their neighbors."""
+        """Step until the voxels change: states saved by the session may equal their neighbors."""
         before = self._digest()
         with self._stepping():
             while isPossible():
@@ -203,12 +285,12 @@ class SessionUndo:
     def _leave(self, step: Step, digest: int | None) -> Step:
         """The state that a step's segment is in, before it goes to `step`."""
         target = step.target
-        return Step(target, target.nodes.read(), target.objects, step.changesVoxels, digest)
+        return replace(step, prompts=target.nodes.read(), objects=target.objects, digest=digest)
 
     def _restore(self, step: Step, way: tuple[Callable, Callable, Callable] | None) -> None:
         """Go to a state.
 
-        :param way: for the Segment Editor's history: how to go there, whether it can go on, how to come back.
+        :param way: through the Segment Editor's history: step, whether it can step, and step back.
         :raises SAMLiverTumorError: the segment cannot be written; nothing has changed.
         """
         self._settle(step, areVoxelsThere=step.changesVoxels and way is not None and self._follow(step, *way))
@@ -216,7 +298,7 @@ class SessionUndo:
     def _settle(self, step: Step, areVoxelsThere: bool) -> None:
         target = step.target
         if step.changesVoxels:
-            # first, since it may be refused
+            # first, because it may fail
             self._objects.restore(target, step.objects, areVoxelsThere)
         else:
             target.objects = dict(step.objects)
@@ -224,11 +306,11 @@ class SessionUndo:
         target.known = target.nodes.read()
 
     def _follow(self, step: Step, go: Callable, canGo: Callable, comeBack: Callable) -> bool:
-        """Have the Segment Editor's history go to the state, so that its next one is that of the edit before.
+        """Move the Segment Editor's history to the state, so that its next state is that of the edit before.
 
-        Writing the voxels instead would cut off what it can redo.
+        Writing the voxels instead would discard what it can redo.
 
-        :return: whether it has that state.
+        :return: whether the history has that state.
         """
         if step.digest is None or step.target.segmentationNode is not self._segmentationNode:
             return False
@@ -245,7 +327,7 @@ class SessionUndo:
 
     @contextmanager
     def _stepping(self) -> Iterator[None]:
-        """Within the block it is the session that goes through the Segment Editor's history."""
+        """Within the block the session itself steps through the Segment Editor's history."""
         self._isStepping = True
         try:
             yield

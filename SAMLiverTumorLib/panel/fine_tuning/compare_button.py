@@ -1,4 +1,4 @@
-"""The button Compare: models before and after a training, in a process of its own, and its report."""
+"""The button Compare: compares models before and after a training run in a separate process, and opens the report."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ class Process(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether a comparison works in the folder, whoever started it."""
+        """Whether a comparison is running in the folder, whoever started it."""
 
     def start(self, device: str = "auto") -> None:
-        """Start it; it goes on when this process ends."""
+        """Start it; it continues when this process ends."""
 
     def cancel(self) -> None:
-        """Ask it to end."""
+        """Request it to stop."""
 
     def new_events(self) -> list[dict[str, Any]]:
-        """What it has reported since the last call."""
+        """The events reported since the last call."""
 
     def output(self) -> str:
-        """What it wrote to standard error."""
+        """Its standard error output."""
 
 
 class TrainCompare:
-    """Starts a comparison, or cancels the one that runs; opens its report when it is done.
+    """Starts a comparison, or cancels the running one; opens its report at the end.
 
-    :param make: a process for a folder; a real one if not given.
-    :param open: opens a file in the user's browser, and tells whether it did.
+    :param make: creates a process for a folder; a real one by default.
+    :param open: opens a file in the user's browser; returns whether it did.
     """
 
     def __init__(
@@ -63,28 +63,32 @@ class TrainCompare:
 
     @property
     def isRunning(self) -> bool:
-        """Whether a comparison runs of which the end has not been heard."""
+        """Whether a comparison is running whose end has not been reported."""
         return self._process is not None
 
     def update(self, training: Training | None = None) -> None:
         """Show what the button does now.
 
-        :param training: the section's, where it is another by now.
+        :param training: the section's training run, if it has changed.
         """
         self._training = training or self._training
         button = self._shared.ui.trainCompareButton
         button.text = _("Cancel comparison") if self.isRunning else _("Compare")
         if self.isRunning:
-            enable(button, _("The comparison ends.") if self._isCancelled else "", _("End it; no report is written."))
+            enable(
+                button,
+                _("The comparison is stopping.") if self._isCancelled else "",
+                _("Stop it; no report is written."),
+            )
             return
         missing = ""
         if self._training.folder is None or self._training.isWatched or not hasResult(self._training.folder):
-            missing = _("There is no finished training in the folder.")
-        text = _("Compare the models before and after training, and a U-Net if there is one, on the patients left out.")
+            missing = _("There is no finished training run in the folder.")
+        text = _("Compare the models before and after training, and a U-Net if there is one, on the held-out patients.")
         enable(button, missing, text)
 
     def press(self) -> None:
-        """Start, or cancel what runs."""
+        """Start a comparison, or cancel the running one."""
         if self.isRunning:
             self._isCancelled = True
             self._process.cancel()
@@ -93,10 +97,10 @@ class TrainCompare:
         self.update()
 
     def poll(self) -> None:
-        """Take in what the comparison reported."""
+        """Process what the comparison has reported."""
         if self._process is None:
             return
-        # asked first: what it reports before it ends is then there
+        # read first, so that everything it reports before its end is seen
         isRunning = self._process.running
         for event in self._process.new_events():
             self._last = event
@@ -104,13 +108,13 @@ class TrainCompare:
                 self._shared.session.say(str(event.get("text", "")))
             elif event["event"] == "compare":
                 count = event.get("done", 0)
-                self._shared.session.say(_("Comparing: {count} pictures.").format(count=count))
+                self._shared.session.say(_("Comparing: {count} slice images.").format(count=count))
         if not isRunning:
             self._ended()
         self.update()
 
     def close(self) -> None:
-        """Look at the comparison no more; it goes on."""
+        """Stop polling; the comparison continues."""
         self._timer.stop()
 
     def _start(self, folder: Path) -> None:
@@ -122,7 +126,7 @@ class TrainCompare:
             return
         self._process, self._folder, self._isCancelled, self._last = process, folder, False, {}
         self._timer.start()
-        self._shared.session.say(_("The comparison runs in a process of its own."))
+        self._shared.session.say(_("The comparison runs in a separate process."))
 
     def _ended(self) -> None:
         process, self._process = self._process, None
@@ -131,14 +135,14 @@ class TrainCompare:
         if kind == "done":
             report = self._folder / str(self._last.get("report", ""))
             isOpen = report.is_file() and self.open(report)
-            say((_("Report: {path}.") if isOpen else _("The report lies here: {path}.")).format(path=report))
+            say((_("Report: {path}.") if isOpen else _("The report is in {path}.")).format(path=report))
         elif kind == "cancelled":
             say(_("The comparison was cancelled; nothing was written."))
         elif kind == "failed":
             say(str(self._last.get("text", "")))
         else:
             lines = [line.strip() for line in process.output().splitlines() if line.strip()]
-            say(lines[-1] if lines else _("The comparison's process ended."))
+            say(lines[-1] if lines else _("The comparison ended without a report."))
 
 
 def _process(folder: Path) -> Process:

@@ -1,4 +1,4 @@
-"""The section Fine-tune: a training of one's own, in a process that outlives Slicer."""
+"""The section Fine-tune: a training run on the user's data, in a process that outlives Slicer."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ from SAMLiverTumorLib.training.runs.progress_record import DONE
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.api.training_case import SceneCase
 
-# A file is read: not at each tick of the engine's timer, and for hours.
+# It reads a file, for hours: not at each tick of the engine's timer.
 _POLL_MS = 1000
 _REQUIREMENTS = "requirements-train.txt"
 
 
 class Train:
-    """Binds the choices, the buttons and the curves to one training.
+    """Connects the choices, the buttons and the curves to one training run.
 
-    The training is a process of its own that writes what it does into its folder. It is looked at once a second while
-    it runs, and by nobody else.
+    The training run is a separate process that logs to its folder, which is read once a second while it runs.
 
-    :param training: the training; one of real processes if not given.
+    :param training: the training run; in a real process by default.
     """
 
     def __init__(self, shared: Shared, weights: Weights, training: Training | None = None) -> None:
@@ -61,12 +60,12 @@ class Train:
             "trainFolder": ui.trainFolderEdit,
         }
         for name, edit in self._paths.items():
-            # the parameter node's wrapper knows paths only as pathlib's, for which nothing is "."
+            # the parameter node's wrapper supports only pathlib paths, for which empty is "."
             edit.filters = ctk.ctkPathLineEdit.Dirs
             edit.connect("currentPathChanged(QString)", lambda path, name=name: self._onPath(name, path))
-        ui.trainFolderEdit.toolTip = _("Where the training's files go; empty for a new folder under {root}.").format(
-            root=trainingRoot()
-        )
+        ui.trainFolderEdit.toolTip = _(
+            "The folder for the training run's files; empty for a new one in {root}."
+        ).format(root=trainingRoot())
         ui.trainStartButton.connect("clicked(bool)", self.start)
         ui.trainCancelButton.connect("clicked(bool)", self.cancel)
         ui.trainResumeButton.connect("clicked(bool)", self.resume)
@@ -75,7 +74,7 @@ class Train:
         self.comparison = TrainCompare(shared, self.training)
 
     def apply(self) -> None:
-        """Follow the parameter node; a training that runs comes before what a scene says."""
+        """Apply the parameter node; a running training run takes precedence over a loaded scene."""
         parameters, training = self._shared.parameters, self.training
         if parameters is None:
             return
@@ -95,22 +94,22 @@ class Train:
         self._follow()
 
     def update(self) -> None:
-        """Show where the training is, and what can be pressed."""
+        """Show the state of the training run, and enable the buttons."""
         ui, training, record = self._ui, self.training, self.training.record
         isScene = self._shared.parameters is None or self._shared.parameters.trainSource == SCENE
         nameTrainChoices(ui)
         for edit in (ui.trainImagesEdit, ui.trainLabelsEdit):
-            reason = _('Not needed: "This scene" is learned from.') if isScene else ""
-            enable(edit, reason, _("A folder of NIfTI, NRRD or MetaImage files, the patient in their names."))
-        start = _("Start a training in a process of its own; Slicer may be closed meanwhile.")
+            reason = _('Not needed: training uses "This scene".') if isScene else ""
+            enable(edit, reason, _("A folder of NIfTI, NRRD or MetaImage files that are named by patient."))
+        start = _("Start training in a separate process; Slicer can be closed meanwhile.")
         enable(ui.trainStartButton, self._missing(), start)
-        isRunning = "" if training.isWatched and not training.isCancelled else _("No training is running.")
-        enable(ui.trainCancelButton, isRunning, _("Save, and end after the present step; it can be gone on with."))
-        noResume = "" if training.canResume else _("There is no interrupted training in the folder.")
-        enable(ui.trainResumeButton, self._busy() or noResume, _("Go on with the training in the folder."))
-        noCurves = "" if record.losses or record.dices else _("Nothing has been learned yet.")
-        enable(ui.trainPlotButton, noCurves, _("Show loss and validation Dice as a plot; it is live."))
-        enable(ui.trainUseButton, self._missingModel(), _("Segment with the new model from now on."))
+        isRunning = "" if training.isWatched and not training.isCancelled else _("No training run is in progress.")
+        enable(ui.trainCancelButton, isRunning, _("Save and stop after the current step; the training can be resumed."))
+        noResume = "" if training.canResume else _("There is no interrupted training run in the folder.")
+        enable(ui.trainResumeButton, self._busy() or noResume, _("Resume the training run in the folder."))
+        noCurves = "" if record.losses or record.dices else _("There are no curves yet.")
+        enable(ui.trainPlotButton, noCurves, _("Plot loss and validation Dice, updated live."))
+        enable(ui.trainUseButton, self._missingModel(), _("Use the new model from now on."))
         shown = (record, training.isWatched, training.isCancelled)
         if any(a is not b for a, b in zip(shown, self._shown, strict=True)):
             self._shown = shown
@@ -121,27 +120,27 @@ class Train:
         self.comparison.update(training)
         ui.trainProgressBar.enabled = training.isWatched
         isCounted = record.steps > 0 and record.eta_s is not None
-        # a bar of 0 to 0 moves without end
+        # a range of 0 to 0 shows an indeterminate bar
         ui.trainProgressBar.setRange(0, record.steps if isCounted else int(not training.isWatched))
         ui.trainProgressBar.setValue(min(record.step, record.steps) if isCounted else 0)
 
     def start(self) -> None:
-        """Start a training, after seeing to packages, the model that it starts from and the scene's files."""
+        """Start training, after preparing packages, the base model and the scene's files."""
         parameters = self._shared.parameters
         if not self._missing():
             self._weights.prepare(self._export, frozenset({"box"}), baseModel(parameters))
 
     def resume(self) -> None:
-        """Go on with the training in the folder."""
+        """Resume the training run in the folder."""
         if self.training.canResume and self._weights.havePackages() and self._haveMonai():
             self._try(lambda: self.training.start(self.training.resumedSettings(), resume=True))
 
     def cancel(self) -> None:
-        """Ask the training to end."""
+        """Request the training run to stop."""
         self._try(self.training.cancel)
 
     def poll(self) -> None:
-        """Take in what the training reported."""
+        """Process what the training run has reported."""
         if self.training.poll():
             self._showCurves(make=not self._hasCurves)
             if not self.training.isWatched:
@@ -150,7 +149,7 @@ class Train:
             self.update()
 
     def plot(self) -> None:
-        """Show the curves in the layout, where there is one."""
+        """Show the curves in the layout, if there is one."""
         self._showCurves(make=True)
         parameters = self._shared.parameters
         if parameters is None or parameters.training is None:
@@ -161,7 +160,7 @@ class Train:
         self._shared.session.say(_("Plot: {name}.").format(name=chartNode.GetName()))
 
     def use(self) -> None:
-        """Take the new model as the chosen one."""
+        """Choose the new model."""
         parameters = self._shared.parameters
         if parameters is None or self._missingModel():
             return
@@ -171,7 +170,7 @@ class Train:
         self._shared.session.say(_("{name} is used from now on.").format(name=self._weightFile()))
 
     def close(self) -> None:
-        """Look at the training no more; it goes on."""
+        """Stop polling; the training run continues."""
         self._timer.stop()
         self.comparison.close()
 
@@ -200,7 +199,7 @@ class Train:
         def done(folders: tuple[Path, Path]) -> None:
             self._start(folder, *folders, hasLiver=liver is not None)
 
-        self._shared.tasks.start("export", _("Writing volume and segments for the training"), work, done)
+        self._shared.tasks.start("export", _("Writing volume and segments for training"), work, done)
         self._shared.follow()
 
     def _start(self, folder: Path, images: Path, labels: Path, hasLiver: bool) -> None:
@@ -212,7 +211,7 @@ class Train:
         if started:
             parameters.training = None
             parameters.trainFolder = str(folder)
-            self._shared.session.say(_("The training runs; it goes on when Slicer is closed."))
+            self._shared.session.say(_("Training has started; it continues when Slicer is closed."))
 
     def _try(self, action: Callable[[], Any]) -> bool:
         try:
@@ -244,7 +243,7 @@ class Train:
                 self.use()
 
     def _showCurves(self, make: bool) -> None:
-        """Bring the nodes up to the record; where the user has deleted them they are made anew only when asked for."""
+        """Update the nodes from the record; nodes deleted by the user are created again only on request."""
         parameters, record = self._shared.parameters, self.training.record
         if parameters is None or not (record.losses or record.dices):
             return
@@ -269,7 +268,7 @@ class Train:
         if self._busy():
             return self._busy()
         if parameters.trainSource == SCENE and not session.segmentId:
-            return _("Outline tumors in a segment first: they are what is learned.")
+            return _("Outline tumors in a segment first, to train on.")
         if parameters.trainSource != SCENE:
             for name, text in (
                 ("trainImages", _("Choose the folder of the images.")),
@@ -278,24 +277,24 @@ class Train:
                 if not getattr(parameters, name) or not Path(getattr(parameters, name)).is_dir():
                     return text
         if parameters.model == FILE and not Path(parameters.modelFile).is_file():
-            return _("Choose in section Model what to start from.")
+            return _("Choose the model to start from in section Model.")
         folder = Path(parameters.trainFolder) if parameters.trainFolder else None
         if folder is not None and folder.parent != trainingRoot() and isUsed(folder):
-            return _("The folder holds a training already: choose another, or none for a new one.")
+            return _("The folder already holds a training run: choose another, or leave it empty for a new one.")
         return ""
 
     def _busy(self) -> str:
         if self.training.isWatched:
-            return _("A training is running.")
-        return _("Wait until the present job is done.") if self._shared.tasks.busy else ""
+            return _("A training run is in progress.")
+        return _("Wait until the current job is done.") if self._shared.tasks.busy else ""
 
     def _missingModel(self) -> str:
         parameters, record = self._shared.parameters, self.training.record
         if record.phase != DONE:
             return _("There is no new model yet.")
         if parameters is not None and (parameters.model, parameters.modelFile) == (FILE, str(self._weightFile())):
-            return _("It is the chosen model already.")
-        return "" if self._weightFile().is_file() else _("The new model's file is gone.")
+            return _("It is already the chosen model.")
+        return "" if self._weightFile().is_file() else _("The file of the new model is gone.")
 
     def _weightFile(self) -> Path:
         return (self.training.folder / self.training.record.weights).absolute()

@@ -1,4 +1,4 @@
-"""The choices of section Fine-tune as settings of a training."""
+"""Converts the choices of section Fine-tune to training settings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _BASE = "lite-medsam"
 
 
 def baseModel(parameters: Any) -> str:
-    """The model that a training starts from: the chosen one; for "auto" one that knows text, where there is one."""
+    """The base model of a training run: the chosen one; for "auto" one that takes text prompts, if there is one."""
     model = chosenModel(parameters)
     return (textModel(model) or _BASE) if model == AUTO else model
 
 
 def settingsOf(parameters: Any, folder: Path, images: Path, labels: Path, hasLiver: bool) -> TrainSettings:
-    """The settings that a parameter node stands for.
+    """The training settings of a parameter node.
 
-    :param hasLiver: whether the labels may have the liver, so that text can learn to name it.
-    :raises InputError: something cannot be trained so.
+    :param hasLiver: whether the labels may include the liver, so that text prompts can be trained for it.
+    :raises InputError: the settings are invalid.
     """
     from SAMLiverTumorLib.training.settings import CONCEPTS, TrainSettings
 
@@ -48,7 +48,7 @@ def settingsOf(parameters: Any, folder: Path, images: Path, labels: Path, hasLiv
 
 
 def _window(parameters: Any) -> str:
-    """The chosen window; for "auto" the one that the base does best with."""
+    """The chosen window; for "auto" the one that suits the base model best."""
     if parameters.window == CUSTOM:
         return f"{parameters.windowLow:g},{parameters.windowHigh:g}"
     if parameters.window in PRESETS:
@@ -59,7 +59,7 @@ def _window(parameters: Any) -> str:
 
 
 def nameTrainChoices(ui: Any) -> None:
-    """Name the choices; the lists are filled with the parameters' values, which mean nothing to people."""
+    """Set readable names for the choices: the lists are filled with the parameters' values."""
     for combo, names in (
         (ui.trainSourceCombo, {"scene": _("This scene"), "folders": _("Folders")}),
         (

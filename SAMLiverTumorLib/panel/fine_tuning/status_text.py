@@ -1,4 +1,4 @@
-"""What the section Fine-tune says of a training."""
+"""The status texts of section Fine-tune."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from SAMLiverTumorLib.training.runs.progress_record import CANCELLED, DONE, FAIL
 
 
 def stateText(record: TrainingRecord, isWatched: bool, isCancelled: bool) -> str:
-    """Where a training is; empty where there is none."""
+    """The state of a training run; empty if there is none."""
     if isCancelled:
-        return _("Ending after the present step; what was learned until then is saved ...")
+        return _("Stopping after the current step; progress so far is saved ...")
     if isWatched and record.phase == NEW:
-        return _("Starting: PyTorch is being loaded ...")
+        return _("Starting: loading PyTorch ...")
     if record.phase == PREPARING:
         patient, done, total = record.prepared
-        return _("Preparing the pictures of {patient}: {done} of {total} ...").format(
+        return _("Preparing the slice images of {patient}: {done} of {total} ...").format(
             patient=patient or "-", done=done, total=total
         )
     if record.phase == FAILED:
         return _("Failed: {reason}").format(reason=record.failure)
     if record.phase == CANCELLED:
-        return _("Cancelled after step {step}; Resume goes on from there.").format(step=record.step)
+        return _("Cancelled after step {step}; Resume continues from there.").format(step=record.step)
     if record.phase == DONE:
         return _("Done after {step} steps.").format(step=record.step)
     if not isWatched:
         return ""
     if record.eta_s is None:
-        return _("Measuring the model that it starts from ...")
+        return _("Validating the base model ...")
     losses = record.curve(points=record.step // 10 or 1)
     text = _("Epoch {epoch}, step {step} of {steps}; loss {loss}; about {left} left; {memory} MB of memory.")
     return text.format(
@@ -43,7 +43,7 @@ def stateText(record: TrainingRecord, isWatched: bool, isCancelled: bool) -> str
 
 
 def resultHtml(record: TrainingRecord) -> str:
-    """Dice before and after by kind of prompt, as a table; empty before the end."""
+    """A table of Dice before and after training by kind of prompt; empty before the end."""
     if record.phase != DONE:
         return ""
     head = f"<th align='left'>{_('Dice')}</th><th>{_('before')}</th><th>{_('after')}</th>"
@@ -55,18 +55,20 @@ def resultHtml(record: TrainingRecord) -> str:
 
 
 def noteText(record: TrainingRecord) -> str:
-    """How it is measured, as soon as that is known, and what became of the new model."""
+    """How it is validated, once known, and the verdict on the new model."""
     parts = [verdict(record)] if record.phase == DONE else []
     if record.split:
-        parts.append(_("How it is measured: {split}.").format(split=record.split))
+        parts.append(_("Validation: {split}.").format(split=record.split))
     return "\n".join(parts)
 
 
 def verdict(record: TrainingRecord) -> str:
-    """What became of the new model, and why."""
+    """Whether the new model was adopted, and why."""
     if record.adopted:
         return _("The new model is better and was adopted: {weights}.").format(weights=record.weights)
-    text = _("The new model is not better on these pictures, so it was kept aside ({weights}) and the old one stays.")
+    text = _(
+        "The new model is not better on these slice images, so it was set aside ({weights}) and the old one is kept."
+    )
     return text.format(weights=record.weights)
 
 

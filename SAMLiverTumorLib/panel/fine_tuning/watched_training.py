@@ -1,4 +1,4 @@
-"""`Training`: a training in a process of its own, as the panel watches it; without Qt and without the scene."""
+"""`Training`: a training run in a separate process, as watched by the panel; without Qt and without the scene."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from SAMLiverTumorLib.models.download.lock import is_held
 from SAMLiverTumorLib.models.download.store import user_cache_folder
 from SAMLiverTumorLib.training.runs.progress_record import NEW, TrainingRecord
 
-# As the training names them, whose modules bring PyTorch.
+# File names as in `training/`, whose modules would import PyTorch.
 STATE, SETTINGS, LOCK = "last.pt", "settings.json", "running.lock"
 RESULTS = ("model.safetensors", "not-adopted.safetensors")
 
 
 class Process(Protocol):
-    """A training of one folder; `training.runs.process.TrainingProcess` is one."""
+    """A training run in one folder; `training.runs.process.TrainingProcess` is one."""
 
     folder: Path
 
     @property
     def running(self) -> bool:
-        """Whether a training works in the folder, whoever started it."""
+        """Whether a training run is in progress in the folder, whoever started it."""
 
     def start(self, settings: Any, resume: bool = False) -> None:
-        """Start it; it goes on when this process ends."""
+        """Start it; it continues when this process ends."""
 
     def cancel(self) -> None:
-        """Ask it to save and end."""
+        """Request it to save and stop."""
 
     def new_events(self) -> list[dict[str, Any]]:
-        """What it has reported since the last call."""
+        """The events reported since the last call."""
 
     def output(self) -> str:
-        """What it wrote to standard error."""
+        """Its standard error output."""
 
 
 class Training:
-    """The training of one folder: none, one that runs, or one that has ended.
+    """The training run of one folder: none, a running one, or one that has ended.
 
-    :param make: a process for a folder.
+    :param make: creates a process for a folder.
     """
 
     def __init__(self, make: Callable[[Path], Process] | None = None) -> None:
@@ -54,26 +54,26 @@ class Training:
 
     @property
     def folder(self) -> Path | None:
-        """The run's folder; None before one was opened."""
+        """The run's folder; None until one is opened."""
         return self._process.folder if self._process is not None else None
 
     @property
     def isWatched(self) -> bool:
-        """Whether a training runs of which the end has not been heard; poll while it is so."""
+        """Whether a training run is in progress whose end has not been reported; poll meanwhile."""
         return self._isWatched
 
     @property
     def isCancelled(self) -> bool:
-        """Whether the running training was asked to end."""
+        """Whether the running training run was requested to stop."""
         return self._isWatched and self._isCancelled
 
     @property
     def canResume(self) -> bool:
-        """Whether the folder has a training that was interrupted."""
+        """Whether the folder has an interrupted training run."""
         return self.folder is not None and not self._isWatched and isInterrupted(self.folder)
 
     def open(self, folder: Path) -> None:
-        """Look at a folder: take up a training that runs in it, or read what came of one."""
+        """Open a folder: attach to a training run in progress, or read the outcome of one."""
         self._process = self._make(folder)
         self._isCancelled = False
         self.record = TrainingRecord().after(self._process.new_events())
@@ -82,9 +82,9 @@ class Training:
             self.record = self.record.ended(self._process.output())
 
     def start(self, settings: Any, resume: bool = False) -> None:
-        """Start a training in `settings.out`, or go on with it.
+        """Start or resume a training run in `settings.out`.
 
-        :raises OutputError: the folder cannot be written, or a training runs in it.
+        :raises OutputError: the folder cannot be written, or a training run is in progress in it.
         """
         process = self._make(Path(settings.out))
         record = TrainingRecord().after(process.new_events()) if resume else TrainingRecord()
@@ -93,28 +93,28 @@ class Training:
         self._isWatched, self._isCancelled = True, False
 
     def resumedSettings(self) -> Any:
-        """The settings that the folder's training was started with.
+        """The settings that the folder's training run was started with.
 
         :raises InputError: they cannot be read.
         """
         from SAMLiverTumorLib.training.settings import read_settings
 
         if self.folder is None:
-            raise InputError("There is no training to go on with.")
+            raise InputError("There is no training run to resume.")
         # the folder may have been moved
         return replace(read_settings(self.folder / SETTINGS), out=str(self.folder))
 
     def cancel(self) -> None:
-        """Ask the running training to save and end."""
+        """Request the running training run to save and stop."""
         if self._isWatched:
             self._process.cancel()
             self._isCancelled = True
 
     def poll(self) -> bool:
-        """Take in what was reported; whether there was anything new."""
+        """Process reported events; returns whether there was anything new."""
         if not self._isWatched:
             return False
-        # asked first: what it reports before it ends is then there
+        # read first, so that everything it reports before its end is seen
         isRunning = self._process.running
         events = self._process.new_events()
         self.record = self.record.after(events)
@@ -126,34 +126,34 @@ class Training:
 
 
 def isInterrupted(folder: Path) -> bool:
-    """Whether a folder has a training that can be gone on with."""
+    """Whether a folder has a training run that can be resumed."""
     return (folder / STATE).is_file() and (folder / SETTINGS).is_file() and not _results(folder)
 
 
 def isUsed(folder: Path) -> bool:
-    """Whether a training was begun or ended in a folder, so that a new one needs another."""
+    """Whether a folder holds a started or finished training run, so that a new one needs another folder."""
     return (folder / STATE).exists() or bool(_results(folder))
 
 
 def hasResult(folder: Path) -> bool:
-    """Whether a training was finished in a folder."""
+    """Whether a folder has a finished training run."""
     return bool(_results(folder))
 
 
 def trainingRoot() -> Path:
-    """Where runs go by default."""
+    """The default folder for training runs."""
     return user_cache_folder() / "training"
 
 
 def datedFolder(root: Path | None = None) -> Path:
-    """A folder for a new run, named by the present time."""
+    """A folder for a new run, named by the current time."""
     return (root or trainingRoot()) / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def runningFolder(root: Path | None = None) -> Path | None:
-    """The newest folder in which a training runs, such as one that went on while Slicer was closed.
+    """The newest folder with a training run in progress, such as one that continued while Slicer was closed.
 
-    Asks the lock alone: `TrainingProcess` would bring SimpleITK when the panel is opened.
+    Checks only the lock: `TrainingProcess` would import SimpleITK when the panel is opened.
     """
     root = root or trainingRoot()
     folders = sorted((each for each in root.iterdir() if each.is_dir()), reverse=True) if root.is_dir() else []

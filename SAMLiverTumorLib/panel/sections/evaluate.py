@@ -1,4 +1,4 @@
-"""The section Evaluate: the chosen segment against a reference."""
+"""The section Evaluate: compares the chosen segment with a reference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Evaluate:
-    """Binds the reference, the table and the plot."""
+    """Connects the reference, the table and the plot."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
@@ -33,7 +33,7 @@ class Evaluate:
         self._ui.evaluationTable.setFixedHeight(9 * (self._ui.evaluationTable.fontMetrics().height() + 6))
 
     def apply(self) -> None:
-        """Follow the reference that the parameter node names."""
+        """Apply the reference chosen in the parameter node."""
         self.reference.apply()
 
     def update(self) -> None:
@@ -53,7 +53,7 @@ class Evaluate:
         segmentationNode = session.segmentationNode
         try:
             grid = gridFromNode(session.volumeNode)
-            # on memory of its own: prompts may change the segment meanwhile
+            # a copy, because prompts may change the segment meanwhile
             segment = segmentSource(segmentationNode, session.segmentId).copied()
             reference = self.reference.source()
             lost = spacingNote(session.volumeNode)
@@ -82,14 +82,14 @@ class Evaluate:
         self._shared.follow()
 
     def plot(self) -> None:
-        """Show the plot in the layout, where there is one."""
+        """Show the plot in the layout, if there is one."""
         chartNode = plotFromTable(slicer.mrmlScene, self._tableNode())
         if slicer.app.layoutManager() is not None and hasattr(slicer.modules, "plots"):
             slicer.modules.plots.logic().ShowChartInLayout(chartNode)
         self._shared.session.say(_("Plot: {name}.").format(name=chartNode.GetName()))
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self.reference.close()
 
     def _show(self, compared: _Compared) -> None:
@@ -132,12 +132,12 @@ class Evaluate:
         if self.reference.isSegment(session.segmentationNode, session.segmentId):
             return _("The segment cannot be its own reference.")
         if session.busy or self._shared.tasks.busy:
-            return _("Wait until the present job is done.")
+            return _("Wait until the current job is done.")
         return ""
 
 
 class _Compared(NamedTuple):
-    """A segment's name, how it compares, and what bringing both onto one grid took."""
+    """A segment's name, its evaluation, and notes on resampling both to one grid."""
 
     name: str
     evaluation: Evaluation

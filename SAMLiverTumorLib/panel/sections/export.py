@@ -1,4 +1,4 @@
-"""The section Export: the chosen segment, or all of them, to a file that others read."""
+"""The section Export: writes the chosen segment, or all of them, in a common file format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.panel.sections.model_weights import confirm
 
-# What writes them brings SimpleITK and pydicom, so it is imported where it is needed.
+# Imported where needed, because it imports SimpleITK and pydicom.
 if TYPE_CHECKING:
     from SAMLiverTumorLib.mrml.api.export_segments import SegmentExport
 
@@ -24,11 +24,11 @@ _DICOM, _SEGMENTATION = ".dcm", ".seg.nrrd"
 
 
 class Export:
-    """Binds the choice of a format and the button, which asks for the place."""
+    """Connects the choice of a format and the button, which asks for the path."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
-        #: Where the user wrote to last, and where DICOM files were.
+        #: The last folder written to, and the last folder of DICOM files.
         self._folder, self._dicomFolder = "", ""
         self._formats = {
             _DICOM: _("DICOM SEG (.dcm)"),
@@ -44,11 +44,11 @@ class Export:
 
     def update(self) -> None:
         """Show whether there is anything to write."""
-        toolTip = _("Write the chosen segment to a file, or all segments; you are asked where.")
+        toolTip = _("Write the chosen segment, or all segments, to a file that you choose.")
         enable(self._ui.exportButton, self._missing(), toolTip)
 
     def export(self) -> None:
-        """Ask where, and write: Slicer's own formats at once, the others in the worker's thread."""
+        """Ask for a path and write: Slicer's own formats at once, the others in the worker's thread."""
         session, ui = self._shared.session, self._ui
         if self._missing():
             return
@@ -68,7 +68,7 @@ class Export:
             )
             if prepared.isOfScene:
                 with slicer.util.WaitCursor():
-                    self._tell(prepared, prepared.write())
+                    self._report(prepared, prepared.write())
                 return
         except SAMLiverTumorError as error:
             session.say(str(error))
@@ -79,17 +79,17 @@ class Export:
             return prepared.write()
 
         title = _("Writing {name}").format(name=path.name)
-        self._shared.tasks.start("export segments", title, work, lambda notes: self._tell(prepared, notes))
+        self._shared.tasks.start("export segments", title, work, lambda notes: self._report(prepared, notes))
         self._shared.follow()
 
-    def _tell(self, prepared: SegmentExport, notes: tuple[str, ...]) -> None:
+    def _report(self, prepared: SegmentExport, notes: tuple[str, ...]) -> None:
         session = self._shared.session
         for note in notes:
             session.say(note)
         session.say(_("Written: {path}.").format(path=prepared.path))
 
     def _askPath(self, ending: str) -> Path | None:
-        """Where to write; None where the user wants it nowhere."""
+        """The path to write to; None if the user cancels."""
         session = self._shared.session
         isAll = self._ui.exportAllCheckBox.checked
         name = session.segmentationNode.GetName() if isAll else self._shared.state.segmentName
@@ -111,7 +111,7 @@ class Export:
         return path
 
     def _askDicomFiles(self) -> tuple[Path, str | None] | None:
-        """(folder of the volume's DICOM files, its series where known); None where nobody knows."""
+        """(folder of the volume's DICOM files, its series if known); None if the user cancels."""
         from SAMLiverTumorLib.mrml.api.dicom_seg import databaseFiles, unknownFiles
 
         volumeNode = self._shared.session.volumeNode
@@ -127,7 +127,7 @@ class Export:
         return Path(folder), None
 
     def _haveHighdicom(self) -> bool:
-        """Have the package that writes DICOM SEG installed, asking the user, where Slicer has not brought it."""
+        """Install the package that writes DICOM SEG, after asking the user, if Slicer does not include it."""
         if importlib.util.find_spec("highdicom") is not None:
             return True
         from SAMLiverTumorLib.mrml.application.packages import ensureRequirements
@@ -150,4 +150,4 @@ class Export:
             return _("Choose a volume.")
         if not session.segmentId:
             return _("There is no segment to write.")
-        return _("Wait until the present job is done.") if session.busy or self._shared.tasks.busy else ""
+        return _("Wait until the current job is done.") if session.busy or self._shared.tasks.busy else ""

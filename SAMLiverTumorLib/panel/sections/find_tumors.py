@@ -1,4 +1,4 @@
-"""The button Find tumors: the volume searched by text alone."""
+"""The button Find tumors: searches the volume by text alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 
 class Find:
-    """Binds the button to the session's search.
+    """Connects the button to the session's search.
 
-    :param prepare: `prepare(go, kinds, model)` sees to packages and weights of a model and then calls `go()`.
-    :param ensureSegment: has a segment to write to; False if that is not possible.
+    :param prepare: `prepare(go, kinds, model)` installs packages and weights of a model and then calls `go()`.
+    :param ensureSegment: makes sure there is a segment to write to; returns False if that is not possible.
     """
 
     def __init__(
@@ -27,33 +27,35 @@ class Find:
         self._button.connect("clicked(bool)", self.find)
 
     def find(self) -> None:
-        """Search for tumors, after seeing to what is missing."""
+        """Search for tumors, after installing what is missing."""
         model = self._model()
-        if model and self._ensureSegment():
+        if model:
             self._prepare(partial(self._go, model), frozenset({"text"}), model)
 
     def update(self) -> None:
-        """Show whether there is anything to search, and by what."""
+        """Show whether a search is possible, and if not why."""
         session, missing = self._shared.session, ""
         if session.volumeNode is None:
             missing = _("Choose a volume.")
         elif not self._model():
             missing = _(
-                "No model here knows text: choose a weight file trained with text in section Model, or train one in "
-                "section Fine-tune."
+                "No model here takes text prompts: choose a weight file trained with text in section Model, or train "
+                "one in section Fine-tune."
             )
         elif self._shared.state.searching is not None:
             missing = _("The volume is being searched.")
         toolTip = _(
-            "Search the whole volume for tumors, with no prompt, one slice after the other. A liver chosen under Stay "
-            "inside keeps it from marking other organs, and makes it faster."
+            "Search the whole volume for tumors, slice by slice, without prompts. A liver chosen under Stay inside "
+            "prevents marks in other organs, and makes it faster."
         )
         enable(self._button, missing, toolTip)
 
     def _go(self, model: str) -> None:
         session = self._shared.session
         try:
-            session.find(model, session.inside())
+            inside = session.inside()
+            if self._ensureSegment():
+                session.find(model, inside)
         except SAMLiverTumorError as error:
             session.say(str(error))
         self._shared.follow()

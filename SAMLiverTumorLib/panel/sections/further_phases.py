@@ -1,4 +1,4 @@
-"""The section Further phases: what else of the patient the network sees, and where it lies."""
+"""The section Further phases: other phases that the network sees, and their registration."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NAMES = ("phase1", "phase2")
 
 
 class FurtherPhases:
-    """Binds the choices to the session's phases, has them made ready, and registers them.
+    """Connects the choices to the session's phases, prepares them, and registers them.
 
-    :param moved: called when a phase, or where it lies, has changed.
+    :param moved: called when a phase or its position has changed.
     """
 
     def __init__(self, shared: Shared, moved: Callable[[], None]) -> None:
@@ -47,7 +47,7 @@ class FurtherPhases:
             selector.connect("nodeAboutToBeRemoved(vtkMRMLNode*)", partial(self._onRemoval, selector))
 
     def apply(self) -> None:
-        """Take the phases from the parameter node, and have them brought onto the volume's voxels."""
+        """Apply the phases of the parameter node, and have them resampled to the volume's grid."""
         shared = self._shared
         takePhases(shared)
         self._observe()
@@ -65,24 +65,24 @@ class FurtherPhases:
             for channel in channels:
                 channel.prepare(cancelled, progress)
 
-        shared.tasks.start("phases", _("Bringing the phases onto the volume"), work, partial(self._ready, channels))
+        shared.tasks.start("phases", _("Resampling the phases to the volume"), work, partial(self._ready, channels))
 
     def update(self) -> None:
-        """Show which windows are the user's own, how the phases lie, and what can be pressed."""
+        """Show windows and state of the phases, and enable the buttons."""
         ui, parameters = self._ui, self._shared.parameters
         for name in _NAMES:
             node = getattr(parameters, name) if parameters is not None else None
             combo, low, high = self._windows[name]
             missing = "" if node is not None else _("Choose a phase first.")
-            toolTip = _("What the network sees of it; auto is the wide window for CT and percentile for the rest.")
+            toolTip = _("Window for the network; auto is the wide window for CT and percentile for other modalities.")
             enable(combo, missing, toolTip)
             isCustom = parameters is not None and getattr(parameters, f"{name}Window") == CUSTOM
             notCustom = missing or ("" if isCustom else _('For window "custom".'))
             enable(low, notCustom, _("Shown black, in the volume's units."))
             enable(high, notCustom, _("Shown white, in the volume's units."))
             toolTip = _(
-                "Move this phase onto the volume, rigidly: the scene gets a transform for it, its voxels stay as they "
-                "are. Look at the result; without the transform it lies where it lay."
+                "Register this phase to the volume, rigidly: it gets a transform in the scene, its voxels are not "
+                "changed. Check the result; removing the transform restores the old position."
             )
             enable(self._registers[name], self._missing(node), toolTip)
         if not self._shared.session.settings.further:
@@ -93,7 +93,7 @@ class FurtherPhases:
         ui.phasesLabel.setVisible(bool(text))
 
     def register(self, name: str) -> None:
-        """Find where a phase has to lie, in the worker's thread, and put it there."""
+        """Register a phase in the worker's thread, and move it."""
         parameters, session = self._shared.parameters, self._shared.session
         node = getattr(parameters, name) if parameters is not None else None
         if self._missing(node):
@@ -125,7 +125,7 @@ class FurtherPhases:
         self._shared.follow()
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._moved.stop()
         self._observations.clear()
         self._observed = ()
@@ -133,7 +133,7 @@ class FurtherPhases:
     def _ready(self, channels: tuple[PendingChannel, ...], value: object) -> None:
         session = self._shared.session
         names = ", ".join(channel.name for channel in channels)
-        session.say(_("The network sees {phases} besides the volume from now on.").format(phases=names))
+        session.say(_("From now on the network sees {phases} besides the volume.").format(phases=names))
         for channel in channels:
             for note in channel.notes:
                 session.say(note)
@@ -145,12 +145,12 @@ class FurtherPhases:
             if channel.error:
                 lines.append(channel.error)
             elif not channel.isMade:
-                lines.append(_("{phase}: not on the volume's voxels yet.").format(phase=channel.name))
+                lines.append(_("{phase}: not resampled to the volume yet.").format(phase=channel.name))
             else:
                 window, registration = channel.window, channel.registration
-                text = _("{phase}: seen from {low} to {high}.")
+                text = _("{phase}: window {low} to {high}.")
                 if registration is not None:
-                    text = _("{phase}: seen from {low} to {high}, moved by {shift} mm and {angle} degrees.")
+                    text = _("{phase}: window {low} to {high}, moved by {shift} mm and {angle} degrees.")
                 values = {"low": f"{window.low:g}", "high": f"{window.high:g}"}
                 if registration is not None:
                     values["shift"] = f"{registration.shift_mm:.1f}"
@@ -161,7 +161,7 @@ class FurtherPhases:
         return "\n".join(lines)
 
     def _observe(self) -> None:
-        """Listen to where volume and phases lie and to their voxels."""
+        """Observe position and voxels of volume and phases."""
         parameters = self._shared.parameters
         nodes = (parameters.volume, parameters.phase1, parameters.phase2) if parameters is not None else ()
         nodes = tuple(node for node in nodes if node is not None) if any(nodes[1:]) else ()
@@ -174,7 +174,7 @@ class FurtherPhases:
                 self._observations.add(self, node, event, self._onChanged)
 
     def _onRemoval(self, selector: Any, node: slicer.vtkMRMLNode) -> None:
-        # left alone, the selector would go on to the next volume, which nobody has called a phase
+        # otherwise the selector would switch to the next volume, which was not chosen as a phase
         if node is selector.currentNode() and not slicer.mrmlScene.IsClosing():
             selector.setCurrentNode(None)
 
@@ -190,13 +190,13 @@ class FurtherPhases:
             return _("Choose a phase first.")
         if node is session.volumeNode:
             return _("This is the volume itself; choose another phase.")
-        return _("Wait until the present job is done.") if session.busy or self._shared.tasks.busy else ""
+        return _("Wait until the current job is done.") if session.busy or self._shared.tasks.busy else ""
 
 
 def takePhases(shared: Shared, parameters: Any = None) -> None:
-    """Have the session's volume seen together with the phases that a parameter node names.
+    """Use the phases of a parameter node together with the session's volume.
 
-    :param parameters: the node, where it is not the front's own.
+    :param parameters: the node, if it is not the front's own.
     """
     parameters = shared.parameters if parameters is None else parameters
     if parameters is not None:

@@ -24,7 +24,7 @@ class Log:
         ).format(tutorial=tutorial, home=HOMEPAGE)
 
     def update(self, missing: str) -> None:
-        """Show the message, or what is missing where there is none."""
+        """Show the message, or what is missing if there is none."""
         showStatus(self._shared, missing)
         log = tuple(self._shared.session.log)
         if log != self._shown:
@@ -35,7 +35,7 @@ class Log:
 
 
 def showStatus(shared: Shared, missing: str) -> None:
-    """Put what is going on into the status line: progress, the session's message, or what is missing."""
+    """Update the status line: progress, the session's message, or what is missing."""
     session, tasks = shared.session, shared.tasks
     text = session.message or missing or _("Ready.")
     if tasks.busy:

@@ -1,4 +1,4 @@
-"""The section Inputs: which volume, segmentation and segment."""
+"""The section Inputs: the choice of volume, segmentation and segment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
-from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
+from SAMLiverTumorLib.mrml.segments.segments import createSegmentation
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.resources import sample_case
 
 
 class Inputs:
-    """Binds the selectors to the session."""
+    """Connects the selectors to the session."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
@@ -26,15 +26,20 @@ class Inputs:
         self._ui.segmentColorButton.connect("clicked(bool)", self._onColor)
         self._ui.addSegmentButton.connect("clicked(bool)", self._onAdd)
         self._ui.loadSampleButton.connect("clicked(bool)", self._onLoadSample)
+        self._ui.liverWindowButton.connect("clicked(bool)", lambda checked: shared.session.showLiver(always=True))
+        shared.session.onChosen.append(self._onChosenBySession)
 
     def apply(self) -> None:
-        """Have the session work on what the parameter node names."""
+        """Apply the parameter node's choices to the session."""
         parameters, session = self._shared.parameters, self._shared.session
         if parameters is None or not self._shared.isActive():
             return
         if session.volumeNode is not parameters.volume or session.segmentationNode is not parameters.segmentation:
             session.message = ""
+        isOther = session.volumeNode is not parameters.volume
         session.setVolume(parameters.volume)
+        if isOther:
+            session.showLiver()
         session.setSegmentation(parameters.segmentation)
         self._observe(parameters.segmentation)
         ids = self._segmentIds()
@@ -43,7 +48,7 @@ class Inputs:
             session.setSegment(segmentId)
 
     def update(self) -> None:
-        """Show the present choice."""
+        """Show the current choice."""
         session, ui = self._shared.session, self._ui
         segment = self._segment()
         ids = self._segmentIds()
@@ -56,6 +61,8 @@ class Inputs:
                 combo.addItem(name, segmentId)
         combo.currentIndex = ids.index(session.segmentId) if session.segmentId in ids else -1
         noSegment = "" if segment is not None else _("There is no segment yet: press New, or place a prompt.")
+        toolTip = _("Show the volume in the liver window; Undo restores the window before.")
+        enable(ui.liverWindowButton, self._missingVolume(), toolTip)
         enable(combo, noSegment, _("The segment that prompts fill. Other segments are never changed."))
         enable(ui.segmentNameEdit, noSegment, _("Name of the segment."))
         enable(ui.segmentColorButton, noSegment, _("Color of the segment."))
@@ -68,42 +75,41 @@ class Inputs:
             ui.segmentNameEdit.text = ""
             ui.segmentColorButton.icon = qt.QIcon()
 
-    def ensureSegment(self) -> bool:
-        """Have a segment to prompt for: a segmentation and a segment are made where there are none."""
+    def ensureSegment(self, isProvisional: bool = False) -> bool:
+        """Make sure there is a segment to prompt: create segmentation and segment if missing.
+
+        :param isProvisional: see `PromptSession.addSegment`.
+        """
         if self._shared.session.segmentId:
             return True
-        return self._addSegment()
+        return self._addSegment(isProvisional)
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._observations.clear()
         self._observed = None
 
-    def _addSegment(self) -> bool:
-        parameters, session = self._shared.parameters, self._shared.session
+    def _addSegment(self, isProvisional: bool = False) -> bool:
+        session = self._shared.session
         if self._missingVolume():
             session.say(self._missingVolume())
             return False
-        try:
-            segmentationNode = parameters.segmentation
-            if segmentationNode is None:
-                segmentationNode = createSegmentation(slicer.mrmlScene, parameters.volume)
-            elif segmentationNode.GetDisplayNode() is None:
-                segmentationNode.CreateDefaultDisplayNodes()
-            taken = {name for name, _id in _segmentNames(segmentationNode)}
-            name, number = _("Liver tumor"), 1
-            while name in taken:
-                number += 1
-                name = _("Liver tumor {number}").format(number=number)
-            segmentId = addTumorSegment(segmentationNode, name)
-        except SAMLiverTumorError as error:
-            session.say(str(error))
-            return False
-        parameters.segmentId = segmentId
-        parameters.segmentation = segmentationNode
-        self.apply()
+        taken = {name for name, _id in _segmentNames(session.segmentationNode)}
+        name, number = _("Liver tumor"), 1
+        while name in taken:
+            number += 1
+            name = _("Liver tumor {number}").format(number=number)
+        isAdded = session.addSegment(name, isProvisional)
         self._shared.follow()
-        return session.segmentId == segmentId
+        return isAdded
+
+    def _onChosenBySession(self) -> None:
+        """Take over the segment that undo, redo or a new segment has chosen."""
+        parameters, session = self._shared.parameters, self._shared.session
+        if parameters is not None and self._shared.isActive():
+            with slicer.util.NodeModify(parameters.parameterNode):
+                parameters.segmentId = session.segmentId
+                parameters.segmentation = session.segmentationNode
 
     def _missingVolume(self) -> str:
         parameters = self._shared.parameters
@@ -127,7 +133,7 @@ class Inputs:
                 self._observations.add(self, segmentationNode.GetSegmentation(), event, self._onSegments)
 
     def _onSegments(self) -> None:
-        # while the node is being deleted its segments go one by one
+        # while the node is being deleted its segments are removed one by one
         if self._observed is not None and slicer.mrmlScene.IsNodePresent(self._observed):
             self.apply()
             self.update()
@@ -178,7 +184,9 @@ class Inputs:
         session.say(_("Sample case loaded; its reference segmentation is hidden, see Evaluate."))
 
 
-def _segmentNames(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[tuple[str, str]]:
+def _segmentNames(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> list[tuple[str, str]]:
+    if segmentationNode is None:
+        return []
     segmentation = segmentationNode.GetSegmentation()
     return [(segmentation.GetSegment(segmentId).GetName(), segmentId) for segmentId in segmentation.GetSegmentIDs()]
 

@@ -1,4 +1,4 @@
-"""The buttons Keep for training and Learn from kept cases of section Fine-tune."""
+"""The buttons of section Fine-tune that keep cases and train on kept cases."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FOLDERS = "folders"
 
 
 class KeepCase:
-    """Binds the buttons to the user's store of cases.
+    """Connects the buttons to the user's store of cases.
 
-    :param store: the store; the user's own if not given.
+    :param store: the store; the user's own by default.
     """
 
     def __init__(self, shared: Shared, store: CaseStore | None = None) -> None:
@@ -32,22 +32,22 @@ class KeepCase:
         self._ui.trainKeptButton.connect("clicked(bool)", self.learn)
 
     def apply(self) -> None:
-        """Look anew how many cases there are: the console program may have kept some."""
+        """Count the cases again: the console program may have kept some."""
         self._count = None
 
     def update(self) -> None:
-        """Show how many cases are kept, and what can be pressed."""
+        """Show the number of kept cases, and enable the buttons."""
         ui = self._ui
         if self._count is None:
             self._count = self._counted()
         keep = _(
-            "Keep volume, chosen segment and the liver named under Stay inside, with models and prompts, to train on: "
-            "without names, numbers, dates and file names, on this computer alone. A scan that is kept already gets "
-            "the new outlines."
+            "Keep volume, chosen segment and the liver chosen under Stay inside, with models and prompts, for "
+            "training: without names, numbers, dates and file names, on this computer only. A scan that is already "
+            "kept gets the new outlines."
         )
         enable(ui.trainKeepButton, self._missing(), keep)
         nothing = "" if self._count else _("No case is kept yet.")
-        enable(ui.trainKeptButton, nothing, _("Choose the kept cases as what is learned from."))
+        enable(ui.trainKeptButton, nothing, _("Train on the kept cases."))
         text = _("{count} case kept") if self._count == 1 else _("{count} cases kept")
         ui.trainKeptLabel.text = text.format(count=self._count)
         ui.trainKeptLabel.toolTip = _("In {folder}.").format(folder=self.store.root)
@@ -72,7 +72,7 @@ class KeepCase:
         self._shared.follow()
 
     def learn(self) -> None:
-        """Choose the kept cases as what the training learns from."""
+        """Choose the kept cases as training data."""
         parameters = self._shared.parameters
         if parameters is None or not self._count:
             return
@@ -86,7 +86,7 @@ class KeepCase:
         if added.state == REPLACED:
             text = _("{name} is kept with its new outlines: tumor {volume} ml.")
         elif added.state == UNCHANGED:
-            text = _("{name} is kept already, just so: tumor {volume} ml.")
+            text = _("{name} is already kept, unchanged: tumor {volume} ml.")
         self._shared.session.say(text.format(name=added.case.name, volume=f"{added.case.tumor_ml:.2f}"))
         self.update()
 
@@ -94,7 +94,7 @@ class KeepCase:
         try:
             return self.store.count()
         except (SAMLiverTumorError, OSError):
-            # of a folder that is no store; keeping a case says what is wrong with it
+            # the folder is not a store; keeping a case reports what is wrong with it
             return 0
 
     def _missing(self) -> str:
@@ -103,4 +103,4 @@ class KeepCase:
             return _("Choose a volume.")
         if not session.segmentId:
             return _("Outline tumors in a segment first.")
-        return _("Wait until the present job is done.") if session.busy or self._shared.tasks.busy else ""
+        return _("Wait until the current job is done.") if session.busy or self._shared.tasks.busy else ""

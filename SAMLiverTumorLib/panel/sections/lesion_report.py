@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Lesions:
-    """Binds the button Lesion report, the check box for the diameters and the table."""
+    """Connects the button Lesion report, the check box for the diameters and the table."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
@@ -37,7 +37,7 @@ class Lesions:
         """Show the table and what is missing."""
         toolTip = _(
             "Measure each lesion of the chosen segment: volume, diameters, HU, nearest lesion. With the liver chosen "
-            "under Stay inside also its share of the liver and how near the liver's border is."
+            "under Stay inside also its share of the liver and its distance to the liver's border."
         )
         enable(self._ui.lesionReportButton, self._missing(), toolTip)
         tableNode = self._tableNode()
@@ -53,7 +53,7 @@ class Lesions:
         try:
             grid = gridFromNode(session.volumeNode)
             voxels = slicer.util.arrayFromVolume(session.volumeNode)
-            # on memory of its own: prompts may change the segment meanwhile
+            # a copy, because prompts may change the segment meanwhile
             segment = segmentSource(session.segmentationNode, session.segmentId).copied()
             inside = session.inside()
             entries = provenance(session.segmentationNode, session.segmentId)
@@ -70,7 +70,7 @@ class Lesions:
                 progress(done, total)
 
             step(0, None)
-            # looks at every voxel of a float volume, for NaN
+            # checks every voxel of a float volume for NaN
             volume = Volume(voxels, grid.ijk_to_ras, grid.name)
             mask, notes = segment.onGrid(grid)
             step(0, None)
@@ -101,7 +101,7 @@ class Lesions:
         self._shared.session.say(text.format(count=count, volume=f"{report.total_ml:.2f}"))
 
     def _onDiameters(self, checked: bool | None = None) -> None:
-        """Draw the diameters of the last report, or take them away."""
+        """Show the diameters of the last report, or remove them."""
         tableNode = self._tableNode()
         if tableNode is None:
             return
@@ -111,7 +111,7 @@ class Lesions:
             showDiameters(slicer.mrmlScene, self._report, tableNode)
 
     def _fit(self) -> None:
-        """As high as its rows, up to six, with header and scroll bar."""
+        """Fit the table's height to its rows, at most six, with header and scroll bar."""
         table = self._ui.lesionTable
         table.resizeColumnsToContents()
         table.resizeRowsToContents()
@@ -131,12 +131,12 @@ class Lesions:
         if not session.segmentId:
             return _("There is no segment to measure.")
         if session.busy or self._shared.tasks.busy:
-            return _("Wait until the present job is done.")
+            return _("Wait until the current job is done.")
         return ""
 
 
 class _Measured(NamedTuple):
-    """A segment's name, its lesions, and what is to be said of the volume's spacing."""
+    """A segment's name, its lesions, and a warning about the volume's spacing, if any."""
 
     name: str
     report: LesionReport

@@ -1,4 +1,4 @@
-"""`Ircadb`: the button that loads a case of 3D-IRCADb from the user's own copy."""
+"""`Ircadb`: the button that loads a case from the user's own copy of 3D-IRCADb."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Progress = Callable[[int, "int | None"], None]
 
 
 class Ircadb:
-    """Asks for a folder, has the case in it read in the worker's thread, and adds it to the scene piece by piece.
+    """Asks for a folder, reads its case in the worker's thread, and adds it to the scene structure by structure.
 
     The folder holds one case or several, unpacked or as zip files. A skin of 512 x 512 x 200 voxels takes some 20 ms
-    to add, so that structures come one in each event.
+    to add, so one structure is added per event.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -56,7 +56,7 @@ class Ircadb:
         chosen = found[0]
         if len(found) > 1:
             names = [case.name for case in found]
-            # the empty line at the top is what comes back from Cancel
+            # Cancel returns the empty first item
             name = qt.QInputDialog.getItem(
                 self._button, _("Load 3D-IRCADb case"), _("Patient:"), ["", *names], 0, False
             )
@@ -70,7 +70,7 @@ class Ircadb:
             from SAMLiverTumorLib.io.ircadb.cases import read_ircadb
 
             case = read_ircadb(path, progress=progress, cancel=cancelled)
-            # both are kept with the case: uniting the tumors here spares the window that
+            # cached in the case: unite the tumors here, not in the GUI thread
             return case, len(case.segments), case.liver_tumor.volume_ml
 
         self._start(_("Reading slices"), work, self._add)
@@ -91,7 +91,7 @@ class Ircadb:
                 self.close()
 
     def _added(self, case: IrcadbCase, count: int, ml: float, parameters: Any) -> Iterator[None]:
-        """Add a case with a pause after each structure, unless its nodes or the whole scene are removed meanwhile."""
+        """Add a case with a pause after each structure; stop if its nodes or the scene are removed meanwhile."""
         from SAMLiverTumorLib.mrml.api.load_ircadb import addingIrcadbCase
 
         def isGone(*nodes: slicer.vtkMRMLNode) -> bool:
@@ -110,15 +110,15 @@ class Ircadb:
             parameters.reference = segmentationNode
         if slicer.app.layoutManager() is not None:
             slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-        self._tell(case, count, ml)
+        self._report(case, count, ml)
 
-    def _tell(self, case: IrcadbCase, count: int, ml: float) -> None:
+    def _report(self, case: IrcadbCase, count: int, ml: float) -> None:
         from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 
         session = self._shared.session
         licenseText = _(
-            "3D-IRCADb is licensed CC BY-NC-ND 3.0: for non-commercial research; pass on neither it nor what was made "
-            "of it."
+            "3D-IRCADb is licensed CC BY-NC-ND 3.0: for non-commercial research; do not redistribute it or anything "
+            "made from it."
         )
         for text in (*case.notes, overlap_note([case.name]), licenseText):
             if text:

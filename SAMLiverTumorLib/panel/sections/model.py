@@ -1,4 +1,4 @@
-"""The section Model: which network, where it runs, how it sees the slice, and whether it is on this computer."""
+"""The section Model: the choice of network, device and window, and the download of weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUSTOM = "custom"
 
 
 class Model:
-    """Binds the choices to the session's settings, and the buttons to the model store."""
+    """Connects the choices to the session's settings, and the buttons to the model store."""
 
     def __init__(self, shared: Shared, weights: Weights) -> None:
         self._shared, self._ui, self._weights = shared, shared.ui, weights
@@ -32,7 +32,7 @@ class Model:
         self._ui.removeModelButton.connect("clicked(bool)", self._onRemove)
 
     def apply(self) -> None:
-        """Take the settings from the parameter node."""
+        """Apply the settings of the parameter node."""
         parameters, session = self._shared.parameters, self._shared.session
         if parameters is None:
             return
@@ -43,7 +43,7 @@ class Model:
             session.message = str(error)
 
     def update(self) -> None:
-        """Show what the chosen models are and what can be done with them."""
+        """Describe the chosen models, and enable the buttons."""
         parameters, ui = self._shared.parameters, self._ui
         infos, store = self._infos(), self._shared.pool.store
         isFile = parameters is not None and parameters.model == FILE
@@ -51,17 +51,17 @@ class Model:
         ui.modelInfoLabel.text = "<br>".join(described)
         self._nameFile()
         absent = self._absent()
-        busy = _("Wait until the present job is done.") if self._shared.tasks.busy else ""
-        done = "" if absent else _("The model is on this computer already.")
+        busy = _("Wait until the current job is done.") if self._shared.tasks.busy else ""
+        done = "" if absent else _("The model is already on this computer.")
         if not absent and not all(map(store.is_present, infos)):
-            done = _("The model comes with the extension alone: install the extension again.")
+            done = _("This model is part of the extension: reinstall the extension.")
         if isFile:
-            done = _('A file of your own is not downloaded: press "Use file…".')
-        enable(ui.downloadButton, busy or done, _("Download the weights, after asking; size and SHA-256 are checked."))
-        local = _("Take a published weight file, or one of your own, from this computer. Nothing in it is run.")
+            done = _('Your own file is not downloaded: press "Use file…".')
+        enable(ui.downloadButton, busy or done, _("Download the weights, after asking; size and SHA-256 are verified."))
+        local = _("Use a published weight file, or your own, from this computer. No code in it is run.")
         enable(ui.localFileButton, busy, local)
         downloaded = [info for info in infos if (store.root / info.file_name).is_file()]
-        nothing = "" if downloaded else _("There is nothing downloaded to remove.")
+        nothing = "" if downloaded else _("There are no downloaded weights to remove.")
         enable(ui.removeModelButton, busy or nothing, _("Delete the downloaded weights from this computer."))
         isCustom = parameters is not None and parameters.window == CUSTOM
         notCustom = "" if isCustom else _('For window "custom".')
@@ -78,12 +78,12 @@ class Model:
 
     def _described(self, info: ModelInfo) -> str:
         isHere = self._shared.pool.store.is_present(info)
-        missing = _("not downloaded") if info.is_downloadable else _("missing, install the extension again")
+        missing = _("not downloaded") if info.is_downloadable else _("missing, reinstall the extension")
         state = _("on this computer") if isHere else missing
         return f"<b>{info.title}</b>: {promptsOf(info)}; {human_size(info.size)}, {info.licence}; {state}"
 
     def _nameFile(self) -> None:
-        # the list is filled with the parameter's values, of which this one is no model's id
+        # the list is filled with the parameter's values; this one is not a model's id
         combo = self._ui.modelCombo
         index = combo.findText(FILE)
         if index >= 0:
@@ -113,7 +113,7 @@ class Model:
 def settingsFrom(parameters: Any) -> Settings:
     """The choices of a parameter node as settings.
 
-    :raises SAMLiverTumorError: the custom window is none.
+    :raises SAMLiverTumorError: the custom window is invalid.
     """
     window = PRESETS.get(parameters.window)
     if parameters.window == CUSTOM:

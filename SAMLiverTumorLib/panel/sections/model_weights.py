@@ -1,4 +1,4 @@
-"""`Weights`: what the networks need on this computer, fetched after a yes."""
+"""`Weights`: installs packages and weights for the networks, after the user agrees."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from SAMLiverTumorLib.panel.section_context import Shared
 
 
 class Weights:
-    """Asks for and fetches packages and models, for whichever part of the panel wants them."""
+    """Asks for and installs packages and models, for all parts of the panel."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
     def prepare(self, go: Callable[[], None], kinds: frozenset[str] | None = None, model: str | None = None) -> None:
-        """See to packages and models that prompts need, asking the user, and then call `go`.
+        """Install the packages and models that prompts need, after asking the user, and then call `go`.
 
-        :param kinds: of prompts, the present ones if not given.
-        :param model: as `chosenModel`, the session's if not given.
+        :param kinds: of prompts; the current ones by default.
+        :param model: as `chosenModel`; the session's by default.
         """
         if not self.havePackages():
             return
@@ -37,7 +37,7 @@ class Weights:
             go()
 
     def havePackages(self) -> bool:
-        """Have the Python packages installed that are missing, asking the user; whether they are there now."""
+        """Install missing Python packages, after asking the user; returns whether all are available."""
         try:
             if self._shared.pool.missingPackages():
                 from SAMLiverTumorLib.mrml.application.packages import ensurePackages
@@ -49,12 +49,12 @@ class Weights:
         return True
 
     def download(self, infos: list[ModelInfo], done: Callable[[], None] | None = None) -> None:
-        """Fetch models in the worker's thread after a yes, and then call `done`."""
+        """Download models in the worker's thread, after the user agrees, and then call `done`."""
         store, session = self._shared.pool.store, self._shared.session
         listed = "\n".join(
             f"{info.title}, {human_size(info.size)}, {info.licence}, {_('from')} {info.sources[-1]}" for info in infos
         )
-        question = _("Download these weights? They are checked and stored in {folder}.").format(folder=store.root)
+        question = _("Download these weights? They are verified and stored in {folder}.").format(folder=store.root)
         if not confirm(f"{question}\n\n{listed}"):
             session.say(_("Nothing was downloaded."))
             return
@@ -73,5 +73,5 @@ class Weights:
 
 
 def confirm(question: str) -> bool:
-    """Ask the user; no, in testing mode, where Slicer answers every question with yes: no test starts a download."""
+    """Ask the user; always no in testing mode, where Slicer answers yes and tests would start downloads."""
     return not slicer.app.testingEnabled() and slicer.util.confirmYesNoDisplay(question)

@@ -1,4 +1,4 @@
-"""The section Prompts: placing points and box, and the list of what is on the present slice."""
+"""The section Prompts: placing points and box, and the list of prompts on the current slice."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LIST_ROWS = 4
 
 
 class Prompts:
-    """Binds the place buttons to Slicer's place mode, and the list to the session.
+    """Connects the place buttons to Slicer's place mode, and the list to the session.
 
-    :param ensureSegment: has a segment to prompt for; False if that is not possible.
+    :param ensureSegment: makes sure there is a segment to prompt; returns False if that is not possible.
     """
 
     def __init__(self, shared: Shared, ensureSegment: Callable[[], bool]) -> None:
@@ -43,17 +43,24 @@ class Prompts:
         interactionNode, selectionNode = applicationLogic.GetInteractionNode(), applicationLogic.GetSelectionNode()
         if not on:
             interactionNode.SetCurrentInteractionMode(interactionNode.ViewTransform)
+            if self._shared.session.message in self._hints():
+                self._shared.session.message = ""
         elif self._ensureSegment():
             node = self._shared.session.promptNodes[_ROLES.index(role)]
             if role == BOX and node.GetNumberOfControlPoints():
                 node.RemoveAllControlPoints()
             selectionNode.SetReferenceActivePlaceNodeClassName(node.GetClassName())
             selectionNode.SetReferenceActivePlaceNodeID(node.GetID())
-            # points one after the other, the box once
+            # several points in a row, but only one box
             interactionNode.SetPlaceModePersistence(int(role != BOX))
             interactionNode.SetCurrentInteractionMode(interactionNode.Place)
-            self._shared.session.message = _("Click in a slice view.") if role != BOX else _("Draw in a slice view.")
+            self._shared.session.message = self._hints()[role == BOX]
         self._shared.follow()
+
+    @staticmethod
+    def _hints() -> tuple[str, str]:
+        """What to do in place mode, for points and for the box."""
+        return _("Click in a slice view."), _("Draw in a slice view.")
 
     def toggle(self, role: str) -> None:
         """Start or stop placing, as the button does."""
@@ -61,13 +68,13 @@ class Prompts:
             self.place(role, self.placing != role)
 
     def stopPlacing(self) -> None:
-        """Leave place mode if it is for one of our nodes."""
+        """Leave place mode if it places one of our nodes."""
         if self.placing:
             self.place(self.placing, False)
 
     @property
     def placing(self) -> str:
-        """The role that clicks place now; empty if none."""
+        """The role that clicks currently place; empty if none."""
         applicationLogic = slicer.app.applicationLogic()
         interactionNode, selectionNode = applicationLogic.GetInteractionNode(), applicationLogic.GetSelectionNode()
         if interactionNode.GetCurrentInteractionMode() != interactionNode.Place:
@@ -77,7 +84,7 @@ class Prompts:
         return next((role for role, node in nodes.items() if active and node.GetID() == active), "")
 
     def update(self) -> None:
-        """Show what is placed, and on which slice."""
+        """Update the buttons and the list."""
         session, ui = self._shared.session, self._ui
         missing = "" if session.volumeNode is not None else _("Choose a volume.")
         placing = self.placing
@@ -86,13 +93,13 @@ class Prompts:
             button.checked = role == placing
         self._updateList()
         none = _("There are no prompts on this slice.") if not self._listed else ""
-        enable(ui.clearSliceButton, none, _("Remove the prompts on the present slice. Undo brings them back."))
+        enable(ui.clearSliceButton, none, _("Remove the prompts on the current slice. Undo restores them."))
         nowhere = _("This segment has no prompts.") if not self._hasPrompts() else ""
-        enable(ui.clearAllButton, nowhere, _("Remove all prompts of this segment. Undo brings them back."))
+        enable(ui.clearAllButton, nowhere, _("Remove all prompts of this segment. Undo restores them."))
         self._reference()
 
     def close(self) -> None:
-        """Let go of the scene and of the mouse."""
+        """Release the scene and the place mode."""
         self.stopPlacing()
         self._observations.clear()
 
@@ -134,7 +141,7 @@ class Prompts:
     def _updateRemove(self) -> None:
         chosen = 0 <= self._ui.promptsList.currentRow < len(self._listed)
         missing = "" if chosen else _("Choose a prompt in the list.")
-        enable(self._ui.removePromptButton, missing, _("Remove the prompt chosen in the list. Undo brings it back."))
+        enable(self._ui.removePromptButton, missing, _("Remove the prompt chosen in the list. Undo restores it."))
 
     def _onRemove(self) -> None:
         row = self._ui.promptsList.currentRow
@@ -149,7 +156,7 @@ class Prompts:
         self._shared.follow()
 
     def _reference(self) -> None:
-        """Note the segment's prompt nodes in the parameter node."""
+        """Reference the segment's prompt nodes in the parameter node."""
         parameters = self._shared.parameters
         if parameters is None or slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsBatchProcessing():
             return

@@ -1,4 +1,4 @@
-"""The part of section Segment that follows a tumor through the volume."""
+"""The part of section Segment that propagates a tumor through the volume."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
 
 
 class Volume:
-    """Binds the buttons that follow a tumor up, down or both ways.
+    """Connects the buttons that propagate a tumor up, down or both ways.
 
-    :param prepare: `prepare(go, kinds)` sees to packages and models for kinds of prompts and then calls `go()`.
+    :param prepare: `prepare(go, kinds)` installs packages and models for kinds of prompts and then calls `go()`.
     """
 
     def __init__(self, shared: Shared, prepare: Callable[[Callable[[], None], frozenset[str]], None]) -> None:
         self._shared, self._ui, self._prepare = shared, shared.ui, prepare
         ui = self._ui
-        self._buttons = {"up": ui.followUpButton, "both": ui.followBothButton, "down": ui.followDownButton}
+        self._buttons = {"up": ui.propagateUpButton, "both": ui.propagateBothButton, "down": ui.propagateDownButton}
         self._toolTips = {direction: button.toolTip for direction, button in self._buttons.items()}
         for direction, button in self._buttons.items():
-            button.connect("clicked(bool)", lambda checked, direction=direction: self.follow(direction))
-        # the effect in Segment Editor has no such choice
+            button.connect("clicked(bool)", lambda checked, direction=direction: self.propagate(direction))
+        # the effect in Segment Editor does not have this choice
         self._inside = Reference(shared, self.update, INSIDE) if hasattr(ui, INSIDE.selector) else None
 
     def apply(self) -> None:
-        """Follow the choice of where a tumor may go; corrections keep to it as well."""
+        """Apply the choice of what a tumor must stay inside; it also limits corrections."""
         if self._inside is not None:
             self._inside.apply()
         self._shared.session.inside = self._source
 
     def close(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         if self._inside is not None:
             self._inside.close()
 
-    def follow(self, direction: str) -> None:
-        """Follow the tumor of the present view's prompts, or of what is drawn on the slice."""
-        # each next slice is prompted by a box around the last mask
+    def propagate(self, direction: str) -> None:
+        """Propagate the tumor from the current view's prompts, or from what is drawn on the slice."""
+        # each next slice is prompted with a box around the last mask
         self._prepare(partial(self._go, direction), self._shared.state.promptKinds | {"box"})
 
     def update(self) -> None:
-        """Show what can be pressed."""
+        """Enable the buttons."""
         session = self._shared.session
         missing = ""
         if self._inside is not None:
@@ -59,7 +59,7 @@ class Volume:
         elif not session.segmentId:
             missing = _("Prompt the tumor on one slice first.")
         elif session.view is None:
-            missing = _("The present slice does not cut the volume.")
+            missing = _("The current slice does not intersect the volume.")
         for direction, button in self._buttons.items():
             enable(button, missing, self._toolTips[direction])
 

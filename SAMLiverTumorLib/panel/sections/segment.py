@@ -1,4 +1,4 @@
-"""The section Segment: live or on demand, progress, cancel, undo, redo, accept."""
+"""The section Segment: segmentation live or on demand, progress, cancel, undo, redo, accept."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 
 class Segment:
-    """Binds the buttons to the session.
+    """Connects the buttons to the session.
 
-    :param prepare: `prepare(go)` sees to packages and models, asking the user, and then calls `go()`.
+    :param prepare: `prepare(go)` installs packages and models, after asking the user, and then calls `go()`.
     """
 
     def __init__(self, shared: Shared, prepare: Callable[[Callable[[], None]], None]) -> None:
@@ -26,44 +26,44 @@ class Segment:
         ui.acceptButton.connect("clicked(bool)", lambda checked: session.accept())
 
     def apply(self) -> None:
-        """Take live and box through slices from the parameter node."""
+        """Apply Live and Box through slices of the parameter node."""
         parameters, session = self._shared.parameters, self._shared.session
         if parameters is not None:
             session.live = parameters.live
             session.boxThroughSlices = parameters.boxThroughSlices
 
     def segment(self) -> None:
-        """Segment what the prompts say, after seeing to what is missing."""
+        """Segment by the prompts, after installing what is missing."""
         self._prepare(self._go)
 
     def cancel(self) -> None:
-        """Stop what is on its way, downloads included."""
+        """Stop everything that is running, downloads included."""
         if self._shared.tasks.cancel():
             self._shared.session.say(_("Cancelled."))
         self._shared.session.cancel()
         self._shared.follow()
 
     def update(self) -> None:
-        """Show progress and what can be pressed."""
+        """Show progress, and enable the buttons."""
         session, tasks, ui = self._shared.session, self._shared.tasks, self._ui
         isBusy = session.busy or tasks.busy
-        enable(ui.segmentButton, self.missing(), _("Segment what the prompts show. Key: Ctrl+Return"))
+        enable(ui.segmentButton, self.missing(), _("Segment by the prompts. Key: Ctrl+Return"))
         nothing = "" if isBusy else _("Nothing is running.")
         enable(
             ui.cancelButton,
             nothing,
-            _("Stop what is running; slices that a tumor was followed to are kept. Key: Escape"),
+            _("Stop what is running; propagated slices are kept. Key: Escape"),
         )
         noUndo = "" if session.canUndo else _("There is nothing to undo.")
-        enable(ui.undoButton, noUndo, _("Take back the last step, prompt and mask together. Key: Ctrl+Z"))
+        enable(ui.undoButton, noUndo, _("Undo {step}. Key: Ctrl+Z").format(step=session.undoName))
         noRedo = "" if session.canRedo else _("There is nothing to redo.")
-        enable(ui.redoButton, noRedo, _("Bring back what was undone. Key: Ctrl+Y"))
+        enable(ui.redoButton, noRedo, _("Redo {step}. Key: Ctrl+Y").format(step=session.redoName))
         noAccept = "" if session.canAccept else _("There is no finished mask to accept.")
         enable(ui.acceptButton, noAccept, _("Keep the mask and clear the prompts, for the next tumor. Key: A"))
         self.updateProgress()
 
     def missing(self) -> str:
-        """What the user has to do before segmenting; empty when nothing."""
+        """What the user has to do before segmenting; empty if nothing."""
         session = self._shared.session
         if session.volumeNode is None:
             return _("Choose a volume.")
@@ -76,12 +76,12 @@ class Segment:
         self._shared.follow()
 
     def updateProgress(self) -> None:
-        """Show how far it is."""
+        """Update the progress bar."""
         session, state, tasks, bar = self._shared.session, self._shared.state, self._shared.tasks, self._ui.progressBar
         bar.enabled = session.busy or tasks.busy
         if tasks.busy:
             done, total = tasks.progress
-            # a bar of 0 to 0 moves without end; in units that fit into 32 bits
+            # a range of 0 to 0 shows an indeterminate bar; scaled to fit into 32 bits
             bar.setRange(0, 1000 if total else 0)
             bar.setValue(1000 * done // total if total else 0)
         elif state.searching is not None:

@@ -1,4 +1,4 @@
-"""The part of section Segment that shows where a followed tumor is in doubt, and goes where a prompt would help."""
+"""The part of section Segment that shows the uncertainty of a propagated tumor and the next best slice."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _OPACITY = 0.6
 
 
-class Doubt:
-    """Binds the buttons "Uncertainty" and "Next best slice"."""
+class Uncertainty:
+    """Connects the buttons "Uncertainty" and "Next best slice"."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._ui = shared, shared.ui
@@ -32,19 +32,19 @@ class Doubt:
         self._ui.nextSliceButton.connect("clicked(bool)", lambda checked: self.goToNext())
 
     def update(self) -> None:
-        """Show what can be pressed."""
+        """Enable the buttons."""
         session, missing = self._shared.session, ""
         if self._shared.state.propagation is None:
-            missing = _("Follow the tumor through the volume first.")
+            missing = _("Propagate the tumor through the volume first.")
         elif session.busy or self._shared.tasks.busy:
-            missing = _("Wait until the present job is done.")
-        toolTip = _("Look at the tumor along all three axes, and lay over the slices how sure that is of each voxel.")
+            missing = _("Wait until the current job is done.")
+        toolTip = _("Segment the tumor along all three axes, and overlay how uncertain each voxel is.")
         enable(self._ui.uncertaintyButton, missing, toolTip)
         self._ui.uncertaintyButton.checked = self._shownNode() is not None
         enable(self._ui.nextSliceButton, missing, _("Go to the slice where a prompt would help most. Key: N"))
 
     def show(self, on: bool) -> None:
-        """Compute and show the uncertainty, or take it off the slices."""
+        """Compute and show the uncertainty, or remove it from the slices."""
         if on:
             self._fuse(ORIENTATIONS, self._showMaps)
         else:
@@ -52,7 +52,7 @@ class Doubt:
             self._shared.follow()
 
     def goToNext(self) -> None:
-        """Go to the next best slice, by the latest uncertainty that was computed or else the network's own."""
+        """Go to the next best slice, by the last computed uncertainty, or else the network's own."""
         if not self._ui.nextSliceButton.enabled:
             return
         if self._fusion is not None and self._fusion.first is self._shared.state.propagation:
@@ -61,7 +61,7 @@ class Doubt:
             self._fuse((), self._goTo)
 
     def close(self) -> None:
-        """Let go of the volume."""
+        """Release the volume."""
         self._fusion = None
 
     def _fuse(self, orientations: tuple[str, ...], done: Callable[[Fusion], None]) -> None:
@@ -85,7 +85,7 @@ class Doubt:
             return fuse(first, pool, settings, ensemble, limits=limits, progress=progress, cancel=cancelled)
 
         what = (session.volumeNode, state.segmentName)
-        self._shared.tasks.start("fuse", _("Looking along all axes"), work, partial(self._keep, what, done))
+        self._shared.tasks.start("fuse", _("Segmenting along all axes"), work, partial(self._keep, what, done))
         self._shared.follow()
 
     def _keep(
@@ -103,7 +103,7 @@ class Doubt:
         showProbability(slicer.mrmlScene, volumeNode, segmentName, fusion.probability)
         node = showUncertainty(slicer.mrmlScene, volumeNode, segmentName, fusion.uncertainty)
         _setForeground(node)
-        text = _("{name}: bright is uncertain. Probability and uncertainty are volumes of the scene.")
+        text = _("{name}: bright is uncertain. Probability and uncertainty are volumes in the scene.")
         self._shared.session.say(text.format(name=node.GetName()))
 
     def _goTo(self, fusion: Fusion) -> None:
@@ -111,11 +111,11 @@ class Doubt:
 
         best = next_best_slice(fusion)
         if best is None:
-            self._shared.session.say(_("Nothing of the tumor is in doubt."))
+            self._shared.session.say(_("No part of the tumor is uncertain."))
             return
         name = best.orientation.capitalize()
         sliceNodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
-        # prompts are for the view that was moved last
+        # prompts apply to the view that was moved last
         for sliceNode in sorted(sliceNodes, key=lambda node: node.GetOrientation() == name):
             sliceNode.JumpSliceByOffsetting(*best.center_ras)
         text = _("{name} slice {index}: {reason}")
@@ -123,7 +123,7 @@ class Doubt:
 
     @staticmethod
     def _shownNode() -> slicer.vtkMRMLScalarVolumeNode | None:
-        """The map of ours that lies over the slices, if any."""
+        """The map that is shown over the slices, if any."""
         from SAMLiverTumorLib.mrml.nodes.probability_nodes import MAP_ATTRIBUTE
 
         for compositeNode in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
@@ -134,7 +134,7 @@ class Doubt:
 
 
 def _setForeground(node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-    """Lay a volume over all slice views, or none."""
+    """Show a volume over all slice views, or none."""
     for compositeNode in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         compositeNode.SetForegroundVolumeID(node.GetID() if node is not None else None)
         compositeNode.SetForegroundOpacity(_OPACITY if node is not None else 0.0)

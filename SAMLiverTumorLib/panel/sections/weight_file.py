@@ -1,4 +1,4 @@
-"""`WeightFile`: weights that the user has on this computer, a published file or any other."""
+"""`WeightFile`: weights from the user's computer, a published file or any other."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from SAMLiverTumorLib.panel.sections.model_weights import Weights
 
 
 class WeightFile:
-    """Takes a file: into the model store where it is a published one, else as the model of its own.
+    """Takes a file: a published one into the model store, any other as the chosen model.
 
-    The file is read in the worker's thread and nothing in it is run. Until its network is recognized, the choice of
-    before stays.
+    The file is read in the worker's thread and no code in it is run. Until its network is recognized, the previous
+    choice is kept.
     """
 
     def __init__(self, shared: Shared, weights: Weights) -> None:
@@ -38,7 +38,7 @@ class WeightFile:
             self._take(Path(name).absolute())
 
     def described(self) -> str:
-        """The chosen file for the section Model: name, size, prompts, that it is unchecked, or what to do."""
+        """The chosen file for section Model: name, size, prompts, that it is unverified, or what to do."""
         text = self._shared.parameters.modelFile
         if not text:
             return _('No weight file is chosen yet: press "Use file…".')
@@ -49,7 +49,7 @@ class WeightFile:
             return gone.format(path=escape(text))
         info = self._shared.pool.fileInfo(text)
         prompts = promptsOf(info) if info is not None else _("its prompts are known once it is loaded")
-        checked = _("not checked against a published hash")
+        checked = _("not verified against a published hash")
         return f"<b>{escape(path.name)}</b>: {prompts}; {human_size(size)}; {checked}"
 
     def _take(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class WeightFile:
         with slicer.util.NodeModify(parameters.parameterNode):
             parameters.modelFile = str(path)
             parameters.model = FILE
-        text = _("{name} is used from now on, for {prompts}; it is not checked against a published hash.")
+        text = _("{name} is used from now on, for {prompts}; it is not verified against a published hash.")
         self._shared.session.say(text.format(name=path.name, prompts=promptsOf(info)))
 
     def _start(self, work: Callable, done: Callable) -> None:
@@ -96,5 +96,5 @@ class WeightFile:
 
 
 def promptsOf(info: ModelInfo) -> str:
-    """The kinds of prompts that the user can give a model."""
+    """The kinds of prompts that a model takes."""
     return ", ".join(sorted(info.prompts - {"mask"}))

@@ -1,4 +1,4 @@
-"""The U-Net to compare a run with: on the same patients, in a time that is given."""
+"""The U-Net to compare a training run with: same patients, limited training time."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def train_baseline(
     cancel: Callable[[], bool] = lambda: False,
     unet: UnetSettings | None = None,
 ) -> Path | None:
-    """Train the U-Net on the patients that a run with these settings learns from, validated on the same others.
+    """Train the U-Net on the training patients of a run with these settings, and validate it on the same others.
 
-    :param minutes: what the run took, say; validation included.
-    :param unet: how it is trained; time and seed are those given here.
-    :return: the weight file in `settings.out`; None where it was cancelled.
-    :raises InputError: one patient alone, or what reading and splitting refuse.
-    :raises OutputError: the folder holds a U-Net already, or cannot be written.
+    :param minutes: training time, including validation; for a fair comparison that of the run.
+    :param unet: other settings of the U-Net; time and seed are replaced by those given here.
+    :return: the weight file in `settings.out`; None if it was cancelled.
+    :raises InputError: there is only one patient, or reading or splitting fails.
+    :raises OutputError: the folder already holds a U-Net, or cannot be written.
     """
     cases = labeled_cases(settings)
     split = split_patients(
         [case.name for case in cases], settings.validation, settings.test, settings.validation_share, settings.seed
     )
     if split.same_volume:
-        raise InputError("A U-Net has to be validated on another patient than it learned from; add one.")
+        raise InputError("A U-Net must be validated on another patient than it learned from; add one.")
     folder = Path(settings.out)
     folder.mkdir(parents=True, exist_ok=True)
     check_output(folder / NAME)
@@ -49,10 +49,10 @@ def train_baseline(
     def read(names: tuple[str, ...]) -> Iterator[Case]:
         return (load_case(files, settings.label_names) for files in cases if files.name in names)
 
-    begun = time.monotonic()
+    started = time.monotonic()
 
-    def told(step: int, loss: float, dice: float | None) -> None:
-        left = max(0.0, 60.0 * minutes - (time.monotonic() - begun))
+    def on_step(step: int, loss: float, dice: float | None) -> None:
+        left = max(0.0, 60.0 * minutes - (time.monotonic() - started))
         report("step", step=step, epoch=0, loss=loss, eta_s=round(left, 1), memory_mb=memory_mb())
         if dice is not None:
             report("validation", epoch=0, step=step, score=dice, dice={"automatic": dice})
@@ -60,7 +60,7 @@ def train_baseline(
     budget = replace(unet or UnetSettings(), seconds=60.0 * minutes, seed=settings.seed)
     device = str(resolve_device(settings.device))
     try:
-        network = train_unet(read(split.train), read(split.validation), budget, told, cancel, device)
+        network = train_unet(read(split.train), read(split.validation), budget, on_step, cancel, device)
     except Cancelled:
         report("cancelled", step=0)
         return None

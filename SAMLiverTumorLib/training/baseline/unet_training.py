@@ -1,4 +1,4 @@
-"""Training of the U-Net baseline: the same cases and the same budget as the model that it is compared with."""
+"""Training of the U-Net baseline, on the cases and with the budget of the model that it is compared with."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from SAMLiverTumorLib.plane import slice_count, slice_plane
 
 @dataclass(frozen=True)
 class UnetSettings:
-    """How long and how a baseline is trained.
+    """Settings of the baseline's training.
 
-    :param steps: at most so many; with `seconds` whichever ends first.
-    :param seconds: at most so many, validation included; None for as long as the steps take. Only without it is the
-        same seed the same network.
-    :param batch: crops a step.
-    :param crop: pixels along the side of a crop.
-    :param rate: first learning rate of AdamW; it falls to nothing along a cosine over the budget.
+    :param steps: maximum number of steps.
+    :param seconds: maximum training time, including validation; None for no limit. Only without a limit does the same
+        seed give the same network.
+    :param batch: crops per step.
+    :param crop: edge of a crop in pixels.
+    :param rate: initial learning rate of AdamW; it falls along a cosine to zero at the end of the budget.
     :param validate_every: steps between two validations.
-    :param patience: validations without a better Dice after which training stops.
+    :param patience: validations without a better Dice before stopping early.
     :param seed: of weights, crops and augmentation.
+    :param shape: of the network.
     """
 
     steps: int = 10_000
@@ -47,19 +48,19 @@ class UnetSettings:
     def __post_init__(self) -> None:
         least = min(self.steps, self.batch, self.validate_every, self.patience)
         if least < 1 or (self.seconds is not None and not self.seconds > 0):
-            raise InputError("A U-Net needs at least one step, one crop a step and a positive time to train.")
+            raise InputError("A U-Net needs at least one step, one crop per step and a positive training time.")
         if self.crop % self.shape.divisor or not 0 < self.crop <= self.shape.size:
             raise InputError(
-                f"Crops of {self.crop} pixels do not go with pictures of {self.shape.size}; give a multiple of "
-                f"{self.shape.divisor} up to that."
+                f"Crops of {self.crop} pixels do not fit slice images of {self.shape.size}; give a multiple of "
+                f"{self.shape.divisor} up to that size."
             )
 
 
 @dataclass(frozen=True, eq=False)
 class _Slice:
-    """One slice at the network's resolution: picture float32, target 0 other, 1 tumor, 2 liver; uint8 (rows, cols)."""
+    """One slice at the network's resolution: image float32, target uint8 0 other, 1 tumor, 2 liver; (rows, columns)."""
 
-    picture: np.ndarray
+    image: np.ndarray
     target: np.ndarray
 
 
@@ -71,24 +72,24 @@ def train_unet(
     cancel: Callable[[], bool] | None = None,
     device: str = "cpu",
 ) -> Unet:
-    """Train a baseline; the weights with the best validation Dice are kept.
+    """Train a baseline, and keep the weights with the best validation Dice.
 
-    Slices with tumor and slices of liver without are learned from alike; where labels have no liver, all slices are.
-    Half of the crops are centered on tumor. Loss: Dice and cross-entropy of the two classes (Isensee et al., nnU-Net,
-    2021). Iterables are read case by case, so that only what is learned from stays in memory.
+    It learns from all slices of liver, with tumor and without; if the labels have no liver, from all slices. Half of
+    the crops are centered on tumor. The loss is Dice plus cross-entropy of the two classes (Isensee et al., nnU-Net,
+    2021). Cases are read one by one, so only their slices stay in memory.
 
     :param training: labeled cases.
-    :param validation: other patients; they choose the weights and end the training.
-    :param progress: told of (step, loss, validation Dice if there was a validation).
+    :param validation: other patients, which choose the weights and stop the training.
+    :param progress: called with (step, loss, validation Dice or None).
     :raises InputError: no tumor to learn from or to validate on, or a patient in both.
     :raises Cancelled: when `cancel` says so.
     """
     start = time.monotonic()
-    learned, names, hashes = _slices(training, settings.shape)
-    judged, judged_names, judged_hashes = _slices(validation, settings.shape)
-    if both := [name for name in judged_names if name in names or judged_hashes[name] in hashes.values()]:
+    training_slices, names, hashes = _slices(training, settings.shape)
+    validation_slices, validation_names, validation_hashes = _slices(validation, settings.shape)
+    if both := [name for name in validation_names if name in names or validation_hashes[name] in hashes.values()]:
         raise InputError(f"{', '.join(both)} is in both parts; training and validation need different patients.")
-    for slices, what in ((learned, "train"), (judged, "validate")):
+    for slices, what in ((training_slices, "train"), (validation_slices, "validate")):
         if not any((each.target == 1).any() for each in slices):
             raise InputError(f"None of the cases to {what} on has a tumor; choose others.")
     torch.manual_seed(settings.seed)
@@ -96,7 +97,7 @@ def train_unet(
     optimizer = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=1e-4)
     loss_of = _loss()
     best, best_state, since, history = -1.0, None, 0, []
-    for step, (pictures, targets) in enumerate(_batches(learned, settings), start=1):
+    for step, (images, targets) in enumerate(_batches(training_slices, settings), start=1):
         if cancel is not None and cancel():
             raise Cancelled("Cancelled; no network was written.")
         spent = time.monotonic() - start
@@ -105,13 +106,13 @@ def train_unet(
             group["lr"] = settings.rate * 0.5 * (1 + np.cos(np.pi * min(done, 1.0)))
         network.train()
         optimizer.zero_grad()
-        loss = loss_of(network(pictures.to(device)), targets.to(device))
+        loss = loss_of(network(images.to(device)), targets.to(device))
         loss.backward()
         reached = float(loss.detach())
         optimizer.step()
         ends, dice = done >= 1.0, None
         if ends or step % settings.validate_every == 0:
-            dice = _dice(network, judged, settings.shape, device)
+            dice = _dice(network, validation_slices, settings.shape, device)
             history.append({"step": step, "loss": round(reached, 5), "dice": round(dice, 5)})
             since = 0 if dice > best else since + 1
             if dice > best:
@@ -124,9 +125,9 @@ def train_unet(
     card = {
         "settings": {name: value for name, value in asdict(settings).items() if name != "shape"},
         "training_cases": names,
-        "validation_cases": judged_names,
-        "data_sha256": {**hashes, **judged_hashes},
-        "slices": {"training": len(learned), "validation": len(judged)},
+        "validation_cases": validation_names,
+        "data_sha256": {**hashes, **validation_hashes},
+        "slices": {"training": len(training_slices), "validation": len(validation_slices)},
         "steps": step,
         "seconds": round(time.monotonic() - start, 1),
         "stopped_early": since >= settings.patience,
@@ -139,7 +140,7 @@ def train_unet(
 
 
 def _slices(cases: Iterable[Case], shape: UnetShape) -> tuple[list[_Slice], list[str], dict[str, str]]:
-    """Slices of cases at the network's resolution, the cases' names, and hashes of their voxels."""
+    """Slices of cases at the network's resolution, names of the cases, and hashes of their voxels."""
     slices, names, hashes = [], [], {}
     for case in cases:
         names.append(case.name)
@@ -150,24 +151,24 @@ def _slices(cases: Iterable[Case], shape: UnetShape) -> tuple[list[_Slice], list
             liver = np.ones_like(tumor) if case.liver is None else voxels_to_picture(case.liver, plane)
             if not liver.any():
                 continue
-            picture = unet_picture(case.volume, plane, shape)
-            small = [_shrunk(mask, tuple(picture.shape)) for mask in (tumor, liver)]
+            image = unet_picture(case.volume, plane, shape)
+            small = [_shrunk(mask, tuple(image.shape)) for mask in (tumor, liver)]
             target = np.where(small[0], 1, np.where(small[1], 2, 0)).astype(np.uint8)
-            # crops need room
+            # crops need full-size images
             rows, columns = (shape.size - side for side in target.shape)
             pad = ((0, rows), (0, columns))
-            slices.append(_Slice(np.pad(picture.numpy(), pad), np.pad(target, pad)))
+            slices.append(_Slice(np.pad(image.numpy(), pad), np.pad(target, pad)))
     return slices, names, hashes
 
 
 def _shrunk(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at another size: pixels that it covers by half."""
+    """A mask at another size: the pixels of which it covers at least half."""
     whole = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
     return resize_picture(whole, size)[0, 0].numpy() >= 0.5
 
 
 def _batches(slices: Sequence[_Slice], settings: UnetSettings) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches of augmented crops: pictures (b, 1, crop, crop) and targets (b, 1, crop, crop) of 0 and 1."""
+    """Endless batches of augmented crops: images (b, 1, crop, crop) and targets (b, 1, crop, crop) of 0 and 1."""
     rng = np.random.default_rng(settings.seed)
     augment = _augmentation(settings)
     with_tumor = [each for each in slices if (each.target == 1).any()]
@@ -178,25 +179,25 @@ def _batches(slices: Sequence[_Slice], settings: UnetSettings) -> Iterator[tuple
             each = group[rng.integers(len(group))]
             drawn.append(augment(_crop(each, value, settings.crop, rng)))
         targets = torch.stack([torch.as_tensor(each["target"]) for each in drawn])
-        yield torch.stack([torch.as_tensor(each["picture"]) for each in drawn]), (targets == 1).float()
+        yield torch.stack([torch.as_tensor(each["image"]) for each in drawn]), (targets == 1).float()
 
 
 def _crop(each: _Slice, value: int, side: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """A square part near a pixel of that value (anywhere, if there is none), arrays (1, side, side)."""
+    """A square crop near a pixel of that value, or anywhere if there is none; arrays (1, side, side)."""
     places = np.flatnonzero(each.target == value)
     place = int(places[rng.integers(len(places))]) if len(places) else int(rng.integers(each.target.size))
     corner = []
     for at, length in zip(np.unravel_index(place, each.target.shape), each.target.shape, strict=True):
         corner.append(int(np.clip(at - rng.integers(side // 4, side - side // 4), 0, length - side)))
     part = tuple(slice(start, start + side) for start in corner)
-    return {"picture": each.picture[part][None], "target": each.target[part].astype(np.float32)[None]}
+    return {"image": each.image[part][None], "target": each.target[part].astype(np.float32)[None]}
 
 
 def _augmentation(settings: UnetSettings):
-    """MONAI's transforms, seeded. No mirroring: the liver lies on one side."""
+    """MONAI's transforms, seeded; without mirroring, since the liver is on one side."""
     from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandGaussianNoised, RandScaleIntensityd
 
-    keys = ["picture", "target"]
+    keys = ["image", "target"]
     chain = Compose(
         [
             RandAffined(
@@ -208,9 +209,9 @@ def _augmentation(settings: UnetSettings):
                 mode=["bilinear", "nearest"],
                 padding_mode="border",
             ),
-            RandScaleIntensityd(["picture"], factors=0.15, prob=0.5),
-            RandAdjustContrastd(["picture"], prob=0.3, gamma=(0.8, 1.25)),
-            RandGaussianNoised(["picture"], prob=0.3, std=0.03),
+            RandScaleIntensityd(["image"], factors=0.15, prob=0.5),
+            RandAdjustContrastd(["image"], prob=0.3, gamma=(0.8, 1.25)),
+            RandGaussianNoised(["image"], prob=0.3, std=0.03),
         ]
     )
     chain.set_random_state(settings.seed)
@@ -225,13 +226,13 @@ def _loss():
 
 @torch.inference_mode()
 def _dice(network: torch.nn.Module, slices: Sequence[_Slice], shape: UnetShape, device: str) -> float:
-    """Dice over all pixels of the slices together, inside the liver."""
+    """Dice over all pixels of all slices together, inside the liver."""
     network.eval()
     shared = total = 0
     for start in range(0, len(slices), 8):
         chunk = slices[start : start + 8]
-        pictures = torch.from_numpy(np.stack([each.picture for each in chunk])[:, None]).to(device)
-        logits = network(pictures)
+        images = torch.from_numpy(np.stack([each.image for each in chunk])[:, None]).to(device)
+        logits = network(images)
         marked = (logits[:, 1] > logits[:, 0]).cpu().numpy() & np.stack([each.target > 0 for each in chunk])
         tumor = np.stack([each.target == 1 for each in chunk])
         shared += int(np.count_nonzero(marked & tumor))

@@ -1,4 +1,4 @@
-"""All that a training needs to go on exactly where it was, in one file that is replaced whole or not at all."""
+"""The state from which a training run resumes exactly, in one file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NAME = "last.pt"
 
 @dataclass
 class TrainingState:
-    """Where a training is.
+    """Where a training run is.
 
-    :param step: steps that are done.
-    :param weights: what learns, by name.
+    :param step: number of steps done.
+    :param weights: the weights that learn, by name.
     :param optimizer: `Optimizer.state_dict()`.
     :param best: weights of the best epoch so far.
     :param best_score: its validation score.
@@ -32,9 +32,8 @@ class TrainingState:
     :param history: one entry for each validation.
     :param settings: of the run, as plain values.
     :param data: hash of each patient's voxels and labels.
-    :param teacher: average weights of a mean teacher.
+    :param scaler: state of the gradient scaler, for mixed precision on a graphics card.
     :param average: running average of the weights.
-    :param scaler: of mixed precision on a graphics card.
     """
 
     step: int = 0
@@ -47,13 +46,12 @@ class TrainingState:
     settings: dict[str, Any] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
-    teacher: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write it to the run's folder.
+        """Write the state to the run's folder.
 
-        :raises OutputError: the disk is full, or refuses; the file from before stays as it was.
+        :raises OutputError: the disk is full or cannot be written; the earlier file stays as it was.
         """
         content = {**self.__dict__, "history": json.dumps(self.history), "settings": json.dumps(self.settings)}
         with atomic_path(Path(folder) / NAME, overwrite=True) as temporary:
@@ -61,19 +59,19 @@ class TrainingState:
 
 
 def load_state(folder: Path) -> TrainingState:
-    """The state of a run.
+    """The saved state of a run.
 
     :raises InputError: there is none, or it is damaged.
     """
     path = Path(folder) / NAME
     if not path.is_file():
-        raise InputError(f"'{folder}' holds no training to resume; leave --resume out to begin one.")
+        raise InputError(f"'{folder}' holds no training run to resume; leave --resume out to start one.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        return TrainingState(
-            **{**content, "history": parse_json(content["history"]), "settings": parse_json(content["settings"])}
-        )
+        content |= {name: parse_json(content[name]) for name in ("history", "settings")}
+        content.pop("teacher", None)  # of the mean teacher, in files before 0.2.0
+        return TrainingState(**content)
     except (pickle.UnpicklingError, *BROKEN_STREAM) as error:
         raise InputError(
-            f"'{path}' is damaged ({type(error).__name__}); begin the training anew in another folder."
+            f"'{path}' is damaged ({type(error).__name__}); start a new training run in another folder."
         ) from error

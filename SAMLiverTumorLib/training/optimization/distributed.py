@@ -1,7 +1,7 @@
-"""Several graphics cards or machines: each process takes its share of every step's pictures.
+"""Training on several graphics cards or machines: each process takes its share of every step's slice images.
 
-Started by `torchrun`, which sets the environment that is read here. With the same global batch the losses are those of
-one process, up to rounding.
+`torchrun` starts the processes and sets the environment that is read here. With the same global batch, losses equal
+those of one process up to rounding.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from SAMLiverTumorLib.errors import InputError
 
 
 class Processes:
-    """The processes of one training; by default there is this one alone.
+    """The processes of one training run; by default just this one.
 
     :param rank: number of this process, from 0.
-    :param count: of all of them.
+    :param count: number of processes.
     """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
@@ -28,21 +28,21 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that validates, writes and reports."""
+        """Whether this process validates, writes and reports."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with the first process's weights in all of them."""
+        """The model, wrapped so that all processes start from the first one's weights."""
         if self.count == 1:
             return model
-        # with text alone, say, what embeds clicks has no part in the loss
+        # with text prompts alone, for example, the point embeddings have no part in the loss
         return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
 
     def average_gradients(self, weights: Sequence[nn.Parameter]) -> None:
-        """Put the mean of all processes' gradients into each of them.
+        """Average the gradients over all processes.
 
-        Where a weight had no part in the loss of one process, its gradient there counts as zero; where it had none in
-        any, it stays without, as with one process.
+        A weight that had no part in the loss of one process counts there with gradient zero. A weight that had no part
+        in any process keeps no gradient, as with one process.
         """
         if self.count == 1 or not weights:
             return
@@ -58,25 +58,25 @@ class Processes:
         for weight, part in zip(wanted, parts, strict=True):
             weight.grad = part.reshape(weight.shape).clone()
 
-    def mine(self, exercises: Sequence) -> list:
-        """This process's share of a step.
+    def own_share(self, examples: Sequence) -> list:
+        """This process's share of a step's examples.
 
         :raises InputError: the batch cannot be split evenly.
         """
-        if len(exercises) % self.count:
-            raise InputError(f"A batch of {len(exercises)} cannot be split among {self.count} processes evenly.")
-        return list(exercises[self.rank :: self.count])
+        if len(examples) % self.count:
+            raise InputError(f"A batch of {len(examples)} cannot be split among {self.count} processes evenly.")
+        return list(examples[self.rank :: self.count])
 
     def mean(self, value: float, device: torch.device) -> float:
-        """Mean of the processes' values."""
+        """Mean of a value over the processes."""
         return self._reduced(value, device) / self.count
 
     def any(self, value: bool, device: torch.device) -> bool:
-        """Whether it holds in any process, so that all stop in the same step."""
+        """Whether the value is true in any process, so that all stop in the same step."""
         return self._reduced(float(value), device) > 0
 
-    def shared(self, value: float, device: torch.device) -> float:
-        """The first process's value, in all of them."""
+    def from_first(self, value: float, device: torch.device) -> float:
+        """The first process's value, in all processes."""
         if self.count == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=device)
@@ -92,7 +92,7 @@ class Processes:
 
 
 def join() -> Processes:
-    """Join the processes that `torchrun` started; this one alone where it did not."""
+    """Join the processes that `torchrun` started, or run alone without it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or "RANK" not in os.environ:
         return Processes()
@@ -102,16 +102,16 @@ def join() -> Processes:
 
 
 def local_device(name: str) -> str:
-    """With "auto" the graphics card that `torchrun` meant for this process; otherwise the name itself."""
+    """The device; with "auto", the graphics card that `torchrun` assigned to this process."""
     if name == "auto" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
         return f"cuda:{os.environ['LOCAL_RANK']}"
     return name
 
 
 def leave() -> None:
-    """Leave the processes that were joined."""
+    """Leave the process group, if one was joined."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # what wraps a model knows the group; where it outlives that, its threads abort the process at its end
+        # a wrapped model that outlives its process group aborts the process at exit
         gc.collect()
         torch.distributed.destroy_process_group()
         gc.collect()

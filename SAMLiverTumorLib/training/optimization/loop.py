@@ -1,4 +1,4 @@
-"""The training loop: steps, validation after each epoch, the best kept, early stopping."""
+"""The training loop: steps, validation after each epoch, keeping the best epoch, early stopping."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from torch import nn
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState
 from SAMLiverTumorLib.training.optimization.distributed import Processes
-from SAMLiverTumorLib.training.optimization.mean_teacher import MeanTeacher, Twins
 from SAMLiverTumorLib.training.optimization.schedule import Schedule
-from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel, TrainingExample
 from SAMLiverTumorLib.training.optimization.validation import overall, validate
-from SAMLiverTumorLib.training.optimization.weight_average import Average
+from SAMLiverTumorLib.training.optimization.weight_average import WeightAverage
 from SAMLiverTumorLib.training.progress_events import Reporter, memory_mb
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample
 from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, POINT, TEXT
 from SAMLiverTumorLib.training.settings import TrainSettings
 
-# SAM's clipping of gradients is by value; by norm 1 no single hard picture throws a batch of two off.
+# Gradients are clipped to this norm, so that no single hard slice image throws a batch of two off.
 _MOST_GRADIENT = 1.0
-# Tokens of a concept begin as noise, where everything else was trained for long.
-_TEXT_TIMES = 5.0
+# Factor on the learning rate of a concept's tokens: they start as noise, while everything else is pretrained.
+_TEXT_RATE_FACTOR = 5.0
 
 
 class Diverged(InputError):
-    """The loss is no number any more; what was best before is kept."""
+    """The loss is NaN or infinite; the best weights so far are kept."""
 
 
 def train(
-    trainee: Trainee,
+    trainable: TrainableModel,
     schedule: Schedule,
     validation: Sequence[Sample],
     settings: TrainSettings,
@@ -44,34 +43,31 @@ def train(
     report: Reporter,
     cancel: Callable[[], bool] = lambda: False,
     processes: Processes | None = None,
-    unlabeled: Sequence[Twins] = (),
 ) -> TrainingState:
-    """Train from where `state` is to the last epoch, or until it gets no better.
+    """Train from `state` to the last epoch, or until validation stops improving.
 
-    :param folder: where the state is saved after each epoch, and when cancelled; None for nowhere.
-    :param unlabeled: slices for a mean teacher, one in each step.
+    :param folder: where the state is saved after each epoch, and when cancelled; None to save nothing.
     :return: the state at the end; `best` holds the weights of the best epoch.
     :raises Diverged: the loss is not a finite number.
-    :raises InputError: the graphics card's memory does not suffice, with half of the pictures at a time neither.
+    :raises InputError: the graphics card runs out of memory, even with the batch split in half.
     """
     processes = processes or Processes()
-    learning = trainee.learning()
-    optimizer = torch.optim.AdamW(_groups(learning), settings.learning_rate, weight_decay=settings.weight_decay)
-    scaler = torch.amp.GradScaler(enabled=trainee.device.type == "cuda")
-    _restore(state, learning, optimizer, scaler)
-    model = processes.wrap(trainee)
-    average = Average(trainee, settings.average, state.average)
-    teacher = MeanTeacher(trainee, unlabeled, schedule.steps, settings.seed, state.teacher) if unlabeled else None
-    parts, first, begun = settings.accumulate, state.step, time.monotonic()
+    learnable = trainable.learnable()
+    optimizer = torch.optim.AdamW(_groups(learnable), settings.learning_rate, weight_decay=settings.weight_decay)
+    scaler = torch.amp.GradScaler(enabled=trainable.device.type == "cuda")
+    _restore(state, learnable, optimizer, scaler)
+    model = processes.wrap(trainable)
+    average = WeightAverage(trainable, settings.average, state.average)
+    parts, first, started = settings.accumulate, state.step, time.monotonic()
     while True:
         epoch, within = divmod(state.step, settings.steps)
-        # also where a training that is resumed was cancelled before its epoch was measured
+        # also if the resumed run was cancelled before its last epoch was validated
         if due := within == 0 and epoch > len(state.history):
             with average.in_place():
-                _end_epoch(trainee, validation, state, settings, report, processes, cancel)
-        cancelled = processes.any(cancel(), trainee.device)
+                _end_epoch(trainable, validation, state, settings, report, processes, cancel)
+        cancelled = processes.any(cancel(), trainable.device)
         if due or cancelled:
-            _remember(state, learning, optimizer, scaler, settings)
+            _remember(state, learnable, optimizer, scaler, settings)
             if folder is not None and processes.first:
                 state.save(folder)
         if cancelled:
@@ -84,35 +80,30 @@ def train(
             break
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(state.step) * group["times"]
-        exercises = processes.mine(schedule.exercises(state.step))
-        if teacher is not None:
-            exercises.append(teacher.exercise(state.step))
+        examples = processes.own_share(schedule.examples(state.step))
         try:
-            loss = _step(model, exercises, parts, optimizer, scaler, processes)
+            loss = _step(model, examples, parts, optimizer, scaler, processes)
         except torch.cuda.OutOfMemoryError as error:  # raised in all processes, if in any
-            if parts > settings.accumulate or len(exercises) < 2:
+            if parts > settings.accumulate or len(examples) < 2:
                 raise InputError(
-                    "The graphics card's memory does not suffice; choose a smaller batch, train the decoder alone, or "
-                    "train on the CPU (--device cpu)."
+                    "The graphics card is out of memory; choose a smaller batch, train the decoder alone, or train on "
+                    "the CPU (--device cpu)."
                 ) from error
-            parts = min(2 * parts, len(exercises))
+            parts = min(2 * parts, len(examples))
             torch.cuda.empty_cache()
-            report("note", text=f"Out of graphics memory: going on with the batch in {parts} parts.")
+            report("note", text=f"Out of graphics memory: continuing with the batch in {parts} parts.")
             continue
-        loss = processes.mean(loss, trainee.device)
+        loss = processes.mean(loss, trainable.device)
         if not math.isfinite(loss):
-            names = ", ".join(exercise.sample.name for exercise in exercises)
+            names = ", ".join(example.sample.name for example in examples)
             raise Diverged(
-                f"The loss is no number any more in step {state.step + 1} ({names}); training has stopped, and the "
-                f"best weights so far (epoch {state.best_epoch}) are kept. Try a lower --learning-rate."
+                f"The loss is NaN or infinite in step {state.step + 1} ({names}); training has stopped, and the best "
+                f"weights so far (epoch {state.best_epoch}) are kept. Try a lower --learning-rate."
             )
-        average.follow(state.step)
+        average.update(state.step)
         state.average = average.weights
-        if teacher is not None:
-            teacher.average.follow(state.step)
-            state.teacher = teacher.average.weights
         state.step += 1
-        per_step = (time.monotonic() - begun) / (state.step - first)
+        per_step = (time.monotonic() - started) / (state.step - first)
         report(
             "step",
             step=state.step,
@@ -120,47 +111,47 @@ def train(
             loss=loss,
             rate=schedule.rate(state.step - 1),
             eta_s=round(per_step * (schedule.steps - state.step), 1),
-            memory_mb=memory_mb(trainee.device),
+            memory_mb=memory_mb(trainable.device),
         )
     return state
 
 
 def epoch_kinds(settings: TrainSettings) -> list[str]:
-    """Kinds of prompts that epochs are compared by."""
+    """Kinds of prompts by which epochs are compared."""
     return [POINT, BOX, *([TEXT] if settings.concepts else [])]
 
 
 def score_of(scores: dict[str, dict[str, float]]) -> float:
-    """One number to compare epochs by: the mean of point, box and text, each a mean over patients."""
+    """The score of an epoch: the mean of point, box and text, each a mean over patients."""
     means = overall(scores)
     return sum(means.values()) / len(means) if means else float("-inf")
 
 
 def _step(
     model: nn.Module,
-    exercises: Sequence[Exercise],
+    examples: Sequence[TrainingExample],
     parts: int,
     optimizer: torch.optim.Optimizer,
     scaler,
     processes: Processes,
 ) -> float:
-    """One step of the optimizer on all exercises, in parts; this process's mean loss.
+    """One optimizer step on all examples, in parts; this process's mean loss.
 
-    Gradients are exchanged after the last part, and not within its backward pass as DistributedDataParallel would:
-    there a process that is out of memory leaves the others waiting for ever.
+    Gradients are exchanged after the last part. DistributedDataParallel would exchange them within the backward pass,
+    where a process that runs out of memory leaves the others waiting forever.
 
-    :raises torch.cuda.OutOfMemoryError: the memory of any process does not suffice.
+    :raises torch.cuda.OutOfMemoryError: any process is out of memory.
     """
     optimizer.zero_grad(set_to_none=True)
     total, device = 0.0, next(model.parameters()).device
-    size = -(-len(exercises) // parts)
-    pieces = [exercises[start : start + size] for start in range(0, len(exercises), size)]
+    size = -(-len(examples) // parts)
+    pieces = [examples[start : start + size] for start in range(0, len(examples), size)]
     failure: torch.cuda.OutOfMemoryError | None = None
     try:
         with model.no_sync() if hasattr(model, "no_sync") else nullcontext():
             for piece in pieces:
                 with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-                    loss = model(piece) * (len(piece) / len(exercises))
+                    loss = model(piece) * (len(piece) / len(examples))
                 scaler.scale(loss).backward()
                 total += float(loss.detach())
     except torch.cuda.OutOfMemoryError as error:
@@ -168,51 +159,51 @@ def _step(
     if processes.any(failure is not None, device):
         optimizer.zero_grad(set_to_none=True)
         raise failure or torch.cuda.OutOfMemoryError("out of memory in another process")
-    learning = [weight for group in optimizer.param_groups for weight in group["params"]]
-    processes.average_gradients(learning)
+    learnable = [weight for group in optimizer.param_groups for weight in group["params"]]
+    processes.average_gradients(learnable)
     if not math.isfinite(total):
         return total
     scaler.unscale_(optimizer)
-    nn.utils.clip_grad_norm_(learning, _MOST_GRADIENT)
+    nn.utils.clip_grad_norm_(learnable, _MOST_GRADIENT)
     scaler.step(optimizer)
     scaler.update()
     return total
 
 
-def _groups(learning: dict[str, torch.Tensor]) -> list[dict]:
-    """Parameters with how many times the learning rate they take."""
-    text = [weight for name, weight in learning.items() if name.startswith("text.tokens.")]
-    rest = [weight for name, weight in learning.items() if not name.startswith("text.tokens.")]
-    return [{"params": rest, "times": 1.0}, *([{"params": text, "times": _TEXT_TIMES}] if text else [])]
+def _groups(learnable: dict[str, torch.Tensor]) -> list[dict]:
+    """Parameter groups; "times", which the saved state holds too, is a factor on the learning rate."""
+    text = [weight for name, weight in learnable.items() if name.startswith("text.tokens.")]
+    rest = [weight for name, weight in learnable.items() if not name.startswith("text.tokens.")]
+    return [{"params": rest, "times": 1.0}, *([{"params": text, "times": _TEXT_RATE_FACTOR}] if text else [])]
 
 
-def _end_epoch(trainee, validation, state, settings, report, processes, cancel) -> None:
+def _end_epoch(trainable, validation, state, settings, report, processes, cancel) -> None:
     epoch = state.step // settings.steps
-    scores = validate(trainee, validation, epoch_kinds(settings), cancel) if processes.first else {}
-    # asked in all processes, or the others would wait for a score that never comes
-    if processes.any(cancel(), trainee.device):
-        return  # what was measured on a part of the pictures cannot be compared
-    score = processes.shared(score_of(scores), trainee.device)
+    scores = validate(trainable, validation, epoch_kinds(settings), cancel) if processes.first else {}
+    # checked in all processes, or the others would wait for a score that never comes
+    if processes.any(cancel(), trainable.device):
+        return  # a score on part of the slice images cannot be compared
+    score = processes.from_first(score_of(scores), trainable.device)
     state.history.append({"epoch": epoch, "score": score, "dice": scores})
     report("validation", epoch=epoch, step=state.step, score=score, dice=overall(scores))
     if score > state.best_score:
         state.best_score, state.best_epoch = score, epoch
-        state.best = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
+        state.best = {name: weight.detach().cpu().clone() for name, weight in trainable.learnable().items()}
 
 
-def _remember(state, learning, optimizer, scaler, settings) -> None:
-    state.weights = {name: weight.detach().cpu().clone() for name, weight in learning.items()}
+def _remember(state, learnable, optimizer, scaler, settings) -> None:
+    state.weights = {name: weight.detach().cpu().clone() for name, weight in learnable.items()}
     state.optimizer, state.scaler = optimizer.state_dict(), scaler.state_dict()
     state.settings = settings.as_dict()
 
 
-def _restore(state, learning, optimizer, scaler) -> None:
+def _restore(state, learnable, optimizer, scaler) -> None:
     if not state.weights:
         return
-    if set(state.weights) != set(learning):
-        raise InputError("The training to resume was of other parts of the network; resume it with its own settings.")
+    if set(state.weights) != set(learnable):
+        raise InputError("The run to resume trained other parts of the network; resume it with its own settings.")
     with torch.no_grad():
-        for name, weight in learning.items():
+        for name, weight in learnable.items():
             weight.copy_(state.weights[name])
     optimizer.load_state_dict(state.optimizer)
     if state.scaler:

@@ -1,4 +1,4 @@
-"""Losses of masks and of the network's own estimate of their quality, by MONAI."""
+"""Losses of masks, and of the IoU that the network predicts for them; by MONAI."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from torch.nn import functional
 
 # Weights of focal and Dice loss as in Kirillov et al., "Segment Anything", 2023.
 _FOCAL = 20.0
-# Where a teacher's probability is beyond these it is believed.
-_SURE_NOT, _SURE = 0.05, 0.9
 
 
 def mask_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -24,7 +22,7 @@ def mask_losses(logits: Tensor, targets: Tensor) -> Tensor:
     wanted = targets[:, None].expand_as(logits).to(logits.dtype)
     n, m = logits.shape[:2]
     flat, flat_wanted = logits.reshape(n * m, 1, *logits.shape[2:]), wanted.reshape(n * m, 1, *logits.shape[2:])
-    # one voxel's worth of smoothing gives empty targets a gradient
+    # smoothing by one pixel gives empty targets a gradient
     dice = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0, reduction="none")(flat, flat_wanted).reshape(n, m)
     focal = FocalLoss(gamma=2.0, reduction="none")(flat, flat_wanted).mean(dim=(1, 2, 3)).reshape(n, m)
     return dice + _FOCAL * focal
@@ -43,30 +41,17 @@ def iou_losses(predicted: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
     return functional.mse_loss(predicted.float(), true, reduction="none")
 
 
-def balanced_cross_entropy(logits: Tensor, targets: Tensor, where: Tensor | None = None) -> Tensor:
-    """Cross entropy in which structure and background count by half each, however small the structure; a scalar.
+def balanced_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy in which foreground and background weigh half each, however small the foreground; a scalar.
 
     :param logits: of any shape.
     :param targets: 0 or 1, of the same shape.
-    :param where: bool of the same shape: what counts. 0 where nothing does.
     """
     wanted = targets > 0.5
     losses = functional.binary_cross_entropy_with_logits(logits.float(), wanted.float(), reduction="none")
-    counted = torch.ones_like(wanted) if where is None else where
-    parts = [losses[counted & side].mean() for side in (wanted, ~wanted) if bool((counted & side).any())]
-    return torch.stack(parts).mean() if parts else logits.sum() * 0.0
-
-
-def confident_loss(logits: Tensor, probability: Tensor) -> Tensor:
-    """Balanced cross entropy with a teacher's decision where it is sure.
-
-    :param logits: the student's, of any shape.
-    :param probability: the teacher's, of the same shape.
-    """
-    sure = (probability > _SURE) | (probability < _SURE_NOT)
-    return balanced_cross_entropy(logits, probability, sure)
+    return torch.stack([losses[side].mean() for side in (wanted, ~wanted) if bool(side.any())]).mean()
 
 
 def to_frame(low_resolution: Tensor, edge: int) -> Tensor:
-    """Low-resolution logits (n, m, 256, 256) at the frame's pixels (n, m, edge, edge)."""
+    """Low-resolution logits (n, m, 256, 256) resampled to the frame (n, m, edge, edge)."""
     return functional.interpolate(low_resolution.float(), (edge, edge), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""What happens in which step, drawn from the seed and the step's number alone: a resumed run goes on exactly."""
+"""Examples and learning rate of each step, drawn from seed and step number alone, so that a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from SAMLiverTumorLib.training.optimization.trainee import Exercise
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainingExample
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample
 from SAMLiverTumorLib.training.samples.simulated_prompts import BOX, BOX_AND_POINT, POINT, TEXT
 from SAMLiverTumorLib.training.settings import LIVER, LIVER_TUMOR, TrainSettings
 
-# The liver is learned from few pictures, its tumors from many.
+# Share of text prompts that name the liver: it needs fewer examples than tumors.
 _LIVER_SHARE = 0.25
 
 
 class Schedule:
-    """Exercises and learning rate by step.
+    """Training examples and learning rate by step.
 
-    A patient is drawn in proportion to the square root of the number of its pictures: neither does one with many slices
-    drown the others, nor is one with few repeated until it is known by heart.
+    A patient is drawn in proportion to the square root of the number of its slice images. So a patient with many slices
+    does not dominate, and one with few is not repeated until the network overfits to it.
     """
 
     def __init__(self, settings: TrainSettings, samples: Sequence[Sample]) -> None:
-        # without a lesion text alone has something to say, namely that there is none
+        # a slice image without lesions teaches text prompts only: that nothing is there
         samples = [sample for sample in samples if sample.numbers or settings.concepts]
         self._settings, self._samples = settings, samples
         counts = Counter(sample.case for sample in samples)
@@ -39,12 +39,12 @@ class Schedule:
         total = sum(kinds.values())
         self._shares = [kinds[kind] / total for kind in self._kinds]
 
-    def exercises(self, step: int) -> list[Exercise]:
-        """All exercises of a step, over all processes."""
+    def examples(self, step: int) -> list[TrainingExample]:
+        """The examples of a step, over all processes."""
         settings = self._settings
         rng = np.random.default_rng((settings.seed, step))
         chosen = rng.choice(len(self._samples), settings.batch, p=self._weights)
-        return [self._exercise(self._samples[n], rng, (settings.seed, step, place)) for place, n in enumerate(chosen)]
+        return [self._example(self._samples[n], rng, (settings.seed, step, place)) for place, n in enumerate(chosen)]
 
     def rate(self, step: int) -> float:
         """Learning rate: a linear rise, then half a cosine (Loshchilov and Hutter, arXiv 1608.03983)."""
@@ -54,7 +54,7 @@ class Schedule:
         along = (step - rise) / max(1, self.steps - rise)
         return self._settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * along))
 
-    def _exercise(self, sample: Sample, rng: np.random.Generator, seed: tuple[int, ...]) -> Exercise:
+    def _example(self, sample: Sample, rng: np.random.Generator, seed: tuple[int, ...]) -> TrainingExample:
         settings = self._settings
         kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
         if not sample.numbers:
@@ -63,4 +63,4 @@ class Schedule:
         if kind == TEXT and LIVER in settings.concepts and rng.random() < _LIVER_SHARE:
             concept = LIVER
         rounds = 1 if kind == TEXT else 1 + int(rng.integers(settings.corrections + 1))
-        return Exercise(sample, kind, concept, rounds, seed)
+        return TrainingExample(sample, kind, concept, rounds, seed)

@@ -1,4 +1,4 @@
-"""A running average of the weights that learn: steadier than the last step's, and as good a teacher."""
+"""A running average of the weights, steadier than those of the last step."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel
 
 
-class Average:
+class WeightAverage:
     """An exponential average, as in Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017.
 
-    :param trainee: whose weights are averaged.
+    :param trainable: the model whose weights are averaged.
     :param decay: share of the old average that stays in each step.
-    :param weights: the average of a training that is resumed; empty to begin with the present weights.
+    :param weights: the average to resume from; empty to start from the current weights.
     """
 
-    def __init__(self, trainee: Trainee, decay: float, weights: dict[str, Tensor]) -> None:
-        self._trainee, self._decay = trainee, decay
-        learning = trainee.learning()
-        start = weights or {name: weight.detach() for name, weight in learning.items()}
-        self.weights = {name: start[name].to(weight.device).clone() for name, weight in learning.items()}
+    def __init__(self, trainable: TrainableModel, decay: float, weights: dict[str, Tensor]) -> None:
+        self._trainable, self._decay = trainable, decay
+        learnable = trainable.learnable()
+        start = weights or {name: weight.detach() for name, weight in learnable.items()}
+        self.weights = {name: start[name].to(weight.device).clone() for name, weight in learnable.items()}
 
     @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Take the new weights in; in the first steps it forgets faster."""
+    def update(self, step: int) -> None:
+        """Include the weights of a step; in the first steps the decay is lower."""
         decay = min(self._decay, (step + 1) / (step + 10))
-        for name, weight in self._trainee.learning().items():
+        for name, weight in self._trainable.learnable().items():
             self.weights[name].lerp_(weight, 1.0 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within the block the trainee has the average's weights."""
-        learning = self._trainee.learning()
-        own = {name: weight.data for name, weight in learning.items()}
+        """Give the model the averaged weights within the block."""
+        learnable = self._trainable.learnable()
+        own = {name: weight.data for name, weight in learnable.items()}
         try:
-            for name, weight in learning.items():
+            for name, weight in learnable.items():
                 weight.data = self.weights[name]
             yield
         finally:
-            for name, weight in learning.items():
+            for name, weight in learnable.items():
                 weight.data = own[name]

@@ -1,4 +1,4 @@
-"""The model that a training starts from, and its encoder's pictures."""
+"""The model that a training run starts from, and the store of its encoder's embeddings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
 from SAMLiverTumorLib.models.preprocessing.network_input import network_input
 from SAMLiverTumorLib.models.registry import load_registry
 from SAMLiverTumorLib.training.samples.embedded_samples import SampleStore
-from SAMLiverTumorLib.training.settings import KEPT
+from SAMLiverTumorLib.training.settings import FROZEN_ENCODER
 
 
 def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamModel:
     """The model to start from: a registered one by its id, or a weight file.
 
-    :raises ModelError: it is neither, or it cannot be had.
+    :raises ModelError: it is neither, or it cannot be downloaded or read.
     """
     info = load_registry().get(base)
     if info is not None:
@@ -35,29 +35,29 @@ def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamMode
 
 
 def sample_store(folder: Path, model: SamModel, train: str = "decoder") -> SampleStore:
-    """A store of pictures as what is frozen of this model's encoder gives them.
+    """A store of slice images, embedded by the frozen part of this model's encoder.
 
-    :param train: what learns, see `TRAINABLE`; where that is the whole encoder, the pictures alone are kept.
+    :param train: which part learns, see `TRAINABLE`; if it is the whole encoder, only the slice images are stored.
     """
 
     @torch.inference_mode()
     def embedded(rgb, spacing):
         with workers():
             geometry = input_geometry(rgb.shape[:2], spacing, model.info.input_size, model.info.resize)
-            picture = network_input(rgb, geometry, model.info, model.device)
+            image = network_input(rgb, geometry, model.info, model.device)
             encode = model.image_encoder if train == "decoder" else partial(before_last, model.image_encoder)
-            return encode(picture)[0].half().contiguous().cpu().numpy()
+            return encode(image)[0].half().contiguous().cpu().numpy()
 
     name = encoder_hash(model)
     if train != "decoder":
         name = hashlib.sha256(f"{name} before last".encode()).hexdigest()
-    return SampleStore(folder, name, model.info.resize, embedded if train in KEPT else None)
+    return SampleStore(folder, name, model.info.resize, embedded if train in FROZEN_ENCODER else None)
 
 
 def encoder_hash(model: SamModel) -> str:
-    """SHA-256 of the encoder's weights and of how pictures are made for it.
+    """SHA-256 of the encoder's weights and of its preprocessing.
 
-    A model whose decoder alone was trained has its base's.
+    A model of which only the decoder was trained has the same hash as its base.
     """
     info = model.info
     digest = hashlib.sha256(repr((info.input_size, info.normalization, info.resize)).encode())

@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder: card and settings with the patients' own names and folders."""
+"""A finished training run, read from its folder: card and settings with the patients' own names and folders."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from SAMLiverTumorLib.training.runs.process import RESULTS
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run's folder tells.
+    """The results in a run's folder.
 
-    :param weights: its file.
-    :param card: of the weight file, with patients as their files are named: the file itself, which is passed on, may
-        call them otherwise.
-    :param settings: plain values, with folders where the run's last state is still there; else those of the card.
+    :param weights: its weight file.
+    :param card: of the weight file, with patients named after their files. The weight file itself is meant to be passed
+        on, and may hold aliases instead.
+    :param settings: plain values, with folders if the run's last state is still there; else those of the card.
     """
 
     weights: Path
@@ -28,7 +28,7 @@ class FinishedRun:
 
 
 def finished_run(folder: Path) -> FinishedRun | None:
-    """The finished run in a folder; None where there is none.
+    """The finished run in a folder; None if there is none.
 
     :raises ModelError: the weight file is damaged.
     :raises InputError: the last state is damaged.

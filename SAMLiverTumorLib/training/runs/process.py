@@ -1,7 +1,7 @@
-"""A training in a process of its own: the panel and the console watch the same files, and it outlives both.
+"""A training run in its own process, which the panel and the console watch through files, and which outlives both.
 
-All that is known of it lies in the run's folder: `settings.json`, the lines of `progress.jsonl`, `output.txt` for what
-else it says, `running.lock` while it runs, and `cancel`, which whoever wants it to end puts there.
+All of its state is in the run's folder: `settings.json`, `progress.jsonl` with its events, `output.txt` with its other
+output, `running.lock` while it runs, and `cancel`, a file that anyone may create to end it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from SAMLiverTumorLib.training.settings import TrainSettings
 
 SETTINGS, OUTPUT, LOCK, CANCEL = "settings.json", "output.txt", "running.lock", "cancel"
 RESULTS = ("model.safetensors", "not-adopted.safetensors")
-"""A finished run's weight file: adopted, or kept aside."""
+"""Name of a finished run's weight file: adopted or not."""
 
-# A process on a busy machine takes longer to begin than whoever started it takes to change their mind.
+# Time when the process was launched: on a busy machine a user may cancel before it has even started.
 _LAUNCHED = "SAM_LIVER_TUMOR_LAUNCHED"
 _STARTED = float(os.environ.pop(_LAUNCHED, time.time()))
 _CLOCK_SLACK_S = 3.0
 
 
 class JobProcess:
-    """A command of the console program at work in a run's folder, watched through files.
+    """A command of the console program that works in a run's folder, watched through files.
 
-    :param folder: the run's.
-    :param python: the interpreter; by default the present one, in Slicer its own PythonSlicer.
+    :param folder: of the run.
+    :param python: the interpreter; by default the current one. Inside Slicer, use `slicer_python`.
     """
 
     progress, output_name, lock, cancel_name = PROGRESS, OUTPUT, LOCK, CANCEL
     """Names of its files in the folder."""
-    running_already = "A training runs in '{folder}' already; wait for it, or cancel it."
+    running_already = "A training run is already active in '{folder}'; wait for it, or cancel it."
 
     def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
         self.folder, self._python = Path(folder), list(python)
@@ -52,8 +52,8 @@ class JobProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it works in the folder, whoever started it."""
-        # it takes seconds before one that was just started holds the lock
+        """Whether it is running in the folder, whoever started it."""
+        # a process that was just started takes seconds to acquire the lock
         is_starting = self._started is not None and self._started.poll() is None
         return is_starting or is_held(self.folder / self.lock)
 
@@ -62,7 +62,7 @@ class JobProcess:
         (self.folder / self.cancel_name).touch()
 
     def new_events(self) -> list[dict[str, Any]]:
-        """What it has reported since the last call; a line that is half written comes the next time."""
+        """The events since the last call; a half-written line is returned next time."""
         path = self.folder / self.progress
         if not path.is_file():
             return []
@@ -74,15 +74,15 @@ class JobProcess:
         return events_in(whole)
 
     def output(self) -> str:
-        """What it wrote to standard error: why it could not start, say."""
+        """What it wrote to standard error, such as why it could not start."""
         path = self.folder / self.output_name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    def _launch(self, words: Sequence[str], prepare: Callable[[], None]) -> None:
-        """Start the console program with these words; it goes on when this process ends.
+    def _launch(self, arguments: Sequence[str], prepare: Callable[[], None]) -> None:
+        """Start the console program with these arguments; it continues when this process ends.
 
-        :param prepare: puts into the folder what it needs.
-        :raises OutputError: the folder cannot be written, or such a job runs in it.
+        :param prepare: writes what it needs into the folder.
+        :raises OutputError: the folder cannot be written, or such a job is running in it.
         """
         if self.running:
             raise OutputError(self.running_already.format(folder=self.folder))
@@ -97,7 +97,7 @@ class JobProcess:
             ) from error
         with output:
             self._started = subprocess.Popen(
-                [*self._python, "-m", "SAMLiverTumorLib", *words],
+                [*self._python, "-m", "SAMLiverTumorLib", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=output,
@@ -107,12 +107,12 @@ class JobProcess:
                     "PYTHONPATH": os.pathsep.join([str(LIBRARY_PARENT), os.environ.get("PYTHONPATH", "")]),
                     _LAUNCHED: str(time.time()),
                 },
-                **_apart(),
+                **_detached(),
             )
 
 
 class TrainingProcess(JobProcess):
-    """Starts, watches and ends the training of one folder.
+    """Starts, watches and ends the training run of one folder.
 
     >>> process = TrainingProcess(Path("run"))                                  # doctest: +SKIP
     >>> process.start(TrainSettings(images=("ct",), labels=("label",)))         # doctest: +SKIP
@@ -120,30 +120,30 @@ class TrainingProcess(JobProcess):
     """
 
     def start(self, settings: TrainSettings, resume: bool = False) -> None:
-        """Start the command `sam-liver-tumor train`; it goes on when this process ends.
+        """Start the command `sam-liver-tumor train`; it continues when this process ends.
 
-        :raises OutputError: the folder cannot be written, or a training runs in it.
+        :raises OutputError: the folder cannot be written, or a training run is active in it.
         """
 
         def prepare() -> None:
             values = {**settings.as_dict(), "out": str(self.folder.resolve())}
             (self.folder / SETTINGS).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-        words = ["train", "--config", str(self.folder / SETTINGS), "--json"]
-        self._launch(words + (["--resume"] if resume else []), prepare)
+        arguments = ["train", "--config", str(self.folder / SETTINGS), "--json"]
+        self._launch(arguments + (["--resume"] if resume else []), prepare)
 
 
 class ComparisonProcess(JobProcess):
-    """Starts, watches and ends the comparison of a finished run with what it began with."""
+    """Starts, watches and ends the comparison of a finished run with its base model."""
 
     progress, output_name = "comparison.jsonl", "comparison-output.txt"
     lock, cancel_name = "comparing.lock", "cancel-comparison"
-    running_already = "'{folder}' is being compared already; wait for it, or cancel it."
+    running_already = "A comparison is already active in '{folder}'; wait for it, or cancel it."
 
     def start(self, device: str = "auto") -> None:
-        """Start the command `sam-liver-tumor compare --run`, which replaces the report of an earlier one.
+        """Start the command `sam-liver-tumor compare --run`, which replaces an earlier report.
 
-        :raises OutputError: the folder cannot be written, or a comparison runs in it.
+        :raises OutputError: the folder cannot be written, or a comparison is running in it.
         """
 
         def prepare() -> None:
@@ -155,10 +155,10 @@ class ComparisonProcess(JobProcess):
 
 
 @contextmanager
-def alone(folder: Path, job: type[JobProcess]) -> Iterator[None]:
+def job_lock(folder: Path, job: type[JobProcess]) -> Iterator[None]:
     """Hold a job's lock in a run's folder.
 
-    :raises OutputError: another such job works there.
+    :raises OutputError: another such job is running there.
     """
     with ExitStack() as stack:
         try:
@@ -170,26 +170,26 @@ def alone(folder: Path, job: type[JobProcess]) -> Iterator[None]:
         yield
 
 
-def asked_to_end(path: Path) -> bool:
-    """Whether the file to cancel was put there for this process, and not left by an earlier one."""
+def cancel_requested(path: Path) -> bool:
+    """Whether the cancel file was created for this process, not left over from an earlier one."""
     try:
-        # not one from the future either: the clock may have been put back since
+        # nor from the future: the clock may have been set back since
         return _STARTED - _CLOCK_SLACK_S < path.stat().st_mtime <= time.time() + _CLOCK_SLACK_S
     except OSError:
         return False
 
 
 def slicer_python() -> list[str]:
-    """The interpreter that has Slicer's packages, or the present one outside Slicer.
+    """The command of Slicer's Python, or of the current interpreter outside Slicer.
 
-    In Slicer, sys.executable does not find Slicer's libraries by itself; PythonSlicer is the launcher that sets them
-    up, and lies on the path of Slicer's processes.
+    In Slicer, sys.executable does not find Slicer's libraries by itself. PythonSlicer is the launcher that sets them
+    up; it is on the path of Slicer's processes.
     """
     return [shutil.which("PythonSlicer") or sys.executable]
 
 
-def _apart() -> dict[str, Any]:
-    """What keeps a process alive when its parent ends, and keeps its parent's Ctrl+C from it."""
+def _detached() -> dict[str, Any]:
+    """Options of Popen that keep a process alive when its parent ends, and shield it from its parent's Ctrl+C."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}

@@ -1,4 +1,4 @@
-"""`TrainingRecord`: what a training has reported so far, from its events to what is shown of it."""
+"""`TrainingRecord`: the state of a training run, gathered from its progress events for display."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DONE, CANCELLED, FAILED = "done", "cancelled", "failed"
 ENDED = (DONE, CANCELLED, FAILED)
 
 _NUMBER, _NUMBER_OR_NONE, _TABLE = (int, float), (int, float, type(None)), Mapping
-# Kind of event -> what of it is taken, and of which type.
+# Kind of event -> its fields that are used, with their types.
 _FORMS: Mapping[str, Mapping[str, Any]] = {
     "start": {"resumed_at": int, "settings": _TABLE},
     "prepare": {"patient": str, "done": int, "total": int},
@@ -26,22 +26,22 @@ _FORMS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """A value; `after` gives the next one.
+    """An immutable value; `after` returns the next one.
 
-    :param phase: of `NEW`, `PREPARING`, `TRAINING` and `ENDED`.
-    :param losses: step -> loss; None where it was not finite.
+    :param phase: `NEW`, `PREPARING`, `TRAINING` or one of `ENDED`.
+    :param losses: step -> loss; None if it was not finite.
     :param dices: step of a validation -> kind of prompt -> mean Dice.
-    :param epoch, step: where it is.
-    :param steps: of the whole training, as far as it is known.
-    :param eta_s: seconds that are left, as far as it knows; None before the first step.
-    :param memory_mb: the most that it has taken.
-    :param prepared: (patient, number of patients done, of how many) while pictures are made.
-    :param split: how the figures were made; has to be said with each of them.
-    :param notes: what it said beside figures.
+    :param epoch, step: the current ones.
+    :param steps: of the whole run; 0 while unknown.
+    :param eta_s: estimated seconds left; None before the first step.
+    :param memory_mb: peak memory.
+    :param prepared: (patient, number of patients done, total) while slice images are prepared.
+    :param split: how patients were split; to be stated with every figure.
+    :param notes: messages besides figures.
     :param adopted: whether the new model is better on the comparison.
     :param before, reached: kind of prompt -> mean Dice of old and new model, at the end.
     :param weights: name of the new model's file in the run's folder.
-    :param failure: what the user has to mend.
+    :param failure: what the user has to fix.
     """
 
     phase: str = NEW
@@ -63,23 +63,24 @@ class TrainingRecord:
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing more is to be expected of the process."""
+        """Whether no more events are expected."""
         return self.phase in ENDED
 
     def after(self, events: Iterable[Mapping[str, Any]]) -> TrainingRecord:
-        """The record with more of `progress.Reporter`'s events.
+        """The record with more events of `progress_events.Reporter`.
 
-        Kinds that it does not know are passed over, and damaged events: the file may have been cut off or edited.
+        Unknown and damaged events are ignored: the file may have been cut off or edited.
         """
         losses, dices, notes, changes = dict(self.losses), dict(self.dices), list(self.notes), {}
-        for event in filter(_is_whole, events):
+        for event in filter(_is_complete, events):
             kind = event["event"]
             if kind == "start":
-                # steps after the last saved one are done again
+                # steps after the last saved one are repeated
                 losses = {step: loss for step, loss in losses.items() if step <= event["resumed_at"]}
                 dices = {step: dice for step, dice in dices.items() if step <= event["resumed_at"]}
-                told = event["settings"]
-                changes |= {"phase": PREPARING, "failure": "", "eta_s": None, "steps": told["epochs"] * told["steps"]}
+                settings = event["settings"]
+                steps = settings["epochs"] * settings["steps"]
+                changes |= {"phase": PREPARING, "failure": "", "eta_s": None, "steps": steps}
             elif kind == "prepare":
                 changes["prepared"] = event["patient"], event["done"], event["total"]
             elif kind == "data":
@@ -101,27 +102,27 @@ class TrainingRecord:
         return replace(self, losses=losses, dices=dices, notes=tuple(notes), **changes)
 
     def resumed(self) -> TrainingRecord:
-        """The record of what was done so far, for a process that has just been started."""
+        """The record so far, for a process that has just been started."""
         return replace(self, phase=NEW, failure="", eta_s=None)
 
     def ended(self, output: str) -> TrainingRecord:
-        """The record where the process is gone without having said so.
+        """The record of a process that ended without reporting an end.
 
         :param output: what it wrote to standard error.
         """
         lines = [line.strip() for line in output.splitlines() if line.strip()]
-        return replace(self, phase=FAILED, failure=lines[-1] if lines else "The training's process ended.")
+        return replace(self, phase=FAILED, failure=lines[-1] if lines else "The training process ended.")
 
     def curve(self, points: int = 300) -> list[tuple[float, float]]:
-        """The loss as (step, mean loss) of blocks of equally many steps, at most so many."""
+        """The loss as (step, mean loss) of equally long blocks of steps, at most `points` of them."""
         finite = [(step, loss) for step, loss in sorted(self.losses.items()) if loss is not None]
         size = -(-len(finite) // points) or 1
         blocks = [finite[start : start + size] for start in range(0, len(finite), size)]
         return [tuple(sum(column) / len(block) for column in zip(*block, strict=True)) for block in blocks]
 
 
-def _is_whole(event: Mapping[str, Any]) -> bool:
-    """Whether an event has all that is taken of its kind, in the right types."""
+def _is_complete(event: Mapping[str, Any]) -> bool:
+    """Whether an event has all fields of its kind, with the right types."""
     form = _FORMS.get(event["event"], {})
     if not all(name in event and isinstance(event[name], kind) for name, kind in form.items()):
         return False

@@ -1,4 +1,4 @@
-"""Which settings a training that goes on has to share with what was done of it so far."""
+"""Which settings a resumed training run has to share with the run it continues."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import PurePath
 from typing import Any
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.training.settings import MEAN_TEACHER_REMOVED
 
-# Where files are, and where it computes: nothing of what is learned depends on these.
+# Places of files, and the device: the result does not depend on these.
 _FREE = frozenset(("out", "cache", "hold_out", "device"))
-# Folders may have moved as a whole; what lies in them is compared by its hash.
-_PLACES = frozenset(("images", "labels", "unlabeled"))
+# Folders may have moved as a whole; their content is compared by its hash.
+_PLACES = frozenset(("images", "labels"))
 
 
 def differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of the settings in which two trainings differ, such as "learning-rate", in the order of `now`.
+    """Names of the settings in which two training runs differ, such as "learning-rate", in the order of `now`.
 
-    Settings that only one of them has are passed over: the other is of an earlier version, or a card, which names no
+    Settings that only one of them has are ignored: the other is from an earlier version, or a card, which holds no
     folders.
     """
     names = []
@@ -33,31 +34,33 @@ def differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings than a training began with; more epochs are no others.
+    """Refuse to resume with other settings than the run started with; the number of epochs may grow.
 
-    :raises InputError: naming those that differ.
+    :raises InputError: naming those that differ, or the run learned from unlabeled scans.
     """
+    if saved.get("unlabeled"):
+        raise InputError(f"{MEAN_TEACHER_REMOVED} Start a new training run in another folder.")
     names = differing(saved, now)
     if "epochs" in names and now["epochs"] > saved["epochs"]:
         names.remove("epochs")
     if names:
-        told = ", ".join(f"{name} (was {_told(saved[name.replace('-', '_')])})" for name in names)
+        changed = ", ".join(f"{name} (was {_as_text(saved[name.replace('-', '_')])})" for name in names)
         raise InputError(
-            f"The training to resume began with other settings: {told}. Give the same again, or begin a new one in "
-            "another folder; device and cache may change, and epochs may be more."
+            f"The training run to resume started with other settings: {changed}. Give the same settings, or start "
+            "a new run in another folder; device and cache may change, and epochs may be more."
         )
 
 
 def check_same_data(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse to go on with other scans or labels than a training began with.
+    """Refuse to resume with other scans or labels than the run started with.
 
-    :param saved: patient -> hash of its voxels and labels; empty where none were kept.
+    :param saved: patient -> hash of its voxels and labels; empty if none were saved.
     :raises InputError: naming the patients that differ.
     """
     if saved and (names := sorted(name for name in {*saved, *now} if saved.get(name) != now.get(name))):
         raise InputError(
-            f"The training to resume began with other voxels or labels of {', '.join(names)}; give the same files, or "
-            "begin a new one in another folder."
+            f"The training run to resume started with other voxels or labels of {', '.join(names)}; give the same "
+            "files, or start a new run in another folder."
         )
 
 
@@ -65,7 +68,7 @@ def _last_parts(places: Any) -> list[str]:
     return [PurePath(place).name for place in places]
 
 
-def _told(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={each}" for key, each in value.items())
     return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else f"{value}"

@@ -1,4 +1,4 @@
-"""What of a finished run is compared: its base, its model and its U-Net, on the patients that it left out."""
+"""The comparison of a finished run: its base, its model and its U-Net, on the patients that it left out."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ UNET = "unet.safetensors"
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The contestants of a run, and where they meet.
+    """The models of a run to compare, and the patients to compare them on.
 
     :param base: model id or weight file that the run started from.
     :param model: the run's weight file.
-    :param unet: the U-Net trained on the same patients; None where there is none.
+    :param unet: the U-Net trained on the same patients; None if there is none.
     :param cases: files of the patients to compare on.
     :param label_names: as `TrainSettings.label_names`.
-    :param windows: how each patient is shown, as in the run.
-    :param note: which patients these are, to stand with the figures.
+    :param windows: window of each patient, as in the run.
+    :param note: which patients these are, to be printed with the figures.
     """
 
     base: str
@@ -41,18 +41,19 @@ class RunComparison:
 def comparison_of_run(
     folder: Path, images: Path | None = None, labels: Path | None = None, names: tuple[str, ...] = ()
 ) -> RunComparison:
-    """What a run's folder says is to be compared.
+    """The comparison for a run's folder.
 
-    :param images, labels: other scans than the run's own, or where the run's lie now; None for where they lay.
-    :param names: only these patients; empty for the run's test patients, else its validation patients.
-    :raises InputError: the folder has no finished run, its scans are not found, or it left no patient out.
+    :param images, labels: other scans than the run's own, or their new location; None for the run's own location.
+    :param names: only these patients; empty for the run's test patients, or its validation patients if it has none.
+    :raises InputError: the folder has no finished run, its scans are missing, or the run left no patient out.
     """
     folder = Path(folder)
     run = finished_run(folder)
     if run is None:
-        raise InputError(f"'{folder}' holds no finished training to compare; wait for it, or choose another folder.")
-    # a card names no folders, of which windows are
-    settings = from_mapping(run.settings if "images" in run.settings else {**run.settings, "windows": []})
+        raise InputError(f"'{folder}' holds no finished training run; wait for it, or choose another folder.")
+    # a card holds no folders, and windows belong to folders
+    values = run.settings if "images" in run.settings else {**run.settings, "windows": []}
+    settings = from_mapping({name: value for name, value in values.items() if name != "unlabeled"})
     if images is not None:
         settings = replace(settings, images=(str(images),), labels=(str(labels or images),), windows=())
     split = run.card["split"]
@@ -60,8 +61,8 @@ def comparison_of_run(
     same = set(chosen) & set(split["train"])
     if same and not names:
         raise InputError(
-            f"The run learned from its only patient, {', '.join(sorted(same))}, so nothing of it can be compared "
-            "fairly; give other scans with --images and --cases."
+            f"The run learned from its only patient, {', '.join(sorted(same))}, so no fair comparison is possible; "
+            "give other scans with --images and --cases."
         )
     cases = labeled_cases(replace(settings, cases=chosen))
     unet = folder / UNET
@@ -79,10 +80,10 @@ def comparison_of_run(
 def _note(chosen: tuple[str, ...], split: dict[str, Any]) -> str:
     who = ", ".join(chosen)
     if set(chosen) <= set(split["test"]):
-        return f"Compared on the run's test patients, {who}, which neither were learned from nor chose anything."
+        return f"Compared on the run's test patients, {who}, which the run neither learned from nor chose by."
     if set(chosen) <= set(split["validation"]):
         return (
-            f"The run had no test patients: compared on those of validation, {who}, which chose the epoch of the "
-            "fine-tuned model (and the U-Net's), so that its figures are somewhat too good."
+            f"The run had no test patients: compared on its validation patients, {who}, which chose the epoch of the "
+            "fine-tuned model (and of the U-Net), so their figures are somewhat too good."
         )
     return f"Compared on {who}, chosen by name."

@@ -1,4 +1,4 @@
-"""A whole training: base model, samples, loop, comparison of before and after, and a new model only if it is better."""
+"""A whole training run: base model, samples, loop, comparison, and a new model that is adopted only if it is better."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingStat
 from SAMLiverTumorLib.training.optimization.distributed import Processes, join, leave, local_device
 from SAMLiverTumorLib.training.optimization.loop import Diverged, epoch_kinds, score_of, train
 from SAMLiverTumorLib.training.optimization.schedule import Schedule
-from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel
 from SAMLiverTumorLib.training.optimization.validation import KINDS, overall, validate
 from SAMLiverTumorLib.training.progress_events import Reporter
 from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
-from SAMLiverTumorLib.training.runs.process import RESULTS, TrainingProcess, alone
+from SAMLiverTumorLib.training.runs.process import RESULTS, TrainingProcess, job_lock
 from SAMLiverTumorLib.training.runs.resume_checks import check_resumable, check_same_data
 from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample
-from SAMLiverTumorLib.training.samples.prepare import TrainingSet, prepare, prepare_unlabeled
+from SAMLiverTumorLib.training.samples.prepare import TrainingSet, prepare
 from SAMLiverTumorLib.training.samples.simulated_prompts import TEXT
 from SAMLiverTumorLib.training.settings import TOKENS, TrainSettings
 
-ADOPTED, KEPT_ASIDE = RESULTS
+ADOPTED, NOT_ADOPTED = RESULTS
 
-# How much of the new weights a mixture with the old ones has; Wortsman et al., "Robust fine-tuning of zero-shot
-# models", CVPR 2022.
+# Shares of the new weights in mixtures with the old ones; Wortsman et al., "Robust fine-tuning of zero-shot models",
+# CVPR 2022.
 _BLENDS = (0.85, 0.7, 0.5)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a training.
+    """The result of a training run.
 
     :param adopted: whether the new model is better on the comparison.
-    :param weights: its file; None where the training was cancelled.
+    :param weights: its file; None if the run was cancelled.
     :param before, after: kind of prompt -> patient -> Dice.
     """
 
@@ -65,16 +65,16 @@ def run_training(
     confirm: Callable[[str], bool] = lambda question: False,
     cancel: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Train as the settings say, in the folder `settings.out`.
+    """Train with these settings, in the folder `settings.out`.
 
-    :param resume: go on with the training that is in the folder.
-    :param confirm: asked before the base model is downloaded.
-    :raises SAMLiverTumorError: the user can mend it.
+    :param resume: continue the run in the folder.
+    :param confirm: called with a question before the base model is downloaded.
+    :raises SAMLiverTumorError: the user can fix it.
     """
     processes = join()
     try:
         folder = _run_folder(settings, resume)
-        with alone(folder, TrainingProcess) if processes.first else nullcontext():
+        with job_lock(folder, TrainingProcess) if processes.first else nullcontext():
             return _run(folder, settings, report, resume, confirm, cancel, processes)
     finally:
         leave()
@@ -117,45 +117,37 @@ def _run(
         return Outcome(False, None, {}, {})
     check_same_data(state.data, samples.hashes)
     state.data = samples.hashes
-    unlabeled = []
-    if settings.unlabeled:
-        unlabeled = prepare_unlabeled(
-            settings, store, lambda name, done, total: report("prepare", patient=name, done=done, total=total), cancel
-        )
-        report("note", text=f"{len(unlabeled)} slices without labels for the mean teacher.")
-    trainee = Trainee(model, settings.concepts, settings.train, settings.rank, _text(settings, model, confirm))
-    old = {name: weight.detach().cpu().clone() for name, weight in trainee.learning().items()}
-    judged = samples.test or samples.validation
+    trainable = TrainableModel(model, settings.concepts, settings.train, settings.rank, _text(settings, model, confirm))
+    old = {name: weight.detach().cpu().clone() for name, weight in trainable.learnable().items()}
+    compared = samples.test or samples.validation
     kinds = [kind for kind in KINDS if settings.concepts or kind != TEXT]
-    before = validate(trainee, judged, kinds, cancel)
+    before = validate(trainable, compared, kinds, cancel)
     if state.best_epoch == 0 and not state.best:
-        state.best, state.best_score = old, score_of(_compared_by_epoch(trainee, samples.validation, settings, cancel))
+        state.best, state.best_score = old, score_of(_epoch_scores(trainable, samples.validation, settings, cancel))
         report("validation", epoch=0, step=0, score=state.best_score, dice=overall(before))
-    # scores of a part of the pictures are nothing to compare with, and must not be saved
+    # scores on part of the slice images must neither be compared nor saved
     if processes.any(cancel(), model.device):
         report("cancelled", step=state.step)
         return Outcome(False, None, {}, {})
     schedule = Schedule(settings, samples.train)
     try:
-        state = train(
-            trainee, schedule, samples.validation, settings, state, folder, report, cancel, processes, unlabeled
-        )
+        state = train(trainable, schedule, samples.validation, settings, state, folder, report, cancel, processes)
     except Diverged as error:
         report("note", text=str(error))
         if not state.best_epoch:
             raise
     if cancel():
         return Outcome(False, None, before, {})
-    share = _blend(trainee, old, state, samples.validation, settings, report, cancel)
-    after = validate(trainee, judged, kinds, cancel)
+    share = _blend(trainable, old, state, samples.validation, settings, report, cancel)
+    after = validate(trainable, compared, kinds, cancel)
     if cancel():
         report("cancelled", step=state.step)
         return Outcome(False, None, before, {})
     adopted = state.best_epoch > 0 and score_of(after) > score_of(before)
-    path = folder / (ADOPTED if adopted else KEPT_ASIDE)
+    path = folder / (ADOPTED if adopted else NOT_ADOPTED)
     if processes.first:
-        card = _card(settings, model, trainee.text, samples, state, before, after, share, adopted)
-        weights, origin = file_content(model, trainee, settings.rank)
+        card = _card(settings, model, trainable.text, samples, state, before, after, share, adopted)
+        weights, origin = file_content(model, trainable, settings.rank)
         if not settings.names:
             card = without_patients(card, aliases(samples.hashes))
         save_weights(path, weights, {**describe(_new_info(model, settings)), **origin, "card": card}, settings.half)
@@ -164,12 +156,11 @@ def _run(
 
 
 def _text(settings: TrainSettings, model: SamModel, confirm: Callable[[str], bool]) -> ClipText | None:
-    """CLIP's text where the settings ask for it; None for what the base has, or tokens to learn."""
+    """CLIP's text encoder if the settings ask for it; None for that of the base model, or for learned tokens."""
     if settings.text_encoder == TOKENS or not settings.concepts:
         if isinstance(model.text, ClipText) and settings.concepts:
             raise InputError(
-                f"'{settings.base}' takes text through CLIP; go on with it by --text-encoder {PREFIX}, or start from "
-                "another model."
+                f"'{settings.base}' encodes text with CLIP; add --text-encoder {PREFIX}, or start from another model."
             )
         return None
     choice = parse_clip(settings.text_encoder)
@@ -177,43 +168,43 @@ def _text(settings: TrainSettings, model: SamModel, confirm: Callable[[str], boo
         return new_clip_text(choice, confirm)
     if settings.text_encoder != PREFIX and choice.name != model.text.about["name"]:
         raise InputError(
-            f"'{settings.base}' takes text through CLIP {model.text.about['name']}; another cannot take its place."
+            f"'{settings.base}' uses the text encoder CLIP {model.text.about['name']}, which cannot be replaced."
         )
     return None
 
 
 def _run_folder(settings: TrainSettings, resume: bool) -> Path:
     if not settings.out:
-        raise InputError("Say where the training's files go: --out RUN.")
+        raise InputError("Choose a folder for the training run: --out RUN.")
     folder = Path(settings.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
-    used = [name for name in ("last.pt", ADOPTED, KEPT_ASIDE) if (folder / name).exists()]
+        raise OutputError(f"Folder '{folder}' cannot be created ({error.strerror}); choose another.") from error
+    used = [name for name in ("last.pt", ADOPTED, NOT_ADOPTED) if (folder / name).exists()]
     if used and not resume:
-        raise OutputError(f"'{folder}' holds a training already; go on with it by --resume, or choose another folder.")
+        raise OutputError(f"'{folder}' already holds a training run; continue with --resume, or choose another folder.")
     return folder
 
 
-def _compared_by_epoch(trainee: Trainee, validation: Sequence[Sample], settings: TrainSettings, cancel):
-    return validate(trainee, validation, epoch_kinds(settings), cancel)
+def _epoch_scores(trainable: TrainableModel, validation: Sequence[Sample], settings: TrainSettings, cancel):
+    return validate(trainable, validation, epoch_kinds(settings), cancel)
 
 
 @torch.no_grad()
-def _blend(trainee: Trainee, old, state: TrainingState, validation, settings, report, cancel) -> float:
-    """Put the best epoch's weights in, or the best mixture of them with the old ones; the new weights' share."""
-    learning = trainee.learning()
+def _blend(trainable: TrainableModel, old, state: TrainingState, validation, settings, report, cancel) -> float:
+    """Load the best epoch's weights, or their best mixture with the old ones; the share of the new weights."""
+    learnable = trainable.learnable()
 
     def put(share: float) -> None:
         for name, weight in mixture(old, state.best, share).items():
-            learning[name].copy_(weight)
+            learnable[name].copy_(weight)
 
     best, best_score = 1.0, state.best_score
     if settings.blend and state.best_epoch:
         for share in _BLENDS:
             put(share)
-            score = score_of(_compared_by_epoch(trainee, validation, settings, cancel))
+            score = score_of(_epoch_scores(trainable, validation, settings, cancel))
             report("note", text=f"{share:.0%} of the new weights with the old ones: {score:.4f}")
             if score > best_score:
                 best, best_score = share, score
@@ -246,15 +237,15 @@ def _card(
     share: float,
     adopted: bool,
 ) -> dict[str, Any]:
-    told = settings.as_dict()
-    # folders are nobody else's business
-    for name in ("images", "labels", "unlabeled", "out", "cache", "hold_out"):
-        told.pop(name)
+    values = settings.as_dict()
+    # the weight file may be passed on: it must not reveal folders
+    for name in ("images", "labels", "out", "cache", "hold_out"):
+        values.pop(name)
     if isinstance(text, ClipText):
-        told["text_encoder"] = f"{PREFIX}:{text.about['name']}"
+        values["text_encoder"] = f"{PREFIX}:{text.about['name']}"
     return {
         "base": {"id": model.info.id, "sha256": model.sha256},
-        "settings": told,
+        "settings": values,
         "split": {
             "train": list(samples.split.train),
             "validation": list(samples.split.validation),

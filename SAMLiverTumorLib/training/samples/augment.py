@@ -1,4 +1,4 @@
-"""Variations of a picture, by MONAI's transforms: each seeded by itself, so that a run can be repeated exactly."""
+"""Augmented copies of slice images, by MONAI's transforms; each has its own seed, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -6,30 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from SAMLiverTumorLib.training.samples.slice_images import Picture, zoomed
+from SAMLiverTumorLib.training.samples.slice_images import SliceImage, zoomed
 
 AUGMENTATION = 1
-"""To be raised whenever the same picture and seed give another variation."""
+"""Version of the augmentation: raise it whenever the same slice image and seed give another copy."""
 
 
-def restyled(picture: Picture, seed: tuple[int, ...]) -> Picture:
-    """The picture with other contrast, noise or sharpness, everything at its place.
+def augmented(image: SliceImage, seed: tuple[int, ...]) -> SliceImage:
+    """A zoomed copy: mirrored, rotated a little, with other contrast, noise or sharpness.
 
-    :param seed: the same seed gives the same picture.
-    """
-    return _changed(picture, np.random.default_rng(seed), seed[-1], places=False)
-
-
-def augmented(picture: Picture, seed: tuple[int, ...]) -> Picture:
-    """A zoom of the picture, mirrored, turned a little, with other contrast, noise or sharpness.
-
-    :param seed: the same seed gives the same picture.
+    :param seed: the same seed gives the same copy.
     """
     rng = np.random.default_rng(seed)
-    return _changed(zoomed(picture, rng), rng, seed[-1], places=True)
+    return _transformed(zoomed(image, rng), rng, seed[-1])
 
 
-def _changed(part: Picture, rng: np.random.Generator, copy: int, places: bool) -> Picture:
+def _transformed(part: SliceImage, rng: np.random.Generator, copy: int) -> SliceImage:
     from monai.transforms import (
         Compose,
         RandAdjustContrastd,
@@ -45,24 +37,17 @@ def _changed(part: Picture, rng: np.random.Generator, copy: int, places: bool) -
     liver = part.liver if part.liver is not None else np.zeros_like(part.lesions, bool)
     grey = bool((part.rgb == part.rgb[..., :1]).all())
     data = {
-        # noise is the scanner's and the same in all three channels where they show the same
+        # noise comes from the scanner, so it is the same in all three channels of a grey image
         "image": np.moveaxis(part.rgb[..., :1] if grey else part.rgb, 2, 0).astype(np.float32),
         "lesions": part.lesions[None].astype(np.float32),
         "liver": liver[None].astype(np.float32),
     }
-    moves = (
+    change = Compose(
         [
             RandFlipd(keys, prob=0.5, spatial_axis=1),
             RandFlipd(keys, prob=0.25, spatial_axis=0),
             RandRotated(keys, range_x=0.35, prob=0.5, mode=("bilinear", "nearest", "nearest"), padding_mode="zeros"),
-        ]
-        if places
-        else []
-    )
-    change = Compose(
-        [
-            *moves,
-            # of 255 grey levels: the window set a little otherwise, another phase of contrast, another dose
+            # in levels of 0 to 255: another window, contrast phase or dose
             RandScaleIntensityd("image", factors=0.15, prob=0.5),
             RandShiftIntensityd("image", offsets=15.0, prob=0.5),
             RandAdjustContrastd("image", prob=0.3, gamma=(0.8, 1.25)),

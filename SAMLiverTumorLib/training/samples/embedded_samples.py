@@ -1,4 +1,4 @@
-"""Embedded pictures on the disk: a picture is encoded once, and a training that goes over it again only reads."""
+"""Slice images and their embeddings on disk: each is encoded once, and later epochs only read it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ import numpy as np
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
-from SAMLiverTumorLib.training.samples.slice_images import Picture
+from SAMLiverTumorLib.training.samples.slice_images import SliceImage
 
 FRAME = 512
-"""Edge of the square grid on which masks are compared while training; it covers the network's whole input.
+"""Edge in pixels of the square grid on which losses are computed; it covers the network's whole input.
 
-Half of SAM's 1024 and twice its 256 x 256 logits: a CT slice of 512 x 512 is compared at its own resolution.
+That is half of SAM's 1024 and twice its 256 x 256 logits, so a CT slice of 512 x 512 keeps its own resolution.
 """
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture in the store; its arrays are read when asked for, so memory does not grow with their number.
+    """A slice image in the store. Arrays are read on demand, so memory does not grow with the number of samples.
 
     :param case: the patient.
     :param name: for messages.
-    :param numbers: of the lesions in it.
-    :param embedding_path: float16 (256, 64, 64), or what comes before the encoder's last stage where that learns; no
-        file where all of the encoder does.
-    :param content_path: lesions, liver and the picture itself.
+    :param numbers: of its lesions.
+    :param embedding_path: float16 (256, 64, 64), or the input of the encoder's last stage if that learns. There is no
+        file if the whole encoder learns.
+    :param content_path: lesions, liver and the slice image itself.
     """
 
     case: str
@@ -44,7 +44,7 @@ class Sample:
     content_path: Path
 
     def embedding(self) -> np.ndarray:
-        """Float16 (1, 256, 64, 64), or what comes before the encoder's last stage."""
+        """Float16 (1, 256, 64, 64), or the input of the encoder's last stage."""
         return np.load(self.embedding_path)[None]
 
     def lesions(self) -> np.ndarray:
@@ -52,12 +52,12 @@ class Sample:
         return self._content("lesions")
 
     def liver(self) -> np.ndarray | None:
-        """Bool (FRAME, FRAME); None where the labels have no liver."""
+        """Bool (FRAME, FRAME); None if the labels have no liver."""
         liver = self._content("liver")
         return liver if liver.size else None
 
     def rgb(self) -> tuple[np.ndarray, tuple[float, float]]:
-        """The picture, uint8 (rows, columns, 3), and millimeters per pixel along (rows, columns)."""
+        """The slice image, uint8 (rows, columns, 3), and millimeters per pixel along (rows, columns)."""
         return self._content("rgb"), tuple(self._content("spacing").tolist())
 
     def _content(self, name: str) -> np.ndarray:
@@ -66,13 +66,12 @@ class Sample:
 
 
 class SampleStore:
-    """Samples in a folder, named by what they show and by the encoder, so that several runs can share it.
+    """Samples in a folder, in files named by content and encoder, so that several runs can share the folder.
 
-    :param folder: made if it is not there.
-    :param encoder: names the encoder's weights and input, 64 hexadecimal digits say.
+    :param folder: created if missing.
+    :param encoder: identifies the encoder's weights and input, for example by 64 hexadecimal digits.
     :param resize: as `ModelInfo.resize`.
-    :param encode: picture and spacing to a float16 array, as `Sample.embedding_path` says; None where nothing is to be
-        encoded.
+    :param encode: maps slice image and spacing to a float16 array, see `Sample.embedding_path`; None to encode nothing.
     """
 
     def __init__(
@@ -85,80 +84,80 @@ class SampleStore:
         self.folder = Path(folder)
         self._encoder, self._resize, self._encode = encoder, resize, encode
         self.encoded = 0
-        """Number of pictures that had to be encoded."""
+        """Number of slice images that had to be encoded."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
+            raise OutputError(f"Folder '{folder}' cannot be created ({error.strerror}); choose another.") from error
 
-    def add(self, picture: Picture) -> Sample:
-        """Encode and keep a picture, unless it is here already; a damaged file is made again.
+    def add(self, image: SliceImage) -> Sample:
+        """Encode and store a slice image, unless the store has it already; a damaged file is written again.
 
-        :raises OutputError: the disk is full, or refuses.
+        :raises OutputError: the disk is full or cannot be written.
         """
-        lesions, liver = in_frame(picture, self._resize)
-        name = f"{picture.digest[:32]}-{self._encoder[:16]}"
+        lesions, liver = in_frame(image, self._resize)
+        name = f"{image.digest[:32]}-{self._encoder[:16]}"
         embedding = self.folder / f"{name}.npy"
-        content = self.folder / f"{picture.digest[:32]}-{_short_digest(lesions, liver)}.npz"
-        if self._encode is not None and not _is_whole(embedding):
-            encoded = self._encode(picture.rgb, picture.spacing)
+        content = self.folder / f"{image.digest[:32]}-{_short_digest(lesions, liver)}.npz"
+        if self._encode is not None and not _is_complete(embedding):
+            encoded = self._encode(image.rgb, image.spacing)
             self.encoded += 1
             _save(embedding, lambda file: np.save(file, encoded))
-        if not _is_whole(content):
-            arrays = {"lesions": lesions, "liver": liver, "rgb": picture.rgb, "spacing": np.array(picture.spacing)}
+        if not _is_complete(content):
+            arrays = {"lesions": lesions, "liver": liver, "rgb": image.rgb, "spacing": np.array(image.spacing)}
             _save(content, lambda file: np.savez_compressed(file, **arrays))
         numbers = tuple(int(n) for n in np.unique(lesions) if n)
-        return Sample(picture.case, picture.name, numbers, embedding, content)
+        return Sample(image.case, image.name, numbers, embedding, content)
 
-    def add_made(self, recipe: str, case: str, make: Callable[[], Picture]) -> Sample:
-        """As `add` for a picture that takes time to make: where it was made before, it is not made again.
+    def add_from_recipe(self, recipe: str, case: str, make: Callable[[], SliceImage]) -> Sample:
+        """As `add`, for a slice image that takes time to make: `make` is called only if the store lacks it.
 
-        :param recipe: tells all that the picture depends on.
-        :param case: the patient, whose name the folder does not keep: several runs may share it.
+        :param recipe: names everything that the slice image depends on.
+        :param case: the patient; the folder does not hold the name, since several runs may share it.
         """
         key = hashlib.sha256(f"{recipe} {self._encoder} {self._resize}".encode()).hexdigest()
         path = self.folder / f"recipe-{key[:32]}.json"
         if path.is_file():
             try:
-                told = parse_json(path.read_text(encoding="utf-8"))
+                record = parse_json(path.read_text(encoding="utf-8"))
                 sample = Sample(
                     case,
-                    case + told["picture"],
-                    tuple(told["numbers"]),
-                    self.folder / told["embedding"],
-                    self.folder / told["content"],
+                    case + record["picture"],
+                    tuple(record["numbers"]),
+                    self.folder / record["embedding"],
+                    self.folder / record["content"],
                 )
             except (ValueError, KeyError, TypeError):
-                sample = None  # cut off: as if it were not there
-            if sample is not None and self._is_kept(sample):
+                sample = None  # cut off: treated as missing
+            if sample is not None and self._is_stored(sample):
                 return sample
         sample = self.add(make())
-        told = {
+        record = {
             "picture": sample.name.removeprefix(case),
             "numbers": sample.numbers,
             "embedding": sample.embedding_path.name,
             "content": sample.content_path.name,
         }
-        _save(path, lambda file: file.write(json.dumps(told).encode()))
+        _save(path, lambda file: file.write(json.dumps(record).encode()))
         return sample
 
-    def _is_kept(self, sample: Sample) -> bool:
-        return _is_whole(sample.content_path) and (self._encode is None or _is_whole(sample.embedding_path))
+    def _is_stored(self, sample: Sample) -> bool:
+        return _is_complete(sample.content_path) and (self._encode is None or _is_complete(sample.embedding_path))
 
 
-def in_frame(picture: Picture, resize: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lesions (uint8) and liver (bool, empty where there is none) of a picture on the frame, nearest pixel."""
-    geometry = input_geometry(picture.lesions.shape, picture.spacing, FRAME, resize)
+def in_frame(image: SliceImage, resize: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lesions (uint8) and liver (bool, empty if there is none) of a slice image on the frame, by nearest pixel."""
+    geometry = input_geometry(image.lesions.shape, image.spacing, FRAME, resize)
     rows, columns = (
         np.minimum(((np.arange(filled) + 0.5) * size / filled).astype(int), size - 1)
         for filled, size in zip(geometry.resized, geometry.shape, strict=True)
     )
     lesions = np.zeros((FRAME, FRAME), np.uint8)
-    lesions[: len(rows), : len(columns)] = picture.lesions[np.ix_(rows, columns)]
-    if picture.liver is None:
+    lesions[: len(rows), : len(columns)] = image.lesions[np.ix_(rows, columns)]
+    if image.liver is None:
         return lesions, np.zeros((0, 0), bool)
     liver = np.zeros((FRAME, FRAME), bool)
-    liver[: len(rows), : len(columns)] = picture.liver[np.ix_(rows, columns)]
+    liver[: len(rows), : len(columns)] = image.liver[np.ix_(rows, columns)]
     return lesions, liver
 
 
@@ -169,8 +168,8 @@ def _short_digest(*arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file is there to its end; a disk that failed, or a copy that was cut off, leaves the beginning."""
+def _is_complete(path: Path) -> bool:
+    """Whether a file is complete; a failed disk or an interrupted copy leaves only its beginning."""
     if path.suffix == ".npz":
         return zipfile.is_zipfile(path)
     try:
@@ -180,7 +179,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _save(path: Path, write: Callable) -> None:
-    """Whole or not at all, also where two runs write the same."""
+    """Write a file atomically, even if two runs write the same one."""
     try:
         number, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
         try:

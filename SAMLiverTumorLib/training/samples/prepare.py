@@ -1,4 +1,4 @@
-"""From cases to samples: read, split, picture by picture encoded and kept; one volume in memory at a time."""
+"""From cases to samples: read, split, encode and store slice by slice, with one volume in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from SAMLiverTumorLib.datasets.cases import (
     find_cases,
     load_case,
     read_hold_out,
-    read_scan,
     refuse_doubles,
     refuse_held_out,
 )
@@ -26,20 +25,20 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
 from SAMLiverTumorLib.plane import slice_plane
-from SAMLiverTumorLib.training.optimization.mean_teacher import Twins
-from SAMLiverTumorLib.training.samples.augment import AUGMENTATION, augmented, restyled
+from SAMLiverTumorLib.training.samples.augment import AUGMENTATION, augmented
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample, SampleStore
-from SAMLiverTumorLib.training.samples.slice_images import Picture, case_pictures
+from SAMLiverTumorLib.training.samples.slice_images import SliceImage, case_slice_images
 from SAMLiverTumorLib.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a training works on.
+    """The samples of a training run.
 
     :param train: whole slices and augmented copies.
     :param validation: whole slices.
-    :param test: whole slices of patients that neither were learned from nor chose the best epoch.
+    :param test: whole slices of patients that are neither learned from nor used to choose the best epoch.
+    :param split: which patients are in which part.
     :param hashes: of the volumes' voxels and labels, by patient.
     """
 
@@ -53,11 +52,11 @@ class TrainingSet:
 def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
     """The cases that the settings name.
 
-    :raises InputError: see `find_cases`; a patient that is asked for is not there, or is there under two names.
+    :raises InputError: see `find_cases`; a named patient is missing, or one patient has two names.
     """
     hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
     if not settings.images:
-        raise InputError("Nothing to train on was named; give --images and --labels.")
+        raise InputError("There is nothing to train on; give --images and --labels.")
     found: dict[str, CaseFiles] = {}
     windows = settings.windows or [settings.window] * len(settings.images)
     for images, labels, window in zip(settings.images, settings.labels or settings.images, windows, strict=True):
@@ -81,11 +80,11 @@ def prepare(
     cancel: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda text: None,
 ) -> TrainingSet:
-    """Read, split and encode everything.
+    """Read, split and encode all cases.
 
-    :param progress: told of each patient: its name, how many are done, of how many.
-    :param note: told what has to be known of a patient's figures.
-    :raises InputError: no tumor in the part to train on or to validate on, and what reading and splitting refuse.
+    :param progress: called for each patient with its name, the number done and the total.
+    :param note: called with remarks that belong with a patient's figures.
+    :raises InputError: no tumor in the training or validation part, or reading or splitting fails.
     """
     cases = labeled_cases(settings)
     split = split_patients(
@@ -101,14 +100,14 @@ def prepare(
         for text in case.notes:
             note(text)
         hashes[case.name] = case_hash(case)
-        for part, picture in _pictures_by_part(case, parse_window(files.window), split, settings):
+        for part, image in _slice_images_by_part(case, parse_window(files.window), split, settings):
             if cancel():
                 break
             copies = settings.copies if part == "train" else 0
-            parts[part].extend(_with_copies(picture, copies, settings.seed, store))
+            parts[part].extend(_with_copies(image, copies, settings.seed, store))
         if case.name in split.train:
-            for picture in () if cancel() else _synthetic(case, files.window, split, settings):
-                parts["train"].extend(_with_copies(picture, min(settings.copies, 1), settings.seed, store))
+            for image in () if cancel() else _synthetic(case, files.window, split, settings):
+                parts["train"].extend(_with_copies(image, min(settings.copies, 1), settings.seed, store))
     progress("", len(cases), len(cases))
     for part, what in (("train", "train on"), ("validation", "validate on"), ("test", "test with")):
         wanted = part != "test" or split.test
@@ -121,83 +120,55 @@ def prepare(
     return TrainingSet(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), split, hashes)
 
 
-def prepare_unlabeled(
-    settings: TrainSettings,
-    store: SampleStore,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    cancel: Callable[[], bool] = lambda: False,
-) -> list[Twins]:
-    """Slices of scans without labels, each as it is and restyled.
-
-    :raises InputError: see `find_cases`; a patient that is held out.
-    """
-    hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
-    window = parse_window(settings.unlabeled_window or settings.window)
-    files = [each for folder in settings.unlabeled for each in find_cases(Path(folder), None, hold_out)]
-    twins = []
-    for number, each in enumerate(files):
-        progress(each.name, number, len(files))
-        volume = read_scan(each.image)
-        nothing = np.zeros(volume.array.shape, bool)
-        # everything may hold a tumor, so slices are taken as liver without one
-        case = Case(each.name, volume, nothing, ~nothing)
-        for picture in case_pictures(case, window, negatives=settings.unlabeled_slices):
-            if cancel():
-                return twins
-            bare = replace(picture, liver=None)
-            twins.append(Twins(store.add(bare), store.add(restyled(bare, (settings.seed, number, picture.index)))))
-    return twins
-
-
-def _pictures_by_part(
+def _slice_images_by_part(
     case: Case, window: Window, split: PatientSplit, settings: TrainSettings
-) -> Iterator[tuple[str, Picture]]:
+) -> Iterator[tuple[str, SliceImage]]:
     limit = settings.slices or None
     if split.same_volume:
-        pictures = list(case_pictures(case, window, settings.negatives, limit=limit))
-        with_tumor = [picture.index for picture in pictures if picture.numbers]
+        images = list(case_slice_images(case, window, settings.negatives, limit=limit))
+        with_tumor = [image.index for image in images if image.numbers]
         learned, block = split_slices(with_tumor, _step_mm(case), settings.validation_share)
-        for picture in pictures:
-            if picture.index >= block[0]:
-                yield "validation", picture
-            elif picture.index in learned or not picture.numbers:
-                yield "train", picture
+        for image in images:
+            if image.index >= block[0]:
+                yield "validation", image
+            elif image.index in learned or not image.numbers:
+                yield "train", image
         return
     for part in ("validation", "test"):
         if case.name in getattr(split, part):
             count = limit if part == "test" else settings.validation_slices or None
-            yield from ((part, picture) for picture in case_pictures(case, window, settings.negatives, limit=count))
+            yield from ((part, image) for image in case_slice_images(case, window, settings.negatives, limit=count))
     if case.name in split.train:
-        yield from (("train", picture) for picture in case_pictures(case, window, settings.negatives, limit=limit))
+        yield from (("train", image) for image in case_slice_images(case, window, settings.negatives, limit=limit))
 
 
 def _step_mm(case: Case) -> float:
     return slice_plane(case.volume, "axial", 0).spacing[2]
 
 
-def _with_copies(picture: Picture, copies: int, seed: int, store: SampleStore) -> Iterator[Sample]:
-    """The picture itself and its augmented copies; none of pictures without a lesion."""
-    yield store.add(picture)
-    shown = hashlib.sha256(picture.lesions).hexdigest()
-    liver = "" if picture.liver is None else hashlib.sha256(np.packbits(picture.liver)).hexdigest()
-    for copy in range(copies if picture.numbers else 0):
-        seeds = (seed, sum(picture.name.encode()), picture.index, copy)
-        recipe = f"{AUGMENTATION} {picture.name} {picture.digest} {shown} {liver} {seeds}"
-        # turning can take the lesion out of the picture; a negative is worth having as well
-        yield store.add_made(recipe, picture.case, partial(augmented, picture, seeds))
+def _with_copies(image: SliceImage, copies: int, seed: int, store: SampleStore) -> Iterator[Sample]:
+    """Samples of a slice image and, if it has a lesion, of its augmented copies."""
+    yield store.add(image)
+    shown = hashlib.sha256(image.lesions).hexdigest()
+    liver = "" if image.liver is None else hashlib.sha256(np.packbits(image.liver)).hexdigest()
+    for copy in range(copies if image.numbers else 0):
+        seeds = (seed, sum(image.name.encode()), image.index, copy)
+        recipe = f"{AUGMENTATION} {image.name} {image.digest} {shown} {liver} {seeds}"
+        # rotation can move the lesion out of the image; a negative example is useful as well
+        yield store.add_from_recipe(recipe, image.case, partial(augmented, image, seeds))
 
 
-def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[Picture]:
-    """Slices with painted tumors of this case's share of the synthetic volumes."""
+def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[SliceImage]:
+    """Slice images with painted tumors: this case's share of the synthetic volumes."""
     painted = [name for name in split.train if name in settings.painted or not settings.painted]
     if case.name not in painted:
         return
     number, patients = painted.index(case.name), len(painted)
     share = settings.synthetic // patients + (number < settings.synthetic % patients)
-    # in a volume of which a block is validated on, that block's liver would be learned from
+    # if a block of the same volume is validated on, painting would learn from the liver in that block
     if not share or case.liver is None or split.same_volume:
         return
     from SAMLiverTumorLib.training.synthetic.painted_cases import painted_cases
 
     for painted in painted_cases(case, share, (settings.seed, sum(case.name.encode())), window):
-        yield from case_pictures(painted, parse_window(window), limit=12)
+        yield from case_slice_images(painted, parse_window(window), limit=12)

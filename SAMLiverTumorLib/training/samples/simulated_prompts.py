@@ -1,4 +1,4 @@
-"""Prompts as users give them, made from a reference mask: boxes around, clicks inside, corrections at errors."""
+"""Prompts as users give them, simulated from a reference mask: boxes, clicks inside, clicks that correct errors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 POINT, BOX, TEXT, BOX_AND_POINT = "point", "box", "text", "box and point"
 
-# Share of a side by which a hand-drawn edge misses, and pixels by which it misses in any case.
+# Largest error of a hand-drawn edge: this share of the box's side, plus so many pixels.
 _JITTER, _JITTER_PX = 0.1, 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPrompts:
-    """Prompts of one kind for several lesions of one picture, in pixels of the frame (u, v).
+    """Prompts of one kind for several lesions of one slice image, in pixels of the frame (u, v).
 
     :param points: (lesions, clicks, 2); None without clicks.
     :param labels: (lesions, clicks) 1 include, 0 exclude.
@@ -42,7 +42,7 @@ class SimulatedPrompts:
         return SimulatedPrompts(points, labels, self.boxes)
 
     def to_input(self, scale: float, device: torch.device) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
-        """Points (coordinates and labels) and boxes in pixels of the network's input, `scale` to one of the frame."""
+        """Points (coordinates, labels) and boxes in pixels of the network's input, `scale` of them per frame pixel."""
         import torch
 
         points = boxes = None
@@ -55,10 +55,10 @@ class SimulatedPrompts:
 
 
 def first_prompts(masks: np.ndarray, kind: str, rng: np.random.Generator | None = None) -> SimulatedPrompts:
-    """Prompts of a kind for masks (lesions, rows, columns).
+    """Prompts of one kind for masks (lesions, rows, columns).
 
-    :param rng: for boxes that miss a little and clicks anywhere inside; None for the box two pixels outside and the
-        deepest point, as the reference figures have them.
+    :param rng: for imprecise boxes and clicks anywhere inside; None for the box two pixels outside and the deepest
+        point, as in the reference figures.
     """
     points = labels = boxes = None
     if kind in (POINT, BOX_AND_POINT):
@@ -70,12 +70,12 @@ def first_prompts(masks: np.ndarray, kind: str, rng: np.random.Generator | None 
 
 
 def box_around(mask: np.ndarray, rng: np.random.Generator | None = None) -> tuple[float, float, float, float]:
-    """Edges (u0, v0, u1, v1) of a box as the comparison draws it; with `rng`, each edge missed as by hand."""
+    """Edges (u0, v0, u1, v1) of a box two pixels outside the mask; with `rng`, each edge is imprecise, as by hand."""
     box = np.array(trials.box_around(mask))
     if rng is not None:
         reach = _JITTER * np.tile(box[2:] - box[:2], 2) + _JITTER_PX
         missed = box + np.clip(rng.normal(0.0, reach / 2), -reach, reach)
-        # never so far in that the box turns over or loses the lesion
+        # never so far inwards that the box inverts or loses the lesion
         half = (box[:2] + box[2:]) / 2
         missed[:2], missed[2:] = np.minimum(missed[:2], half - 1), np.maximum(missed[2:], half + 1)
         box = missed
@@ -83,7 +83,7 @@ def box_around(mask: np.ndarray, rng: np.random.Generator | None = None) -> tupl
 
 
 def interior_point(mask: np.ndarray, rng: np.random.Generator | None = None) -> tuple[int, int]:
-    """(u, v) of the deepest pixel; with `rng`, of one drawn with its depth as weight."""
+    """(u, v) of the deepest pixel; with `rng`, of one drawn in proportion to its squared depth."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if rng is None:
@@ -97,12 +97,12 @@ def interior_point(mask: np.ndarray, rng: np.random.Generator | None = None) -> 
 def corrections(
     masks: np.ndarray, predicted: np.ndarray, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each lesion the click that corrects most: inside the largest region that is missed or wrongly marked.
+    """One corrective click for each lesion, inside its largest missed or wrongly marked region.
 
-    :param masks: bool (lesions, rows, columns) as they should be.
-    :param predicted: the same as they are.
-    :return: points (lesions, 2) as (u, v), and labels (lesions,): 1 where lesion is missed, 0 where none is.
-        Where nothing is wrong, an include point inside.
+    :param masks: reference masks, bool (lesions, rows, columns).
+    :param predicted: predicted masks, of the same shape.
+    :return: points (lesions, 2) as (u, v), and labels (lesions,): 1 in a missed region, 0 in a wrongly marked one.
+        Without any error, an include point inside the lesion.
     """
     points, labels = [], []
     for mask, marked in zip(masks, predicted, strict=True):

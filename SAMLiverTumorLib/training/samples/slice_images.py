@@ -1,4 +1,4 @@
-"""Pictures to train on: slices of a case as the network sees them, whole, zoomed and augmented."""
+"""Slice images to train on: slices of a case as the network sees them, whole or zoomed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from SAMLiverTumorLib.image.sampling import voxels_to_picture
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 
-# How close a zoom goes: the lesion's own extent times this, and never fewer pixels than the second.
+# Smallest zoom: the lesion's extent times the first, but at least so many pixels.
 _CLOSEST, _FEWEST_PX = 1.25, 48
-# A lesion that a zoom cuts down to less than this is dropped from the zoomed picture's targets.
+# A lesion that a zoom cuts down to fewer pixels than this is no target of the zoomed image.
 _KEPT_PX = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture with its lesions.
+class SliceImage:
+    """A slice as the network sees it, with its lesions and liver.
 
     :param case: the patient.
     :param index: voxel index of the slice along the volume's axial axis.
@@ -31,7 +31,7 @@ class Picture:
     :param rgb: uint8 (rows, columns, 3).
     :param spacing: millimeters per pixel along (rows, columns).
     :param lesions: uint8 (rows, columns): 0 none, else the number of a lesion's 8-connected component.
-    :param liver: bool (rows, columns); None where the labels have no liver.
+    :param liver: bool (rows, columns); None if the labels have no liver.
     """
 
     case: str
@@ -49,19 +49,19 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """Names what the picture shows, not where it came from."""
+        """SHA-256 of the pixels and their spacing, not of where they came from."""
         digest = hashlib.sha256(repr((self.rgb.shape, np.round(self.spacing, 6).tolist())).encode())
         digest.update(np.ascontiguousarray(self.rgb))
         return digest.hexdigest()
 
 
-def case_pictures(
+def case_slice_images(
     case: Case, window: Window, negatives: int = 0, channels: str = "single", limit: int | None = None
-) -> Iterator[Picture]:
-    """Axial slices with tumor in order, then slices of liver without, evenly spread.
+) -> Iterator[SliceImage]:
+    """Axial slices with tumor, in order, then slices of liver without tumor, evenly spread.
 
-    :param negatives: at most so many slices without tumor; none of them where the labels have no liver.
-    :param limit: at most so many slices with tumor, evenly spread.
+    :param negatives: maximum number of slices without tumor; there are none if the labels have no liver.
+    :param limit: maximum number of slices with tumor, evenly spread.
     """
     with_tumor, without = [], []
     for index in range(slice_count(case.volume, "axial")):
@@ -75,7 +75,7 @@ def case_pictures(
     for index in [*evenly(with_tumor, limit), *evenly(without, negatives)]:
         plane = slice_plane(case.volume, "axial", index)
         liver = None if case.liver is None else voxels_to_picture(case.liver, plane).astype(bool)
-        yield Picture(
+        yield SliceImage(
             case.name,
             index,
             f"{case.name} slice {index}",
@@ -87,7 +87,7 @@ def case_pictures(
 
 
 def components(tumor: np.ndarray, smallest: int = SMALLEST_PX) -> np.ndarray:
-    """8-connected components of a bool picture by number, largest first; those below `smallest` pixels are left out."""
+    """8-connected components of a bool image, numbered from the largest; those below `smallest` pixels are left out."""
     from scipy import ndimage
 
     labels, count = ndimage.label(tumor, np.ones((3, 3)))
@@ -98,18 +98,18 @@ def components(tumor: np.ndarray, smallest: int = SMALLEST_PX) -> np.ndarray:
     return number[labels]
 
 
-def zoomed(picture: Picture, rng: np.random.Generator) -> Picture:
-    """A square part of a picture that holds one of its lesions, from just around it to the whole, log-uniformly.
+def zoomed(image: SliceImage, rng: np.random.Generator) -> SliceImage:
+    """A square part around one of the image's lesions; its side is log-uniform from just around it to the whole image.
 
-    A network that saw lesions of one scale only forgets the others: boxes around much larger ones then lose up to half
-    their Dice. Close to a lesion it fills the picture as a giant one would.
+    A network that sees lesions of one scale forgets the others: boxes around much larger ones then lose up to half
+    their Dice. In a close zoom a lesion fills the image as a giant one would.
     """
-    rows, columns = picture.lesions.shape
+    rows, columns = image.lesions.shape
     longest = min(rows, columns)
-    if picture.numbers:
-        v, u = np.nonzero(picture.lesions == rng.choice(picture.numbers))
-    elif picture.liver is not None and picture.liver.any():
-        v, u = (np.array([axis[rng.integers(len(axis))]]) for axis in np.nonzero(picture.liver))
+    if image.numbers:
+        v, u = np.nonzero(image.lesions == rng.choice(image.numbers))
+    elif image.liver is not None and image.liver.any():
+        v, u = (np.array([axis[rng.integers(len(axis))]]) for axis in np.nonzero(image.liver))
     else:
         v, u = np.array([rows // 2]), np.array([columns // 2])
     extent = max(np.ptp(v), np.ptp(u)) + 1
@@ -121,15 +121,15 @@ def zoomed(picture: Picture, rng: np.random.Generator) -> Picture:
         low = max(0, int(axis.max()) + 1 - side)
         high = min(length - side, int(axis.min()))
         start.append(int(rng.integers(min(low, high), max(low, high) + 1)))
-    return cropped(picture, start[0], start[1], side)
+    return cropped(image, start[0], start[1], side)
 
 
-def cropped(picture: Picture, row: int, column: int, side: int) -> Picture:
-    """The part of `side` x `side` pixels from a row and column; lesions that hardly reach into it are dropped."""
+def cropped(image: SliceImage, row: int, column: int, side: int) -> SliceImage:
+    """The part of `side` x `side` pixels from a row and column; lesions that barely reach into it are dropped."""
     part = (slice(row, row + side), slice(column, column + side))
-    lesions = picture.lesions[part].copy()
+    lesions = image.lesions[part].copy()
     sizes = np.bincount(lesions.ravel(), minlength=256)
     lesions[np.isin(lesions, np.flatnonzero(sizes < _KEPT_PX))] = 0
-    liver = None if picture.liver is None else picture.liver[part].copy()
-    name = f"{picture.name} part {row},{column},{side}"
-    return replace(picture, name=name, rgb=picture.rgb[part].copy(), lesions=lesions, liver=liver)
+    liver = None if image.liver is None else image.liver[part].copy()
+    name = f"{image.name} part {row},{column},{side}"
+    return replace(image, name=name, rgb=image.rgb[part].copy(), lesions=lesions, liver=liver)

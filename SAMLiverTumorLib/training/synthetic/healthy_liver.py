@@ -1,4 +1,4 @@
-"""What the liver around a tumor looks like: grey of the parenchyma, its spread, and where vessels run."""
+"""The healthy liver around a tumor: intensity of the parenchyma, its spread, and the vessels."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.image.lesion_components import label_lesions
 
-# Smoothing (mm) below which lies the scanner's grain, and above which anatomy.
+# Smoothing (mm) that separates the scanner's grain from anatomy.
 GRAIN_MM = 1.5
-# Vessels: brighter than the smoothed parenchyma by so many of its standard deviations, in pieces of at least so much.
+# Vessels are brighter than the smoothed parenchyma by so many of its standard deviations, in pieces of at least so
+# many milliliters.
 _VESSEL_SDS = 2.0
 _VESSEL_ML = 0.1
-# Large vessels hold a ball of this radius, and that much blood: tumors displace or surround them.
+# Large vessels contain a ball of this radius and at least that volume: tumors displace or surround them.
 _LARGE_MM = 1.65
 _LARGE_ML = 0.5
 # Spreads are estimated from about this many voxels.
 _SAMPLE = 200_000
-_NEIGHBORS = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True, eq=False)
 class HealthyLiver:
     """A part of a volume with its liver.
 
-    :param smooth: grey smoothed over `GRAIN_MM` within the liver alone, so that its surface takes nothing from
-        fat or lung; float32 (k, j, i), 0 far from the liver.
-    :param share: share of liver around each voxel with the same weights, 0 to 1.
-    :param median: grey of the parenchyma.
+    :param smooth: intensity smoothed over `GRAIN_MM` within the liver alone, so that fat and lung do not leak into its
+        surface; float32 (k, j, i), 0 far from the liver.
+    :param share: share of liver around each voxel, 0 to 1, with the same weights.
+    :param median: intensity of the parenchyma.
     :param spread: robust standard deviation of the smoothed parenchyma.
-    :param grain: robust standard deviation of what smoothing takes away.
+    :param grain: robust standard deviation of what smoothing removes.
     """
 
     smooth: np.ndarray
@@ -42,7 +43,7 @@ class HealthyLiver:
 
 
 def measure(grey: np.ndarray, liver: np.ndarray, spacing: tuple[float, float, float]) -> HealthyLiver:
-    """Grey of the liver in a part of a volume.
+    """Measure the liver in a part of a volume.
 
     :param grey: float32 (k, j, i).
     :param liver: bool of the same shape.
@@ -58,7 +59,7 @@ def measure(grey: np.ndarray, liver: np.ndarray, spacing: tuple[float, float, fl
     inside = np.flatnonzero(liver)
     inside = inside[:: 1 + inside.size // _SAMPLE]
     values = smooth.ravel()[inside]
-    # vessels bend the median upwards by little: they fill some tenth of the liver
+    # vessels raise the median only a little: they fill about a tenth of the liver
     median = float(np.median(values))
     grain = grey.ravel()[inside] - values
     return HealthyLiver(smooth, share, median, _robust_sd(values), _robust_sd(grain))
@@ -71,10 +72,10 @@ def find_vessels(healthy: HealthyLiver, liver: np.ndarray, voxel_ml: float) -> n
 
 
 def find_large_vessels(vessels: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """The part of the vessels that is some 4 mm across or more: their opening by a ball; bool (k, j, i)."""
+    """The part of the vessels that is about 4 mm across or more: their opening by a ball; bool (k, j, i)."""
     if not vessels.any():
         return vessels
-    # distances are to the middle of the next voxel outside: half a voxel more than the ball's radius
+    # distances are to the center of the next voxel outside: half a voxel more than the ball's radius
     radius = max(_LARGE_MM + 0.5 * min(spacing), 0.6 * max(spacing))
     core = ndimage.distance_transform_edt(vessels, sampling=spacing) >= radius
     if not core.any():
@@ -84,13 +85,13 @@ def find_large_vessels(vessels: np.ndarray, spacing: tuple[float, float, float])
 
 
 def _pieces(mask: np.ndarray, least: float) -> np.ndarray:
-    """The 26-connected components of a mask that have at least so many voxels."""
-    labels, _ = ndimage.label(mask, _NEIGHBORS)
+    """The connected components of a mask that have at least `least` voxels."""
+    labels, _ = label_lesions(mask)
     kept = np.bincount(labels.ravel()) >= least
     kept[0] = False
     return kept[labels]
 
 
 def _robust_sd(values: np.ndarray) -> float:
-    """Standard deviation by the median absolute deviation, which vessels hardly move."""
+    """Standard deviation by the median absolute deviation, which vessels barely affect."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))

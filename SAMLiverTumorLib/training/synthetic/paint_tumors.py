@@ -1,10 +1,10 @@
-"""Tumors painted into healthy liver, so that a network can be trained without anyone outlining any.
+"""Tumors painted into healthy liver, so that a network can be trained without outlined tumors.
 
-The recipe is that of Q. Hu et al., "Label-Free Liver Tumor Segmentation", CVPR 2023, from the published description:
-an ellipsoid, deformed elastically, filled with blurred noise at an offset from the liver, with a soft edge, sometimes
-a bright capsule, pushing the liver around it outwards. Two things differ. All lengths are millimeters, so that
-anisotropic voxels get round tumors; and the grain in the tumor is the scan's own rather than made up, since real
-tumors are as noisy as their liver (see `tumor_plan`), down to the reconstruction's streaks.
+The recipe follows the published description of Q. Hu et al., "Label-Free Liver Tumor Segmentation", CVPR 2023: an
+ellipsoid, deformed elastically, filled with blurred noise at an offset from the liver, with a soft edge and sometimes
+a bright capsule, that pushes the surrounding liver outwards. Two things differ. All lengths are in millimeters, so
+tumors are round in anisotropic voxels too. The grain in the tumor is the scan's own, including the reconstruction's
+streaks, since real tumors are as noisy as their liver (see `tumor_plan`).
 
 Plan and paint::
 
@@ -12,7 +12,7 @@ Plan and paint::
     plans = plan_tumors(ct, labels == 1, rng, count=3)
     voxels, tumor = paint(ct, labels == 1, plans, rng)
 
-Cost is that of a box around each tumor.
+Run time grows with the boxes around the tumors, not with the volume.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import bounding_box
+from SAMLiverTumorLib.image.lesion_components import label_lesions
 from SAMLiverTumorLib.training.synthetic.healthy_liver import (
     GRAIN_MM,
     HealthyLiver,
@@ -38,15 +39,15 @@ from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["SIZES", "TumorPlan", "paint", "plan_tumors"]
 
-# The elastic deformation: smoothness by the mean radius, and weight. Lobes, and an outline that is not drawn by ruler.
+# The elastic deformation: (smoothness relative to the mean radius, weight), for lobes and for an irregular outline.
 _ELASTIC = ((0.45, 0.87), (0.18, 0.5))
 # The liver moves within this many radii.
 _PUSHED = 1.6
-# Of its distance to the surface, the liver moves by this at most: nothing outside the liver moves.
+# The liver moves by at most this share of its distance to the surface, so that nothing outside the liver moves.
 _MOST_OF_DEPTH = 0.5
-# The capsule: HU above the liver, middle outside the border, sigma.
+# The capsule: HU above the liver, distance of its center outside the border, sigma.
 _CAPSULE_HU, _CAPSULE_AT_MM, _CAPSULE_SIGMA_MM = 30.0, 1.5, 0.8
-# Grain is cut here (standard deviations): what is brighter is a vessel, which the tumor replaces.
+# Grain is clipped at so many standard deviations: anything brighter is a vessel, which the tumor replaces.
 _GRAIN_SDS = 2.5
 
 Box = tuple[slice, slice, slice]
@@ -62,10 +63,10 @@ def paint(
     """Paint tumors into a volume; the same plans and state of `rng` give the same bytes.
 
     Voxels outside the liver, or farther from all centers than their `TumorPlan.reach_mm`, keep their values. A
-    tumor's mask is what lies in the liver and not in large vessels; where that falls apart, its largest part.
+    tumor's mask leaves out large vessels and everything outside the liver, and keeps its largest connected part.
 
     :param liver: bool (k, j, i), healthy liver.
-    :param hu_per_level: HU that one step of the voxels' values stands for (see `plan_tumors`).
+    :param hu_per_level: HU per level of the voxels' values, see `plan_tumors`.
     :return: voxels of the volume's shape and type, within its range of values; bool mask of all tumors.
     :raises InputError: the mask is empty or of another shape, or a tumor has no liver around it.
     """
@@ -91,10 +92,10 @@ def paint(
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """The box that holds all that a tumor changes.
+    """The box of all voxels that a tumor may change.
 
-    :param whole: voxels (k, j, i) of the box as if the volume had no border.
-    :param inside: the part of it that may hold liver.
+    :param whole: size (k, j, i) of the box as if the volume had no border.
+    :param inside: the part of it that may contain liver.
     :param box: that part in the volume's voxels.
     :param offsets: millimeters from the center along each axis of the whole box, broadcastable.
     """
@@ -107,7 +108,7 @@ class _Frame:
 
     @classmethod
     def of(cls, plan: TumorPlan, spacing: tuple[float, float, float], around: Box) -> _Frame:
-        """Box of a plan, cut to the box around the liver."""
+        """Box of a plan, clipped to the box around the liver."""
         first = [int(np.floor(c - plan.reach_mm / s)) for c, s in zip(plan.center, spacing, strict=True)]
         last = [int(np.ceil(c + plan.reach_mm / s)) + 1 for c, s in zip(plan.center, spacing, strict=True)]
         starts = [min(max(a, s.start), s.stop) for a, s in zip(first, around, strict=True)]
@@ -126,7 +127,7 @@ class _Frame:
 class _Shape:
     """A deformed ellipsoid within the volume; float32 (k, j, i) each.
 
-    :param radius: distance from the center by the border's: 1 on the border.
+    :param radius: distance from the center relative to that of the border: 1 on the border.
     :param depth: millimeters to the border, positive inside, to first order.
     :param reached: bool, voxels within the plan's reach.
     """
@@ -142,7 +143,7 @@ class _Shape:
         moved = []
         for offset in frame.offsets:
             noise = sum(w * smooth_noise(frame.whole, frame.spacing, sigma * mean, rng) for sigma, w in _ELASTIC)
-            # rare large values would tear the shape
+            # tanh, since rare large values would tear the shape
             moved.append(offset + 2.0 * plan.elastic * mean * np.tanh(0.5 * noise))
         to_ball = (Rotation.from_rotvec(plan.rotation).as_matrix() / plan.radii_mm).T.astype(np.float32)
         radius = np.sqrt(sum(np.square(row[0] * moved[0] + row[1] * moved[1] + row[2] * moved[2]) for row in to_ball))
@@ -158,7 +159,7 @@ class _Shape:
 def _paint_one(
     grey: np.ndarray, liver: np.ndarray, plan: TumorPlan, frame: _Frame, shape: _Shape, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grey (HU, float32) of the frame's box with the tumor, and its mask."""
+    """Intensity (HU, float32) of the frame's box with the tumor, and its mask."""
     spacing = frame.spacing
     grey = _pushed(grey, liver, plan, frame, shape)
     healthy = measure(grey, liver, spacing)
@@ -168,7 +169,7 @@ def _paint_one(
     weight = special.ndtr(shape.depth / np.float32(plan.edge_mm)) * shape.reached
     if dropped.any():
         _leave_out(weight, mask, dropped, 4.0 * plan.edge_mm, spacing)
-    # at the surface a voxel is liver in part only
+    # at the surface a voxel is only partly liver
     surface = np.minimum(healthy.share / 0.8, 1.0)
     if blocked.any():
         surface *= 1.0 - ndimage.gaussian_filter(blocked.astype(np.float32), [0.5 / s for s in spacing])
@@ -186,18 +187,18 @@ def _paint_one(
 def _filling(
     healthy: HealthyLiver, mask: np.ndarray, plan: TumorPlan, frame: _Frame, rng: np.random.Generator
 ) -> np.ndarray:
-    """Smooth grey of the tumor: the liver's low frequency noise, made anew, and blotches around the offset."""
+    """Smooth intensity of the tumor: the offset, with new low-frequency noise like the liver's, and blotches."""
     noise = smooth_noise(frame.whole, frame.spacing, GRAIN_MM, rng)[frame.inside]
     blotches = smooth_noise(frame.whole, frame.spacing, plan.blotch_mm, rng)[frame.inside]
     texture = healthy.spread * noise + plan.blotch_hu * blotches
     if mask.any():
-        # a tumor holds few blotches: left alone, they would move its mean away from the offset
+        # a tumor has few blotches, which would shift its mean away from the offset
         texture -= texture[mask].mean()
     return healthy.median + plan.hu_offset + texture
 
 
 def _pushed(grey: np.ndarray, liver: np.ndarray, plan: TumorPlan, frame: _Frame, shape: _Shape) -> np.ndarray:
-    """Grey after the tumor has pushed the liver away from its center: most at the border, nothing far off."""
+    """Intensity after the tumor has pushed the liver away from its center: most at the border, not at all far away."""
     if plan.mass_effect <= 0:
         return grey
     mean = float(np.cbrt(np.prod(plan.radii_mm)))
@@ -215,9 +216,9 @@ def _pushed(grey: np.ndarray, liver: np.ndarray, plan: TumorPlan, frame: _Frame,
     share = push[moves] / distance
     source = [index - share * offset / size for index, offset, size in zip(moves, offsets, frame.spacing, strict=True)]
     new = grey.copy()
-    # what is no liver must not seep in between voxels
+    # interpolation must not mix in voxels outside the liver
     inner = np.where(liver, grey, np.median(grey[liver]))
-    # cubic: linear interpolation would smooth the grain away
+    # cubic, since linear interpolation would smooth the grain
     new[moves] = ndimage.map_coordinates(inner, source, order=3, mode="nearest")
     return new
 
@@ -225,7 +226,7 @@ def _pushed(grey: np.ndarray, liver: np.ndarray, plan: TumorPlan, frame: _Frame,
 def _leave_out(
     weight: np.ndarray, mask: np.ndarray, dropped: np.ndarray, around_mm: float, spacing: tuple[float, float, float]
 ) -> None:
-    """Set the weight to 0, in place, where what was dropped of a tumor is nearer than its mask."""
+    """Set the weight to 0, in place, where a dropped part of the tumor is nearer than its mask."""
     pad = [int(np.ceil(around_mm / size)) for size in spacing]
     box = tuple(slice(max(s.start - n, 0), s.stop + n) for s, n in zip(bounding_box(dropped), pad, strict=True))
     to_dropped = ndimage.distance_transform_edt(~dropped[box], sampling=spacing)
@@ -234,8 +235,8 @@ def _leave_out(
 
 
 def _largest_part(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest 6-connected component of a mask, and the rest."""
-    labels, count = ndimage.label(mask)
+    """The largest component of a mask, and the rest."""
+    labels, count = label_lesions(mask)
     if count < 2:
         return mask, np.zeros_like(mask)
     largest = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())

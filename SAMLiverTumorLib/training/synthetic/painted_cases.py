@@ -1,4 +1,4 @@
-"""Cases with painted tumors, made from the healthy liver of real ones."""
+"""Cases with tumors painted into the healthy liver of real cases."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.training.synthetic.paint_tumors import paint, plan_tumors
 from SAMLiverTumorLib.volume import Volume
 
-# Real tumors and what borders on them are no healthy liver.
+# Liver within this distance of a real tumor does not count as healthy.
 _AWAY_MM = 8.0
+# Number of tumors per volume: at least the first, below the second.
 _TUMORS = (2, 6)
 
 
 def painted_cases(case: Case, count: int, seed: tuple[int, ...], window: str) -> Iterator[Case]:
-    """Copies of a case with tumors painted into its healthy liver; real tumors stay, and stay labeled.
+    """Copies of a case with tumors painted into its healthy liver; real tumors stay and keep their label.
 
     :param seed: the same seed gives the same tumors.
-    :param window: how the case is shown; it tells what a grey level of a scan that is not in Hounsfield units means,
-        whose range then stands for the window "wide".
+    :param window: window of the case. If a scan is not in Hounsfield units, its window is taken to show the same as
+        the window "wide", which gives the HU per grey level.
     """
     if case.liver is None:
         return
@@ -39,6 +40,6 @@ def painted_cases(case: Case, count: int, seed: tuple[int, ...], window: str) ->
             plans = plan_tumors(case.volume, healthy, rng, int(rng.integers(*_TUMORS)), hu_per_level=hu_per_level)
             voxels, tumor = paint(case.volume, healthy, plans, rng, hu_per_level)
         except InputError:
-            return  # no place in what is left of this liver
+            return  # no room left in this liver
         volume = Volume(voxels, case.volume.ijk_to_ras, f"{case.name} painted {number}")
         yield Case(f"{case.name}+painted", volume, case.tumor | tumor, case.liver)

@@ -1,10 +1,10 @@
-"""Random fields that are smooth over a given length in millimeters, whatever the voxels."""
+"""Random fields that are smooth over a given length in millimeters, whatever the voxel spacing."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Lattice nodes per sigma of the kernel, and how many sigmas it reaches: coarser lattices show through in the field.
+# Lattice nodes per sigma, and reach of the kernel in sigmas; a coarser lattice would be visible in the field.
 _NODES_PER_SIGMA = 1.25
 _REACH = 3.0
 
@@ -14,8 +14,8 @@ def smooth_noise(
 ) -> np.ndarray:
     """Gaussian random field with mean 0, standard deviation 1 and isotropic smoothness.
 
-    White noise on a lattice is spread with a Gaussian kernel, axis by axis, so that the cost is that of the
-    lattice and of writing the result, not of filtering it.
+    White noise on a coarse lattice is spread with a Gaussian kernel, axis by axis. That costs less than filtering noise
+    on all voxels.
 
     :param shape: voxels (k, j, i).
     :param spacing: millimeters per voxel along (k, j, i).
@@ -28,7 +28,7 @@ def smooth_noise(
         x = np.arange(count) * size
         nodes = np.arange(-_REACH * sigma_mm, x[-1] + _REACH * sigma_mm + step, step)
         kernel = np.exp(-0.5 * ((x[:, None] - nodes) / sigma_mm) ** 2)
-        # unit length rows: each voxel is a sum of independent numbers with variance 1
+        # rows of unit length: each voxel is a sum of independent numbers with total variance 1
         weights.append((kernel / np.linalg.norm(kernel, axis=1, keepdims=True)).astype(np.float32))
     field = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
     for axis, weight in enumerate(weights):

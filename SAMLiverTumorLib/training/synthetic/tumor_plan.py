@@ -1,9 +1,9 @@
-"""Where synthetic tumors are to grow in a healthy liver, and what they are to look like.
+"""Plans of synthetic tumors: their places in a healthy liver, and their appearance.
 
 After Q. Hu et al., "Label-Free Liver Tumor Segmentation", CVPR 2023: places away from vessels, ellipsoids of all
 sizes, elastic deformation, texture, mass effect, capsule. The ranges come from 94 real tumors of at least 0.1 ml in
-LiTS cases 0 to 3, 5 to 7 and 117 (`Testing/tumor_statistics.py`, 2026-11-25; quantiles of 10, 50 and 90 %, those of
-the 25 tumors of at least 1 ml in brackets):
+LiTS cases 0 to 3, 5 to 7 and 117 (`Testing/tumor_statistics.py`, 2026-11-25; quantiles 10, 50 and 90 %, in brackets
+those of the 25 tumors of at least 1 ml):
 
 ===================================  ====================  =======================
 contrast to the liver, HU            -64, -50, -32         (-67, -56, -49)
@@ -16,10 +16,10 @@ longest semi-axis to the middle one  1.09, 1.25, 1.63      (1.04, 1.20, 1.61)
 shortest to the middle one           0.68, 0.85, 0.95      (0.66, 0.83, 0.96)
 ===================================  ====================  =======================
 
-So the noise in a tumor is that of its liver, and a bright rim is rare in the portal venous phase; the share of
-capsules, the size of blotches and the mass effect are choices, not measurements. Tumors painted into the same eight
-livers (`--synthetic`, same quantiles): contrast -65, -52, -40 (-68, -53, -42), blotches none, 2, 9 (none, 4, 11), edge
-0.5, 1.0, 2.0 (0.7, 1.3, 2.0), rim -9, -4, 2 (-11, -5, 1), longest axis 1.09, 1.23, 1.44, shortest 0.72, 0.84, 0.92.
+So a tumor is as noisy as its liver, and a bright rim is rare in the portal venous phase. The share of capsules, the
+size of blotches and the mass effect are choices, not measurements. Tumors painted into the same eight livers
+(`--synthetic`, same quantiles): contrast -65, -52, -40 (-68, -53, -42), blotches none, 2, 9 (none, 4, 11), edge 0.5,
+1.0, 2.0 (0.7, 1.3, 2.0), rim -9, -4, 2 (-11, -5, 1), longest axis 1.09, 1.23, 1.44, shortest 0.72, 0.84, 0.92.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from SAMLiverTumorLib.volume import Volume
 
 SMALLEST_RADIUS_MM = 3.0
 _SMALLEST_ML = 4.0 / 3.0 * np.pi * SMALLEST_RADIUS_MM**3 / 1000.0
-# Milliliters of each size class, from and to; the largest ends at a third of the liver.
+# Range of each size class in ml; the largest class ends at a third of the liver.
 SIZES = {
     "tiny": (_SMALLEST_ML, 1.0),
     "small": (1.0, 10.0),
@@ -47,13 +47,14 @@ SIZES = {
 }
 _LARGEST_SHARE_OF_LIVER = 1.0 / 3.0
 
-# Places are looked for on a grid of about this spacing (mm).
+# Places are searched on a grid of about this spacing (mm).
 _GRID_MM = 2.2
+# Random places tried for each volume, and the factor on the volume if none fits.
 _TRIES = 40
 _SHRINK = 0.75
-# At least this much of a tumor lies in tissue: the rest is cut off by the surface or by large vessels.
+# Smallest share of a tumor that lies in tissue: the surface or large vessels cut off the rest.
 _FREE_SHARE = 0.9
-# Between two tumors: radii and millimeters, for deformation, soft edges and some liver.
+# Room between two tumors, as a factor on the radii and in millimeters: for deformation, soft edges and some liver.
 _ROOM, _GAP_MM = 1.3, 4.0
 
 
@@ -64,12 +65,12 @@ class TumorPlan:
     :param center: voxel index (k, j, i), may be fractional.
     :param radii_mm: semi-axes of the ellipsoid, before `rotation` along (k, j, i).
     :param rotation: rotation vector in millimeter coordinates (k, j, i).
-    :param hu_offset: grey of its core less that of the healthy liver around; negative is darker.
+    :param hu_offset: intensity of its core minus that of the healthy liver around it; negative is darker.
     :param blotch_hu: standard deviation of blotches beyond the liver's own noise.
     :param blotch_mm: their smoothness (sigma).
-    :param edge_mm: sigma of the error function from liver to tumor.
-    :param elastic: elastic deformation, displacement by the mean radius.
-    :param mass_effect: how far the liver at the border was pushed outwards, by the tumor's radius; 0 to 0.5.
+    :param edge_mm: sigma of the error function that leads from liver to tumor.
+    :param elastic: elastic displacement, relative to the mean radius.
+    :param mass_effect: displacement of the liver at the border, relative to the tumor's radius; 0 to 0.5.
     :param capsule: whether a bright shell encloses it.
     """
 
@@ -86,12 +87,12 @@ class TumorPlan:
 
     @property
     def volume_ml(self) -> float:
-        """Volume in milliliters, before liver surface and large vessels cut off their part."""
+        """Volume in milliliters, before the liver surface and large vessels cut parts off."""
         return float(4.0 / 3.0 * np.pi * np.prod(self.radii_mm)) / 1000.0
 
     @property
     def reach_mm(self) -> float:
-        """No voxel whose center lies farther than this from the tumor's center changes."""
+        """Voxels whose center lies farther than this from the tumor's center do not change."""
         return 1.7 * max(self.radii_mm) + 4.0 * self.edge_mm
 
 
@@ -105,16 +106,16 @@ def plan_tumors(
 ) -> list[TumorPlan]:
     """Choose tumors for a liver; the same state of `rng` gives the same plans.
 
-    Centers lie in liver outside vessels, tumors apart from each other. A tumor that finds no place shrinks until it
-    does, so that a small liver gets smaller tumors than asked for, and fewer where even the smallest finds none.
+    Centers lie in liver outside vessels, and tumors do not touch. A tumor that finds no place shrinks until it does, so
+    a small liver gets smaller tumors than asked for, and fewer if even the smallest finds no place.
 
     :param liver: bool (k, j, i), healthy liver: without real tumors.
-    :param count: how many; None for one of each size.
-    :param sizes: names out of `SIZES`; each occurs once before any occurs twice.
-    :param hu_per_level: HU that one step of the voxels' values stands for: 1 for CT in HU, 400 / 255 for 8-bit
-        grey of a window 400 HU wide.
+    :param count: number of tumors; None for one of each size.
+    :param sizes: names from `SIZES`; each is used once before any is used twice.
+    :param hu_per_level: HU per level of the voxels' values: 1 for CT in HU, 400 / 255 for 8-bit grey of a window 400 HU
+        wide.
     :return: plans, the largest tumor first.
-    :raises InputError: the mask is empty, of another shape, or without place for even one tumor; unknown size.
+    :raises InputError: unknown size, or the mask is empty, has another shape, or has no room for a single tumor.
 
     >>> plans = plan_tumors(ct, labels == 1, np.random.default_rng(1), count=2, sizes=["small"])  # doctest: +SKIP
     """
@@ -138,7 +139,7 @@ def plan_tumors(
 
 
 def check_liver(volume: Volume, liver: np.ndarray) -> None:
-    """Refuse a liver mask that is empty or of another shape than the volume (InputError)."""
+    """Raise InputError if a liver mask is empty or has another shape than the volume."""
     if liver.shape != volume.array.shape or liver.dtype != bool:
         raise InputError(
             f"The liver mask is {liver.dtype} {liver.shape}; '{volume.name}' needs bool of shape {volume.array.shape}."
@@ -151,11 +152,11 @@ def check_liver(volume: Volume, liver: np.ndarray) -> None:
 class _Site:
     """The liver on a coarse grid of blocks of voxels.
 
-    :param first, step: voxel index (k, j, i) in the middle of the first block, and voxels from block to block.
+    :param first, step: voxel index (k, j, i) at the center of the first block, and voxels from block to block.
     :param spacing: millimeters between blocks along (k, j, i).
-    :param open: bool, liver that tissue may fill: not in large vessels.
-    :param depth: millimeters to what is not open; 0 in vessels of all sizes, where no center may lie.
-    :param taken: bool, what planned tumors and the gap around them fill; grows with each.
+    :param open: bool, liver outside large vessels, which a tumor may fill.
+    :param depth: millimeters to the nearest block that is not open; 0 in vessels of all sizes, where no center may lie.
+    :param taken: bool, blocks of planned tumors and the gap around them; updated with each tumor.
     """
 
     first: np.ndarray
@@ -167,7 +168,7 @@ class _Site:
 
     @classmethod
     def of(cls, volume: Volume, liver: np.ndarray, hu_per_level: float) -> _Site:
-        """Average the liver in blocks and look for its vessels: far faster than in all voxels."""
+        """Average the liver in blocks and find its vessels there, which is far faster than in all voxels."""
         step = np.array([max(round(_GRID_MM / size), 1) for size in volume.spacing[::-1]])
         spacing = step * np.array(volume.spacing[::-1])
         box = bounding_box(liver)
@@ -175,7 +176,7 @@ class _Site:
         here = np.pad(liver[box], whole)
         grey = np.where(here, np.pad(volume.array[box], whole), 0).astype(np.float32) * np.float32(hu_per_level)
         share = _block_means(here.astype(np.float32), step)
-        # a center is a voxel: the middle one has to be liver as well
+        # a tumor's center is a voxel, so the block's center must be liver as well
         inside = (share >= 0.5) & here[tuple(slice(f // 2, None, f) for f in step)]
         first = np.array([s.start for s in box]) + step // 2
         if not inside.any():
@@ -187,7 +188,7 @@ class _Site:
         return cls(first, step, spacing, tissue, np.where(vessels, 0.0, depth), np.zeros_like(inside))
 
     def place(self, ml: float, rng: np.random.Generator) -> TumorPlan | None:
-        """Find a place for a tumor of this volume or less, and take it; None if there is none."""
+        """Find a place for a tumor of this volume or less, and mark it as taken; None if there is none."""
         ball = _points_in_ball(rng)
         while ml >= _SMALLEST_ML * 0.999:
             radii, rotation = _draw_shape(ml, rng)
@@ -205,7 +206,7 @@ class _Site:
         return None
 
     def _take(self, node: np.ndarray, radii: np.ndarray, turned: np.ndarray) -> None:
-        """Mark the ellipsoid, grown by what deformation and the gap may need, as taken."""
+        """Mark the ellipsoid as taken, grown by the room for deformation and the gap."""
         k, j, i = np.ogrid[tuple(slice(0, n) for n in self.open.shape)]
         away = np.stack(np.broadcast_arrays(*(a - c for a, c in zip((k, j, i), node, strict=True))), axis=-1)
         along = (away * self.spacing) @ turned / (_ROOM * radii + _GAP_MM)
@@ -213,7 +214,7 @@ class _Site:
 
 
 def _block_means(array: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Means of blocks of step voxels (k, j, i), of an array that is a whole number of blocks."""
+    """Means of blocks of `step` voxels (k, j, i) in an array that consists of whole blocks."""
     for axis, count in enumerate(step):
         blocks = (slice(None),) * axis
         array = sum(array[(*blocks, slice(n, None, count))] for n in range(count)) / np.float32(count)
@@ -228,7 +229,7 @@ def _points_in_ball(rng: np.random.Generator, count: int = 600) -> np.ndarray:
 
 
 def _draw_ml(low: float, high: float, most: float, rng: np.random.Generator) -> float:
-    """Volume in a class, evenly on the scale of radii; what may be cut off is added, so that it stays in the class."""
+    """A volume of a class, log-uniform; its lower end allows for parts that are cut off."""
     high = min(high, most)
     low = min(low / (_FREE_SHARE - 0.1), high)
     return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else high
@@ -242,7 +243,7 @@ def _draw_shape(ml: float, rng: np.random.Generator) -> tuple[np.ndarray, tuple[
 
 
 def _draw_look(center, radii: np.ndarray, rotation, rng: np.random.Generator) -> TumorPlan:
-    """The rest of a plan, spread as the module's docstring says of real tumors."""
+    """The rest of a plan, distributed as in real tumors, see the module's docstring."""
     mean = float(np.cbrt(radii.prod()))
     return TumorPlan(
         center=tuple(float(x) for x in center),
@@ -251,7 +252,7 @@ def _draw_look(center, radii: np.ndarray, rotation, rng: np.random.Generator) ->
         hu_offset=float(np.clip(rng.normal(-57.0, 10.0), -90.0, -20.0)),
         blotch_hu=float(min(abs(rng.normal(0.0, 11.0)), 18.0)),
         blotch_mm=float(np.clip(mean * rng.uniform(0.15, 0.4), 1.5, 6.0)),
-        # wider than a third of the radius it would leave a small tumor no core
+        # an edge wider than a third of the radius would leave a small tumor no core
         edge_mm=float(min(np.exp(rng.normal(np.log(1.4), 0.35)), mean / 3.0)),
         elastic=float(rng.uniform(0.06, 0.22)),
         mass_effect=float(rng.uniform(0.0, 0.25)),

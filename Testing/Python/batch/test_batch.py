@@ -61,7 +61,9 @@ def test_every_case_is_done_once_though_workers_are_killed(scans, tmp_path):
 
     # a whole volume each, so that the others are in the middle of one when the first is finished
     searched = settings(text="liver tumor", threads=1)
-    result = run_batch(jobs, searched, 2, begun=lambda place, count: places.append(place), told=kill_one_at_work)
+    result = run_batch(
+        jobs, searched, 2, on_start=lambda place, count: places.append(place), on_outcome=kill_one_at_work
+    )
     assert killed
     assert sorted(told) == NAMES
     assert [outcome.state for outcome in result.outcomes] == ["done"] * 3
@@ -144,7 +146,9 @@ def test_cancel_leaves_what_is_finished_and_nothing_else(scans, tmp_path, schedu
     cancelled = threading.Event()
     jobs = jobs_of(scans, tmp_path / "out")
     searched = settings(text="liver tumor", threads=None)
-    result = run_batch(jobs, searched, 1, scheduler, told=lambda outcome: cancelled.set(), cancel=cancelled.is_set)
+    result = run_batch(
+        jobs, searched, 1, scheduler, on_outcome=lambda outcome: cancelled.set(), cancel=cancelled.is_set
+    )
     states = {outcome.name: outcome.state for outcome in result.outcomes}
     assert result.cancelled
     assert sorted(states.values()) == ["cancelled", "cancelled", "done"]
@@ -176,7 +180,7 @@ def test_a_second_batch_in_the_same_folder_is_refused(scans, prompts, tmp_path, 
     out.mkdir()
     with locked(out / ".batch.lock"):
         said = refusal(capsys, scans, "--out", out, "--prompts", prompts, "--model", "liver-tumor")
-    assert "Another batch is at work" in said
+    assert "Another batch is running" in said
 
 
 def test_tables_of_something_else_are_not_replaced(scans, prompts, tmp_path, capsys):
@@ -193,7 +197,7 @@ def test_tables_of_something_else_are_not_replaced(scans, prompts, tmp_path, cap
         (("--scheduler", "tcp://127.0.0.1:1"), "No Dask scheduler answers"),
         (("--scheduler", "nonsense://x"), "No Dask scheduler answers"),
         (("--workers", "0"), "give 1 or more"),
-        (("--workers", "2", "--scheduler", "tcp://127.0.0.1:1"), "--workers is for"),
+        (("--workers", "2", "--scheduler", "tcp://127.0.0.1:1"), "--workers sets"),
         (("--model", "nonsense"), "neither a known model"),
         (("--window", "nonsense"), "Unknown window"),
         (("--reference-label", "2"), "--references"),

@@ -94,14 +94,14 @@ def test_a_segmentation_brings_models_and_prompts_along(store, files, tmp_path, 
 
 def test_what_is_tumor_has_to_be_said_where_it_is_not_plain(store, files, tmp_path, capsys):
     ct, label = files / "p1_ct.nii.gz", files / "p1_label.nii.gz"
-    assert "say with --segment which is tumor (in LiTS data --segment 2 --liver-segment 1)" in refused(
+    assert "choose the tumor with --segment (in LiTS data --segment 2 --liver-segment 1)" in refused(
         capsys, "add", ct, label
     )
     assert "has no segment '3'; it has '1', '2'" in refused(capsys, "add", ct, label, "--segment", 3)
     labels = scan(center=(32, 30), radius=10)[1]
     only = write_volume(tmp_path / "only.nii.gz", type(labels)((labels.array == 2).astype(np.uint8), labels.ijk_to_ras))
     assert add(ct, only) == 0
-    assert "without a liver" in capsys.readouterr().out and store.list()[0].liver_ml is None
+    assert "there is no liver" in capsys.readouterr().out and store.list()[0].liver_ml is None
     liver = write_volume(tmp_path / "l.nii.gz", type(labels)((labels.array > 0).astype(np.uint8), labels.ijk_to_ras))
     assert add(ct, only, "--liver", liver) == 0
     (kept,) = store.list()

@@ -60,7 +60,7 @@ def test_program_library_and_nodes_give_the_same_mask_with_two_channels(
     roi_node.SetCenter(50.5, -25.75, -272)
     roi_node.SetSize(30, 32, 0.001)
     channels = furtherChannels(volume_node, [other_node, other_node], ["auto", "0,200"])
-    in_scene = segmentNodes(volume_node, roiNode=roi_node, pool=pool, further=channels)
+    in_scene = segmentNodes(volume_node, roiNode=roi_node, pool=pool, settings=Settings(further=channels))
     assert (segmentArray(in_scene.segmentationNode, in_scene.segmentId, volume_node) == expected).all()
     with pytest.raises(Exception, match="3 further volumes are too many"):
         furtherChannels(volume_node, [other_node] * 3)
@@ -91,7 +91,7 @@ def test_a_registered_channel_is_said_and_recorded(ct, phantom, out, warm, tmp_p
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--register"], "--register is for further volumes"),
+        (["--register"], "--register needs a further volume"),
         (["--channel", "CT"] * 3, "--channel is given 3 times; the network has room for 2"),
         (["--channel", "CT", "--channels", "windows"], "--channel takes the place of --channels windows"),
         (["--channel", "gone.nrrd"], "'gone.nrrd' does not exist"),

@@ -83,7 +83,7 @@ def test_maps_alone_leave_the_mask_as_it_was(ct, out, tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--fuse", "coronal"], "--fuse is for following a tumor through the volume; add --mode volume"),
+        (["--fuse", "coronal"], "--fuse is for propagating a tumor through the volume; add --mode volume"),
         (["--uncertainty", "u.nrrd"], "add --mode volume"),
         ([*VOLUME, "--fuse", "frontal"], "--fuse knows no 'frontal'; name planes (axial, coronal, sagittal)"),
         ([*VOLUME, "--uncertainty", "u.png"], "has to end in .nrrd"),

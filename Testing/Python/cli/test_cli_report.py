@@ -132,7 +132,7 @@ def test_refusals_say_what_to_do_and_write_nothing(label_file, seg_file, ct_file
     assert "has no segment" in refused(capsys, seg_file, ct_file, "--segment", "liver", "-o", out).replace(
         "label", "segment"
     )
-    assert "--liver-label chooses" in refused(capsys, seg_file, ct_file, "--liver-label", 1, "-o", out)
+    assert "--liver-label needs --liver" in refused(capsys, seg_file, ct_file, "--liver-label", 1, "-o", out)
     assert "does not exist" in refused(capsys, seg_file, tmp_path / "no.nii", "-o", out)
     assert "give 0 or more" in refused(capsys, seg_file, ct_file, "--min-ml", -1, "-o", out)
     assert "give 0 or more" in refused(capsys, seg_file, ct_file, "--pictures", -1, "-o", out)

@@ -174,7 +174,7 @@ def test_an_interrupted_run_ends_with_status_130_and_writes_nothing(ct, out, mon
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("SAMLiverTumorLib.mrml.api.segment.segment", interrupted)
+    monkeypatch.setattr("SAMLiverTumorLib.inference.segmentation_request.segment", interrupted)
     assert run(ct, "-o", out, ONE_SLICE) == 130
     assert capsys.readouterr().err == "sam-liver-tumor: interrupted; nothing was left half written\n"
     assert files(tmp_path) == ["ct.nrrd"]

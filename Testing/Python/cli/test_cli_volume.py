@@ -1,4 +1,4 @@
-"""`sam-liver-tumor segment --mode volume` with real weights: the tumor followed, reasons told, work kept."""
+"""`sam-liver-tumor segment --mode volume` with real weights: the tumor propagated, reasons reported, work kept."""
 
 import json
 import os

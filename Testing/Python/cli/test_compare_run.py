@@ -81,7 +81,7 @@ def test_without_test_patients_those_of_validation_are_taken_and_it_says_so(case
     assert "Roe" not in json.dumps(read_about(next(out.glob("*.safetensors"))))
     assert main(["compare", "--run", str(out), "--device", "cpu"]) == 0
     text = (out / "comparison.md").read_text()
-    assert "had no test patients: compared on those of validation, Roe" in text and "somewhat too good" in text
+    assert "had no test patients: compared on its validation patients, Roe" in text and "somewhat too good" in text
     assert "CONTAMINATED: file:" in text
 
 

@@ -1,4 +1,4 @@
-"""Models on the same trials: whose figures they are, how they are averaged, and what the report says."""
+"""Models on the same trials: scores, averages and the report."""
 
 import base64
 import csv
@@ -14,7 +14,7 @@ from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import slice_trials
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.evaluation.comparison.compare import compare
-from SAMLiverTumorLib.evaluation.comparison.contestants import Answer, SamContestant, UnetContestant
+from SAMLiverTumorLib.evaluation.comparison.contestants import SamContestant, TrialMasks, UnetContestant
 from SAMLiverTumorLib.evaluation.comparison.html_report import as_html
 from SAMLiverTumorLib.evaluation.comparison.tables import as_csv, as_markdown, pairs_of, tables
 from SAMLiverTumorLib.image.window import Window
@@ -24,27 +24,27 @@ VERSIONS = {"sam-liver-tumor": "1.2.3", "torch": "9.8"}
 
 
 class Fixed:
-    """Answers with the reference less some of its upper rows, by a share for each case."""
+    """Gives the reference without some of its upper rows; `kept` is the fraction of rows left, by case."""
 
     seen, seen_hashes, note, sha256 = (), frozenset(), "", "1" * 64
 
-    def __init__(self, name, way, kept, strays=False, **told):
+    def __init__(self, name, way, kept, strays=False, **attributes):
         self.name, self.way, self.kept, self.strays = name, way, kept, strays
-        for key, value in told.items():
+        for key, value in attributes.items():
             setattr(self, key, value)
 
-    def answer(self, case, plane, trials, cancel=None):
+    def segment_trials(self, case, plane, trials, cancel=None):
         masks = []
         for mask in trials:
             rows = np.flatnonzero(mask.any(axis=1))
             cut = mask.copy()
             cut[: rows[0] + round(len(rows) * (1 - self.kept[case.name]))] = False
             masks.append(cut)
-        marked = np.logical_or.reduce(masks)
+        whole = np.logical_or.reduce(masks)
         if self.strays:
-            marked = marked.copy()
-            marked[0, :] = True
-        return {self.way: Answer(masks, marked)}
+            whole = whole.copy()
+            whole[0, :] = True
+        return {self.way: TrialMasks(masks, whole)}
 
 
 def slab(name, shift=0):
@@ -80,7 +80,7 @@ def test_means_are_over_trials_then_over_cases_and_the_slices_count_strays():
     table = tables(result, VERSIONS)[0]
     (row,) = (dict(zip(table.header, cells, strict=True)) for cells in table.rows)
     assert (row["a"], row["b"], row["mean of cases"], row["all trials"]) == ("0.667", "1.000", "0.833", "0.833")
-    # on a: 120 of 240 found and a row of 44 beside; on b: all and 44 beside
+    # on a: 120 of 240 found and a row of 44 outside; on b: all and 44 outside
     expected = (2 * 120 / (164 + 240) + 2 * 240 / (284 + 240)) / 2
     assert row["slice Dice"] == f"{expected:.3f}"
     assert row["95% by patient"] == "0.667 to 1.000"
@@ -109,14 +109,14 @@ def test_pairs_are_tested_within_a_way_and_against_automatic_ones_by_patient():
     assert next(p for p in pairs if p.first[0] == "x").p_wilcoxon == 1.0
 
 
-def test_every_table_says_how_it_was_made_from_what_and_what_was_seen_before():
+def test_every_table_names_its_rules_data_weights_and_contamination():
     models = [
         Fixed("tuned", "box", {"a": 0.5, "b": 1.0}, seen=("b",), sha256="ab" * 32),
         Fixed("hashed", "box", {"a": 1.0, "b": 1.0}, seen_hashes=frozenset({CASES[0].volume.voxel_hash})),
         SamContestant(DarkPredictor("lite-medsam"), Window(0, 255)),
     ]
     result = compare(CASES, models)
-    assert [entrant.contaminated for entrant in result.entrants] == [("b",), ("a",), ()]
+    assert [model.contaminated for model in result.models] == [("b",), ("a",), ()]
     made = tables(result, VERSIONS)
     assert len(made) == 5
     for table in made:
@@ -136,7 +136,7 @@ def test_every_table_says_how_it_was_made_from_what_and_what_was_seen_before():
         assert all(len(row) == len(table.header) for row in table.rows)
 
 
-def test_csv_holds_every_score_with_undefined_figures_empty():
+def test_csv_has_every_score_with_undefined_figures_empty():
     result = compare(CASES[:1], [Fixed("none", "box", {"a": 0.0})])
     rows = list(csv.DictReader(io.StringIO(as_csv(result))))
     assert len(rows) == 8
@@ -149,7 +149,7 @@ def test_csv_holds_every_score_with_undefined_figures_empty():
     assert (row["HD95 mm"], row["marked nothing"]) == ("-", "8")
 
 
-def test_markdown_and_html_show_the_same_figures_and_the_html_needs_nothing_else():
+def test_markdown_and_html_show_the_same_figures_and_the_html_is_self_contained():
     models = [SamContestant(DarkPredictor("mobile-sam"), Window(0, 255)), Fixed("<b>", "box", {"a": 0.5, "b": 1.0})]
     result = compare(CASES, models)
     markdown = as_markdown(result, VERSIONS, "sam-liver-tumor compare x|y")
@@ -158,13 +158,13 @@ def test_markdown_and_html_show_the_same_figures_and_the_html_needs_nothing_else
     assert "<td>&lt;b&gt;</td><td>box</td><td>0.667</td><td>1.000</td>" in page
     assert "compare &lt;x&gt;" in page
     assert not re.search(r"https?:|src='(?!data:)|<script|<link", page)
-    pictures = re.findall(r"data:image/png;base64,([^']+)'", page)
-    # three plots, two pictures of each case
-    assert len(pictures) == 3 + 4
-    assert all(base64.b64decode(each).startswith(b"\x89PNG") for each in pictures)
+    images = re.findall(r"data:image/png;base64,([^']+)'", page)
+    # three plots, two overlays of each case
+    assert len(images) == 3 + 4
+    assert all(base64.b64decode(each).startswith(b"\x89PNG") for each in images)
 
 
-def test_pictures_are_chosen_by_place_and_show_the_largest_component():
+def test_overlays_are_chosen_by_position_and_show_the_largest_component():
     tumor = CASES[0].tumor.copy()
     tumor[4:8, 4:9, 5:17] = False
     case = Case("a", phantom_of(tumor, tumor.shape), tumor, None)
@@ -176,14 +176,14 @@ def test_pictures_are_chosen_by_place_and_show_the_largest_component():
         assert overlay.grey.shape == overlay.reference.shape
 
 
-def test_automatic_models_are_judged_on_the_whole_volume_with_every_stray_object(monkeypatch):
+def test_automatic_models_are_evaluated_on_the_whole_volume_with_every_stray_object(monkeypatch):
     marked = CASES[0].tumor.copy()
     marked[:, 18:, :] = False
     marked[0, 35, 40] = True
 
     class Whole(UnetContestant):
-        def answer(self, case, plane, trials, cancel=None):
-            return {"automatic": Answer(trials, trials[0])}
+        def segment_trials(self, case, plane, trials, cancel=None):
+            return {"automatic": TrialMasks(trials, trials[0])}
 
         def volume(self, case, progress, cancel):
             return marked
@@ -208,7 +208,7 @@ def test_cancel_and_unusable_input_end_it():
         compare([empty], [model])
 
 
-def test_corrective_clicks_are_at_the_largest_error_with_the_last_mask_handed_back():
+def test_corrective_clicks_are_at_the_largest_error_with_the_last_mask_as_prompt():
     inside = ball()
     case = Case("a", phantom_of(inside), inside, None)
     plane = slice_plane(case.volume, "axial", 15)
@@ -219,15 +219,15 @@ def test_corrective_clicks_are_at_the_largest_error_with_the_last_mask_handed_ba
     plain = network.predict
 
     def half(embedding, prompts):
-        """What it misses of the right half it never learns."""
+        """Never segments the right half."""
         found = plain(embedding, prompts)
         found.mask = found.mask & reach
         found.low_resolution = np.full((1, 256, 256), len(network.asked), np.float32)
         return found
 
     network.predict = half
-    answers = SamContestant(network, Window(0, 255)).answer(case, plane, [mask])
-    assert set(answers) == {"1 point", "3 points", "box", "1 point + 3 corrections"}
+    found = SamContestant(network, Window(0, 255)).segment_trials(case, plane, [mask])
+    assert set(found) == {"1 point", "3 points", "box", "1 point + 3 corrections"}
     clicks = [prompts for prompts in network.asked if prompts.box is None]
     assert [len(prompts.points) for prompts in clicks] == [1, 2, 3, 4]
     for prompts in clicks[1:]:
@@ -243,10 +243,10 @@ def test_corrective_clicks_are_at_the_largest_error_with_the_last_mask_handed_ba
 def test_a_model_for_boxes_is_prompted_with_boxes_alone():
     inside = ball()
     case = Case("a", phantom_of(inside), inside, None)
-    answers = SamContestant(DarkPredictor("lite-medsam"), Window(0, 255)).answer(
+    found = SamContestant(DarkPredictor("lite-medsam"), Window(0, 255)).segment_trials(
         case, slice_plane(case.volume, "axial", 15), slice_trials(case.volume, inside)[15]
     )
-    assert set(answers) == {"box"}
+    assert set(found) == {"box"}
 
 
 def test_corrections_help_the_real_network_on_a_real_slice(pool, sample):
@@ -256,10 +256,10 @@ def test_corrections_help_the_real_network_on_a_real_slice(pool, sample):
     index = max(found, key=lambda k: max(mask.sum() for mask in found[k]))
     largest = max(found[index], key=np.count_nonzero)
     contestant = SamContestant(pool.predictor("mobile-sam"))
-    answers = contestant.answer(case, slice_plane(volume, "axial", index), [largest])
+    masks = contestant.segment_trials(case, slice_plane(volume, "axial", index), [largest])
     dice = {
-        way: 2 * np.count_nonzero(a.trials[0] & largest) / (a.trials[0].sum() + largest.sum())
-        for way, a in answers.items()
+        way: 2 * np.count_nonzero(each.trials[0] & largest) / (each.trials[0].sum() + largest.sum())
+        for way, each in masks.items()
     }
     assert dice["box"] > 0.7
     assert dice["1 point + 3 corrections"] > dice["1 point"]

@@ -1,4 +1,4 @@
-"""Diameters of phantoms of known size, however the grid that holds them lies."""
+"""Diameters of phantoms of known size, for any orientation of the grid."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ THIN, THICK, CUBIC = (0.7, 0.7, 1.0), (0.8, 0.8, 5.0), (1.2, 1.2, 1.2)
 
 
 def grid(spacing, size_mm, turn=None):
-    """(affine, shape) of a grid about CENTER that holds a ball of so many mm; LPS-like axes, turned by a 3x3."""
+    """(affine, shape) of a grid around CENTER for a ball of so many mm; LPS-like axes, rotated by a 3x3 matrix."""
     axes = (np.eye(3) if turn is None else turn) @ np.diag([-1.0, -1.0, 1.0])
     dimensions = [int(size_mm / s) + 5 for s in spacing]
     affine = np.eye(4)
     affine[:3, :3] = axes * spacing
-    # a slice passes through the center, no pixel has it for its own
+    # a slice passes through the center, but no pixel's center is there
     middle = np.array([dimensions[0] / 2 + 0.2, dimensions[1] / 2 - 0.3, dimensions[2] // 2])
     affine[:3, 3] = CENTER - affine[:3, :3] @ middle
     return affine, tuple(dimensions[::-1])
@@ -33,7 +33,7 @@ def ellipsoid(affine, shape, half_axes, directions=None):
 
 
 def pixel(affine):
-    """Diagonal of a pixel of the axial slices (k): the outline is known to half of it at each end."""
+    """Diagonal of a pixel of the axial slices (k): the outline is accurate to half of it at each end."""
     return np.hypot(*np.linalg.norm(affine[:3, :2], axis=0))
 
 
@@ -47,7 +47,7 @@ OBLIQUE = rotation((1, 2, 3), 25)
 @pytest.mark.parametrize("turn", [None, OBLIQUE, rotation((1, 0, 0), 20)], ids=["straight", "oblique", "tilted"])
 @pytest.mark.parametrize("spacing", [THIN, THICK, CUBIC], ids=["thin", "thick", "cubic"])
 @pytest.mark.parametrize("diameter", [12.0, 35.0])
-def test_a_ball_is_as_wide_as_it_is_in_every_direction(spacing, turn, diameter):
+def test_a_ball_has_its_diameter_in_every_direction(spacing, turn, diameter):
     affine, shape = grid(spacing, diameter, turn)
     mask = ellipsoid(affine, shape, [diameter / 2] * 3)
     axial = axial_diameters(mask, affine)
@@ -58,7 +58,7 @@ def test_a_ball_is_as_wide_as_it_is_in_every_direction(spacing, turn, diameter):
 
 
 @pytest.mark.parametrize("angle", [0, 17, 45, 118])
-def test_an_ellipsoid_turned_in_the_axial_plane_has_its_two_axes(angle):
+def test_an_ellipsoid_rotated_in_the_axial_plane_has_its_two_axes(angle):
     affine, shape = grid(THIN, 64)
     directions = rotation((0, 0, 1), angle)
     mask = ellipsoid(affine, shape, (30, 16, 20), directions)
@@ -70,7 +70,7 @@ def test_an_ellipsoid_turned_in_the_axial_plane_has_its_two_axes(angle):
     assert abs(along @ directions[:, 0]) > np.cos(np.radians(15))
 
 
-def test_an_ellipsoid_turned_in_space_on_an_oblique_grid_is_as_long_as_it_is():
+def test_an_ellipsoid_rotated_in_space_on_an_oblique_grid_has_its_length():
     affine, shape = grid((0.9, 0.7, 2.0), 64, OBLIQUE)
     mask = ellipsoid(affine, shape, (30, 12, 12), rotation((2, -1, 1), 73))
     longest = longest_diameter(mask, affine)
@@ -106,7 +106,7 @@ def test_a_box_is_as_long_as_its_diagonal_and_a_row_as_its_edge(size):
 
 @pytest.fixture(scope="module")
 def blobs():
-    """Ragged lesions with dents, holes and bridges, in a grid of three different spacings."""
+    """Irregular lesions with dents, holes and bridges, on an anisotropic grid."""
     rng = np.random.default_rng(3)
     made = []
     for _ in range(6):
@@ -116,7 +116,7 @@ def blobs():
     return made
 
 
-def test_ragged_lesions_are_as_long_as_trying_all_pairs_of_faces_finds_them(blobs):
+def test_irregular_lesions_are_as_long_as_the_longest_of_all_pairs_of_faces(blobs):
     spacing = np.array([0.7, 0.9, 2.5])
     affine = np.diag([*spacing, 1.0])
     for mask in blobs:
@@ -140,7 +140,7 @@ def test_ragged_lesions_are_as_long_as_trying_all_pairs_of_faces_finds_them(blob
 
 
 def test_the_perpendicular_is_the_longest_that_ends_on_the_outline(blobs):
-    """Against lines laid a hundredth of a millimeter apart through matplotlib's contour."""
+    """Compared with lines every 0.01 mm through matplotlib's contour."""
     contourpy = pytest.importorskip("contourpy")
     affine = np.diag([0.7, 0.9, 2.5, 1.0])
     for mask in blobs:
@@ -187,8 +187,8 @@ def test_parts_that_do_not_touch_in_a_slice_are_measured_apart():
     assert axial.longest.mm == pytest.approx(18.1, abs=1)  # columns 2 to 19 of three rows
 
 
-def test_a_dent_is_no_end_of_the_perpendicular():
-    """A hook: its convex hull is wider than anything in the hook."""
+def test_the_perpendicular_does_not_end_in_a_dent():
+    """A hook, whose convex hull is wider than any part of it."""
     mask = np.zeros((1, 30, 60), bool)
     mask[0, 20:24, 2:58] = True
     mask[0, 8:20, 54:58] = True
@@ -228,7 +228,7 @@ def test_the_same_lesion_has_the_same_diameters_in_every_storage_order(blobs, sh
 
 
 def test_a_coronal_scan_is_measured_across_its_slices():
-    """Slices 4 mm apart from back to front; the axial plane has pixels of 0.8 x 4 mm."""
+    """Slices 4 mm apart from posterior to anterior; the axial plane has pixels of 0.8 x 4 mm."""
     affine = np.array([[-0.8, 0, 0, 10], [0, 0, 4.0, 20], [0, -0.8, 0, 30], [0, 0, 0, 1]])
     mask = np.zeros((9, 20, 20), bool)
     mask[2:8, 5:7, 5:10] = True
@@ -238,7 +238,7 @@ def test_a_coronal_scan_is_measured_across_its_slices():
     assert np.ptp(axial.longest.ends_ras[:, 2]) < 1e-9
 
 
-def test_a_box_in_the_volume_gives_what_the_volume_gives(blobs):
+def test_a_box_of_the_volume_gives_the_same_as_the_volume(blobs):
     affine, _ = grid(THIN, 10, OBLIQUE)
     whole = np.zeros((30, 50, 60), bool)
     whole[4:13, 11:37, 21:44] = blobs[1]
@@ -249,8 +249,8 @@ def test_a_box_in_the_volume_gives_what_the_volume_gives(blobs):
     assert axial_diameters(blobs[1], affine, (21, 11, 4)).index == axial_diameters(whole, affine).index
 
 
-def test_the_tilt_of_oblique_slices_is_told():
+def test_the_tilt_of_oblique_slices_is_measured():
     assert axial_tilt(grid(THIN, 10)[0]) == pytest.approx(0, abs=1e-6)
     assert axial_tilt(grid(THIN, 10, rotation((1, 0, 0), 20))[0]) == pytest.approx(20)
-    # a turn about the long axis tilts nothing
+    # a rotation around the long axis does not tilt the slices
     assert axial_tilt(grid(THIN, 10, rotation((0, 0, 1), 20))[0]) == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The page of a lesion report: HTML that needs nothing else, a PDF of one sheet, pictures with both diameters."""
+"""The page of a lesion report: self-contained HTML, a PDF of one sheet, images with both diameters."""
 
 import base64
 import io
@@ -11,8 +11,9 @@ import pytest
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.evaluation.lesion_report.files import FILES, write_report
 from SAMLiverTumorLib.evaluation.lesion_report.html_page import as_html, write_pdf
-from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import draw_lesion, new_figure
+from SAMLiverTumorLib.evaluation.lesion_report.lesion_plot import draw_lesion
 from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
+from SAMLiverTumorLib.evaluation.png_figures import new_figure
 from SAMLiverTumorLib.volume import Volume
 
 pytest.importorskip("matplotlib")
@@ -21,7 +22,7 @@ HOSTILE = "</title><script>alert('1')</script> & $x_1$ \"q\" €"
 
 
 class Page(HTMLParser):
-    """Tags, what they refer to, and text of a page."""
+    """Tags, links and text of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -50,7 +51,7 @@ def lesions(phantom):
     )
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing(lesions):
+def test_the_page_is_self_contained_and_runs_no_script(lesions):
     phantom, mask, report = lesions
     text = as_html(report, phantom, mask, HOSTILE)
     page = Page(text)
@@ -68,11 +69,11 @@ def test_the_page_needs_nothing_else_and_runs_nothing(lesions):
     assert page.tags.count("tr") == 21
 
 
-def test_pictures_as_many_as_asked_for(lesions):
+def test_the_page_has_as_many_images_as_requested(lesions):
     phantom, mask, report = lesions
     assert Page(as_html(report, phantom, mask, pictures=2)).tags.count("img") == 2
     none = as_html(report, phantom, mask, pictures=0)
-    assert "img" not in Page(none).tags and "Pictures:" not in none
+    assert "img" not in Page(none).tags and "Images:" not in none
 
 
 def test_a_report_without_lesions_is_a_page_as_well(phantom, tmp_path):
@@ -96,17 +97,17 @@ def test_the_pdf_is_one_sheet_whatever_the_title(lesions, tmp_path):
         assert pages(tmp_path / "page.pdf") == 1
 
 
-def test_lines_in_the_picture_are_as_long_as_the_diameters_and_end_at_the_outline(phantom):
+def test_lines_in_the_image_are_as_long_as_the_diameters_and_end_at_the_outline(phantom):
     mask = np.zeros(phantom.array.shape, bool)
     mask[8:12, 30:44, 20:50] = True
     report = measure_lesions(mask, phantom)
-    axes = new_figure(3, 3).subplots()
+    axes = new_figure(3, 3, layout=None).subplots()
     draw_lesion(axes, report.rows[0], phantom, mask)
     longest, perpendicular = (np.array(line.get_data()).T for line in axes.lines[:2])
     axial = report.rows[0].axial
     assert np.linalg.norm(np.diff(longest, axis=0)) == pytest.approx(axial.longest.mm)
     assert np.linalg.norm(np.diff(perpendicular, axis=0)) == pytest.approx(axial.perpendicular.mm)
-    # columns 20..49 and rows 30..43 of 1.5 mm, in millimeters from the first pixel; stored as radiologists look at it
+    # columns 20..49 and rows 30..43 of 1.5 mm, in millimeters from the first pixel; stored in radiological orientation
     assert longest[:, 0].min() == pytest.approx(19.5 * 1.5, abs=0.8)
     assert longest[:, 0].max() == pytest.approx(49.5 * 1.5, abs=0.8)
     left, right = axes.get_xlim()
@@ -115,25 +116,25 @@ def test_lines_in_the_picture_are_as_long_as_the_diameters_and_end_at_the_outlin
     assert top < longest[:, 1].min() and bottom > longest[:, 1].max()
 
 
-def test_the_patients_right_is_on_the_left_of_the_picture_however_the_scan_is_stored(phantom):
-    """A lesion in the right half, dark; the scan mirrored in storage, not in space."""
+def test_the_patients_right_is_on_the_left_of_the_image_however_the_scan_is_stored(phantom):
+    """A dark lesion in the right half; the scan is mirrored in storage, not in space."""
     mask = np.zeros(phantom.array.shape, bool)
     mask[10, 40:50, 10:20] = True  # this volume's i runs toward the left
     flipped = phantom.ijk_to_ras.copy()
     flipped[:3, 0] *= -1
     flipped[:3, 3] += phantom.ijk_to_ras[:3, 0] * (phantom.array.shape[2] - 1)
-    pictures = []
+    images = []
     for volume, array in (
         (phantom, mask),
         (Volume(phantom.array[:, :, ::-1], flipped, "flipped"), np.ascontiguousarray(mask[:, :, ::-1])),
     ):
-        figure = new_figure(3, 3)
+        figure = new_figure(3, 3, layout=None)
         draw_lesion(figure.add_axes((0, 0, 1, 1)), measure_lesions(array, volume).rows[0], volume, array)
         out = io.BytesIO()
         figure.savefig(out, format="rgba", dpi=50)
-        pictures.append(np.frombuffer(out.getvalue(), np.uint8))
-    assert pictures[0].shape == pictures[1].shape
-    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 1
+        images.append(np.frombuffer(out.getvalue(), np.uint8))
+    assert images[0].shape == images[1].shape
+    assert np.abs(images[0].astype(int) - images[1]).mean() < 1
 
 
 def test_files_are_written_all_or_none(lesions, tmp_path, monkeypatch):

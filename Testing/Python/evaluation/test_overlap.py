@@ -1,4 +1,4 @@
-"""Overlap figures: by hand on a few voxels, and equal to SimpleITK's on random masks."""
+"""Overlap metrics: calculated by hand on a few voxels, and equal to SimpleITK's on random masks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lesions by size, and lesions counted."""
+"""Results by lesion size, and lesion detection."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_each_limit_belongs_to_the_larger_stratum():
     assert {ml: stratum_of(ml) for ml in cases} == {ml: STRATA[n][0] for ml, n in cases.items()}
 
 
-def test_strata_without_a_lesion_are_listed():
+def test_empty_strata_are_listed():
     groups = by_stratum([0.5, 200.0, 0.1], lambda ml: ml)
     assert list(groups.values()) == [[0.5, 0.1], [], [], [200.0]]
 

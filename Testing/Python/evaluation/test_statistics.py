@@ -1,4 +1,4 @@
-"""Intervals and tests: on numbers worked out by hand, and by how often they are right on known distributions."""
+"""Intervals and tests: on numbers calculated by hand, and by their coverage and power on known distributions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Surface distances: against geometry worked out on paper, and against MONAI on random shapes."""
+"""Surface distances: against analytic geometry, and against MONAI on random shapes."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def surface_count(mask):
     return int(np.count_nonzero(padded & ~inside))
 
 
-def test_masks_that_are_empty_follow_the_rule():
+def test_empty_masks_follow_the_rule():
     empty, one = np.zeros((2, 4, 4, 4), bool)
     one[1, 1, 1] = True
     assert surface_distances(empty, empty, (1, 1, 1)) == SurfaceDistances(0.0, 0.0, 1.0)
@@ -81,7 +81,7 @@ def test_masks_of_different_shape_are_refused():
         surface_distances(np.ones((1, 2, 3), bool), np.ones((2, 2, 3), bool), (1, 1, 1))
 
 
-def test_place_in_the_volume_and_the_volumes_size_change_nothing():
+def test_position_in_the_volume_and_the_volumes_size_change_nothing():
     rng = np.random.default_rng(3)
     a, b = rng.random((2, 6, 7, 8)) < 0.4
     around = ((30, 4), (0, 50), (9, 1))

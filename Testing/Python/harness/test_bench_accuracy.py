@@ -1,4 +1,4 @@
-"""The accuracy benchmark: which cases it takes, the prompts it derives, the figures it gives."""
+"""The accuracy benchmark: the cases it accepts, the prompts it derives, the figures it computes."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def write_pair(folder, number, inside=BALL):
 
 
 @pytest.mark.parametrize("number", [4, 8, 9, 10])
-def test_held_out_cases_are_refused_asked_for_or_not(tmp_path, number, capsys):
+def test_held_out_cases_are_refused_named_or_not(tmp_path, number, capsys):
     for n in (2, number):
         write_pair(tmp_path, n)
     for arguments in ([], ["--cases", f"2,{number}"]):
@@ -82,7 +82,7 @@ def test_prompts_lie_on_the_largest_slice():
     # a radius of 9, its end excluded: 17 pixels, 2 more on each side and half a pixel to the edge
     assert (u1 - u0, v1 - v0) == (21.0, 21.0)
     (point,) = point_anchor(stack, BALL).prompts.points
-    assert stack.picture_of(BALL, stack.plane(15))[int(point[1]), int(point[0])]
+    assert stack.slice_mask_of(BALL, stack.plane(15))[int(point[1]), int(point[0])]
 
 
 def test_the_next_click_lies_deepest_in_the_largest_error():

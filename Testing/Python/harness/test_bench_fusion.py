@@ -1,4 +1,4 @@
-"""The benchmark of fusion on phantoms: what it ranks, what it corrects, what it refuses."""
+"""The fusion benchmark on phantoms: ranking, corrections, refusals."""
 
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order():
 
 
 @pytest.mark.parametrize("answer", ["outline", "box"])
-def test_a_lesion_is_measured_alone_fused_and_corrected(answer):
+def test_a_lesion_is_measured_in_one_pass_fused_and_corrected(answer):
     # the network sees the dark ball; the reference has a lump at its side that is not dark
     inside = ball()
     reference = inside.copy()

@@ -1,11 +1,11 @@
-"""The benchmark of learning curves: nested patients, all else the same, finished points read back, table and figure."""
+"""The learning-curve benchmark: nested patients, all else equal, finished points read back, table and figure."""
 
 import csv
 
 import numpy as np
 import pytest
 from bench.learning_curve import main
-from bench.learning_curve_plan import CurvePoint, parse_points, plan_curve
+from bench.learning_curve_plan import parse_points, plan_curve
 from cli_case import write_volume
 from training_case import events, options, scan, write_cases
 
@@ -37,24 +37,22 @@ def words(cases, out, points, **more):
 
 @pytest.fixture(scope="module")
 def curve(cases, tmp_path_factory):
-    """The folder of a learning curve of three trainings of one step."""
+    """The folder of a learning curve of three training runs of one step."""
     out = tmp_path_factory.mktemp("curve") / "out"
-    assert main(words(cases, out, "0,1+unlabeled,all")) == 0
+    assert main(words(cases, out, "0,1,all")) == 0
     return out
 
 
-def test_points_are_read_as_people_write_them():
-    assert parse_points("all, 0,2,1+unlabeled,1,6", 6) == (
-        *(CurvePoint(0), CurvePoint(1), CurvePoint(1, True), CurvePoint(2), CurvePoint(6)),
-    )
+def test_points_are_parsed_sorted_and_unique():
+    assert parse_points("all, 0,2,1,6", 6) == (0, 1, 2, 6)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
-    [("7", "there are 6"), ("1+more", "no point"), ("", "Name the points"), ("6+unlabeled", "none is left")],
+    ("text", "message"),
+    [("7", "there are 6"), ("1+more", "no point"), ("", "Name the points")],
 )
-def test_points_that_cannot_be_are_refused(text, told):
-    with pytest.raises(InputError, match=told):
+def test_impossible_points_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
         parse_points(text, 6)
 
 
@@ -73,14 +71,7 @@ def test_a_point_with_more_patients_has_those_of_the_points_before_and_the_rest_
     assert len({s.cache for s in (none, one, both)}) == 1 and len({s.out for s in (none, one, both)}) == 3
 
 
-def test_unlabeled_scans_are_those_of_the_patients_not_learned_from(settings, cases):
-    plan = plan_curve(settings, "1,1+unlabeled")
-    without, with_them = map(plan.settings, plan.points)
-    assert without.unlabeled == () and with_them.unlabeled == (str(cases / "p4_ct.nii.gz"),)
-    assert with_them.cases == without.cases
-
-
-def test_a_curve_without_patients_to_judge_it_or_livers_to_paint_into_is_refused(settings):
+def test_a_curve_without_test_patients_or_livers_to_paint_into_is_refused(settings):
     from dataclasses import replace
 
     with pytest.raises(InputError, match="--test PATIENT"):
@@ -94,14 +85,13 @@ def test_a_curve_without_patients_to_judge_it_or_livers_to_paint_into_is_refused
 def test_the_table_has_each_point_for_each_kind_of_prompt_on_the_patient_left_out(curve):
     with (curve / "learning-curve.csv").open() as file:
         rows = list(csv.DictReader(file))
-    found = {(row["labeled"], row["unlabeled"], row["learned_from"], row["unlabeled_patients"]) for row in rows}
-    assert found == {("0", "0", "", ""), ("1", "1", "p2", "p4"), ("2", "0", "p2 p4", "")}
+    assert {(row["labeled"], row["learned_from"]) for row in rows} == {("0", ""), ("1", "p2"), ("2", "p2 p4")}
     assert {row["patient"] for row in rows} == {"p1"} and len(rows) == 3 * 4
     assert all(0 <= float(row["dice"]) <= 1 for row in rows)
     # what the run itself reported at its end
     (done,) = events(curve / "labeled-2", "done")
-    told = {row["prompt"]: float(row["dice"]) for row in rows if row["labeled"] == "2"}
-    assert told == pytest.approx(done["after"], abs=1e-5)
+    dices = {row["prompt"]: float(row["dice"]) for row in rows if row["labeled"] == "2"}
+    assert dices == pytest.approx(done["after"], abs=1e-5)
     text = (curve / "learning-curve.md").read_text()
     assert "painted tumors alone" in text and "LiteMedSAM was probably trained on LiTS" in text
 
@@ -116,18 +106,18 @@ def test_the_point_without_labels_learned_from_painted_tumors_alone(curve):
     assert not {e["patient"] for e in events(curve / "labeled-0", "prepare")} & {"p2", "p4"}
 
 
-def test_the_figure_is_a_picture_with_lines_in_it(curve):
+def test_the_figure_has_lines(curve):
     from matplotlib.image import imread
 
-    picture = imread(curve / "learning-curve.png")[..., :3]
-    assert picture.shape[0] > 300 and (np.ptp(picture, axis=2) > 0.3).sum() > 300
+    figure = imread(curve / "learning-curve.png")[..., :3]
+    assert figure.shape[0] > 300 and (np.ptp(figure, axis=2) > 0.3).sum() > 300
 
 
 def test_finished_points_are_read_back_and_not_trained_again(curve, cases):
     before = {path: path.stat().st_mtime_ns for path in curve.glob("labeled-*/*.safetensors")}
     table = (curve / "learning-curve.csv").read_text()
     (curve / "learning-curve.csv").unlink()
-    assert main(words(cases, curve, "0,1+unlabeled,all")) == 0
+    assert main(words(cases, curve, "0,1,all")) == 0
     assert {path: path.stat().st_mtime_ns for path in curve.glob("labeled-*/*.safetensors")} == before
     assert (curve / "learning-curve.csv").read_text() == table
 
@@ -138,6 +128,6 @@ def test_points_of_other_settings_are_not_mixed_into_a_curve(curve, cases, capsy
 
 
 @pytest.mark.parametrize("option", [["--resume"], ["--baseline", "1"]], ids=["resume", "baseline"])
-def test_options_of_train_that_mean_nothing_to_a_curve_are_refused(cases, tmp_path, capsys, option):
+def test_options_of_train_that_do_not_fit_a_curve_are_refused(cases, tmp_path, capsys, option):
     assert main([*words(cases, tmp_path / "out", "1"), *option]) == 2
     assert "neither --baseline nor --resume" in capsys.readouterr().err

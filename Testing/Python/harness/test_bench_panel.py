@@ -1,11 +1,11 @@
-"""The panel's benchmark runs through; how fast is no test's business."""
+"""The panel benchmark runs completely; its times are not tested."""
 
 import json
 import subprocess
 import sys
 
 
-def test_the_short_form_writes_what_the_clicks_and_the_longest_holds_were(root, store, tmp_path):
+def test_the_short_form_writes_the_times_of_clicks_and_longest_holds(root, store, tmp_path):
     out = tmp_path / "figures" / "bench-panel.json"
     command = [sys.executable, "Testing/bench", "panel", "--short", "--out", str(out)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
@@ -22,7 +22,7 @@ def test_the_short_form_writes_what_the_clicks_and_the_longest_holds_were(root, 
     assert "target: never over 100 ms" in done.stdout
 
 
-def test_missing_weights_are_told_with_the_command_that_fetches_them(root, tmp_path):
+def test_missing_weights_are_reported_with_the_command_that_fetches_them(root, tmp_path):
     program = (
         "import os, sys; sys.path[:0] = ['Testing']; os.environ['SAM_LIVER_TUMOR_MODELS'] = sys.argv[1]\n"
         "from bench.panel import main\n"

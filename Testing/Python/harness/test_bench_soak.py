@@ -1,4 +1,4 @@
-"""`python3 dev.py bench soak` does what it says: the real model clicked into, volumes closed, memory told."""
+"""`python3 dev.py bench soak`: clicks with the real model, volumes opened and closed, memory reported."""
 
 from bench import soak
 

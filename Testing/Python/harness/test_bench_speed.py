@@ -1,4 +1,4 @@
-"""The benchmark of speeds runs whole on a tiny volume; what it takes is nobody's claim here."""
+"""The speed benchmark runs completely on a tiny volume; its times are not tested."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_a_short_run_writes_every_row(store, tmp_path, capsys):
     assert rows["the same after a new start"]["notes"]["encodes"] == 0
 
 
-def test_a_device_that_is_not_there_ends_with_one_line(store, tmp_path, capsys):
+def test_a_missing_device_ends_with_one_line(store, tmp_path, capsys):
     if torch.cuda.is_available():
         pytest.skip("has a graphics card")
     assert main(["--device", "cuda", "--out", str(tmp_path / "out.json")]) == 2

@@ -1,4 +1,4 @@
-"""The stand-in for the Slicer desktop keeps PythonQt's habits, and lets nothing pass that Slicer would not."""
+"""The stand-in for the Slicer desktop behaves like PythonQt, and refuses what Slicer would refuse."""
 
 import pytest
 from desktop.process import run_on_desktop
@@ -6,7 +6,7 @@ from desktop.process import run_on_desktop
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a program on a desktop of its own, over our Python layer."""
+    """Run a program on its own desktop, over our Python layer."""
     return lambda program, **options: run_on_desktop(program, tmp_path, **options)
 
 
@@ -112,7 +112,7 @@ GOOD = {"cls": "QPushButton", "property": "checkable", "signal": "clicked(bool)"
 WRONG = {"cls": "qMRMLNoWidget", "property": "chekable", "signal": "clickd()", "slot": "setNothing()"}
 
 
-def test_a_ui_file_with_what_slicer_would_ignore_is_refused(run, tmp_path):
+def test_a_ui_file_with_parts_that_slicer_ignores_is_refused(run, tmp_path):
     (tmp_path / "good.ui").write_text(UI.format(**GOOD), encoding="utf-8")
     for name, value in WRONG.items():
         (tmp_path / f"{name}.ui").write_text(UI.format(**{**GOOD, name: value}), encoding="utf-8")
@@ -158,7 +158,7 @@ assert len(desktop.shown) == 5, desktop.shown
     )
 
 
-def test_settings_are_of_the_run_alone(run):
+def test_settings_last_for_the_run_only(run):
     run(
         """
 qt.QSettings().setValue("SAMLiverTumor/live", True)

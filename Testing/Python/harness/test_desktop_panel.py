@@ -8,7 +8,7 @@ from desktop.process import run_on_desktop
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a program on a desktop of its own, over our Python layer."""
+    """Run a program on its own desktop, over our Python layer."""
     return lambda program, **options: run_on_desktop(program, tmp_path, **options)
 
 
@@ -30,7 +30,7 @@ assert ui.segmentButton.className() == "QPushButton"
     )
 
 
-def test_the_panel_opens_follows_the_scene_and_reloads(run_layers):
+def test_the_panel_opens_reflects_the_scene_and_reloads(run_layers):
     run_layers(
         """
 assert slicer.modules.SAMLiverTumorWidget is widget is slicer.util.getModuleWidget("SAMLiverTumor")
@@ -58,7 +58,7 @@ def test_the_panel_opens_without_any_view(run):
     run("assert slicer.app.layoutManager() is None", options="views=False")
 
 
-def test_a_picture_of_the_panel_is_as_wide_as_asked_and_shows_its_parts(run, tmp_path):
+def test_a_screenshot_of_the_panel_has_the_given_width_and_shows_its_parts(run, tmp_path):
     run(
         """
 desktop.grab(widget, "open.png", width=420)

@@ -96,7 +96,7 @@ assert (loaded.window.minimum, loaded.window.maximum) == (-100, 300)
     assert zipfile.is_zipfile(tmp_path / "scene.mrb")
 
 
-def test_widgets_and_parameters_follow_each_other_until_disconnected(run_layers):
+def test_widgets_and_parameters_stay_in_sync_until_disconnected(run_layers):
     run_layers(
         PARAMETERS
         + """

@@ -1,4 +1,4 @@
-"""The stand-ins for Slicer's widgets follow the real scene and change it as Slicer's do."""
+"""The stand-ins for Slicer's widgets reflect the real scene and change it as Slicer's widgets do."""
 
 import pytest
 from desktop.process import run_on_desktop
@@ -6,11 +6,11 @@ from desktop.process import run_on_desktop
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a program on a desktop of its own, over our Python layer."""
+    """Run a program on its own desktop, over our Python layer."""
     return lambda program, **options: run_on_desktop(program, tmp_path, **options)
 
 
-def test_the_node_selector_follows_the_scene(run):
+def test_the_node_selector_reflects_the_scene(run):
     run(
         """
 def add(cls, name): return slicer.mrmlScene.AddNewNodeByClass(cls, name)
@@ -65,7 +65,7 @@ assert selector.currentNode() is None and not slicer.mrmlScene.IsNodePresent(nod
     )
 
 
-def test_the_place_widget_drives_the_scene_s_interaction_and_follows_it(run):
+def test_the_place_widget_sets_the_scenes_interaction_mode_and_reflects_it(run):
     run(
         """
 place = slicer.qSlicerMarkupsPlaceWidget()
@@ -93,7 +93,7 @@ assert node.GetNumberOfControlPoints() == 0
     )
 
 
-def test_segment_widgets_follow_the_segmentation(run):
+def test_segment_widgets_reflect_the_segmentation(run):
     run(
         """
 node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")

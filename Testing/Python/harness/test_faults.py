@@ -17,7 +17,7 @@ from loopback import LoopbackServer
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
 from SAMLiverTumorLib.io.atomic import TEMPORARY_PREFIX, atomic_path
-from SAMLiverTumorLib.training.runs.process import TrainingProcess, alone, asked_to_end
+from SAMLiverTumorLib.training.runs.process import TrainingProcess, cancel_requested, job_lock
 
 ROOT = Path(__file__).resolve().parents[3]
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and limits")
@@ -58,7 +58,7 @@ def started(program, *words, prepare=None):
 
 @posix
 @pytest.mark.parametrize("program", [_WRITER, _CACHE], ids=["output", "cache"])
-def test_whatever_a_killed_writer_leaves_under_its_own_name_is_whole(tmp_path, program):
+def test_files_that_a_killed_writer_leaves_under_their_final_name_are_complete(tmp_path, program):
     seen = 0
     for wait in np.random.default_rng(5).uniform(0.005, 0.08, 10):
         process = started(program, tmp_path)
@@ -86,7 +86,7 @@ def _at_most_100_kb():
 
 
 @posix
-def test_a_disk_that_takes_no_more_is_told_and_the_old_file_stays(tmp_path):
+def test_a_full_disk_is_reported_and_the_old_file_stays(tmp_path):
     (tmp_path / "report.json").write_text("old")
     process = started(_WRITER.replace("20_000", "200_000"), tmp_path, prepare=_at_most_100_kb)
     _, told = process.communicate(timeout=60)
@@ -121,7 +121,7 @@ else:
 
 @posix
 @pytest.mark.parametrize("name", ["out.seg.nrrd", "scene.mrb"])
-def test_slicers_writers_do_not_pass_a_part_of_a_file_for_the_whole(tmp_path, name):
+def test_slicers_writers_do_not_leave_a_partial_file_as_complete(tmp_path, name):
     process = started(_SLICER_WRITER, tmp_path, name, prepare=_at_most_100_kb)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 1, told
@@ -130,7 +130,7 @@ def test_slicers_writers_do_not_pass_a_part_of_a_file_for_the_whole(tmp_path, na
 
 
 @posix
-def test_a_cache_whose_disk_takes_no_more_stays_empty_and_fails_nothing(tmp_path):
+def test_a_cache_on_a_full_disk_stays_empty_and_fails_nothing(tmp_path):
     program = _CACHE.replace("cache.put(", "assert not cache.put(").replace("10**6", "3")
     process = started(program, tmp_path, prepare=_at_most_100_kb)
     assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
@@ -139,7 +139,7 @@ def test_a_cache_whose_disk_takes_no_more_stays_empty_and_fails_nothing(tmp_path
 
 @posix
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(OutputError, match="choose a folder you may write to"), atomic_path(tmp_path / "a.json"):
@@ -148,20 +148,20 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         tmp_path.chmod(0o700)
 
 
-def test_a_training_whose_folder_is_read_only_is_told(tmp_path, monkeypatch):
+def test_a_training_run_in_a_read_only_folder_is_reported(tmp_path, monkeypatch):
     def refuse(path, *args, **options):
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr("SAMLiverTumorLib.models.download.lock._take", refuse)
     with (
         pytest.raises(OutputError, match=r"Read-only file system.*choose another folder"),
-        alone(tmp_path, TrainingProcess),
+        job_lock(tmp_path, TrainingProcess),
     ):
         pytest.fail("the training ran")
 
 
 @pytest.mark.parametrize("years", [-40, 40])
-def test_entries_from_another_time_are_served_and_swept(tmp_path, years):
+def test_entries_dated_years_away_are_served_and_leftovers_deleted(tmp_path, years):
     cache = DiskCache(tmp_path)
     array = np.ones(10, np.float16)
     cache.put("key", array)
@@ -176,15 +176,15 @@ def test_entries_from_another_time_are_served_and_swept(tmp_path, years):
 
 
 @pytest.mark.parametrize(("seconds", "counts"), [(0, True), (-3600, False), (40 * 365 * 86_400, False)])
-def test_only_a_request_of_now_cancels_a_training(tmp_path, seconds, counts):
+def test_only_a_current_request_cancels_a_training_run(tmp_path, seconds, counts):
     cancel = tmp_path / "cancel"
     cancel.touch()
     moment = time.time() + seconds
     os.utime(cancel, (moment, moment))
-    assert asked_to_end(cancel) is counts
+    assert cancel_requested(cancel) is counts
 
 
-def test_what_killed_writers_left_is_swept_after_a_day(tmp_path):
+def test_leftovers_of_killed_writers_are_deleted_after_a_day(tmp_path):
     old, new = tmp_path / f"{TEMPORARY_PREFIX}old", tmp_path / f"{TEMPORARY_PREFIX}new"
     for folder in (old, new):
         folder.mkdir()
@@ -197,7 +197,7 @@ def test_what_killed_writers_left_is_swept_after_a_day(tmp_path):
 
 
 @posix
-def test_a_download_that_is_killed_goes_on_and_never_leaves_a_wrong_file(tmp_path):
+def test_a_killed_download_resumes_and_never_leaves_a_wrong_file(tmp_path):
     weights = np.random.default_rng(0).bytes(2_000_000)
     server = LoopbackServer()
     server.files["/w"] = weights
@@ -231,7 +231,7 @@ ModelStore(Path(sys.argv[1])).fetch(info, lambda question: True)
 
 
 @posix
-def test_the_harness_notices_files_that_are_not_whole_and_jobs_that_do_not_complete(tmp_path):
+def test_the_harness_notices_incomplete_files_and_jobs_that_do_not_complete(tmp_path):
     sys.path.insert(0, str(ROOT / "Testing"))
     from faults.disturb import kill
     from faults.job import Job

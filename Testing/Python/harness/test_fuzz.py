@@ -1,4 +1,4 @@
-"""A short fuzzing of every reader; `python3 dev.py fuzz --inputs 10000` is the long one."""
+"""A short fuzzing run of every reader; `python3 dev.py fuzz --inputs 10000` is the long one."""
 
 from collections import Counter
 
@@ -24,7 +24,7 @@ def test_damaged_files_are_read_or_refused_and_do_nothing_else():
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_files_that_are_damaged_were_whole(name, tmp_path):
+def test_the_files_to_damage_are_intact(name, tmp_path):
     target = TARGETS[name]
     for number, (kind, files) in enumerate(target.seeds.items()):
         folder, out = tmp_path / f"in{number}", tmp_path / f"out{number}"
@@ -39,7 +39,7 @@ def test_the_files_that_are_damaged_were_whole(name, tmp_path):
             target.read(folder, folder / next(iter(files)), out)
 
 
-def test_the_same_seed_damages_in_the_same_way_and_another_one_otherwise():
+def test_the_same_seed_damages_in_the_same_way_and_another_seed_differently():
     for target in TARGETS.values():
         assert target.damaged(1, 7) == target.damaged(1, 7)
     assert any(TARGETS["nifti"].damaged(1, n) != TARGETS["nifti"].damaged(2, n) for n in range(5))
@@ -66,7 +66,7 @@ targets.TARGETS.update({name: reader(act) for name, act in acts.items()})
 """
 
 
-def test_the_watch_sees_what_a_reader_must_not_do(monkeypatch, tmp_path):
+def test_the_watch_detects_what_a_reader_must_not_do(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("")
     worker = tmp_path / "bad_worker.py"
     start = "import sys\nfrom pathlib import Path\nsys.path[0:0] = sys.argv[2:]\n"
@@ -84,7 +84,7 @@ def test_the_watch_sees_what_a_reader_must_not_do(monkeypatch, tmp_path):
     }
 
 
-def test_the_trap_in_the_checkpoints_is_a_true_one(tmp_path, monkeypatch):
+def test_the_trap_in_the_checkpoints_works(tmp_path, monkeypatch):
     import io
 
     import torch

@@ -9,7 +9,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel, further_channel, onto_grid_of, overlap
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import PRESETS, Window, percentile_window
-from SAMLiverTumorLib.inference.embeddings.memory_cache import picture_key
+from SAMLiverTumorLib.inference.embeddings.memory_cache import image_key
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.segment_volume import segment_volume
 from SAMLiverTumorLib.inference.segment_slices import Settings, segment
@@ -136,7 +136,7 @@ def test_embeddings_of_other_pixels_or_windows_of_any_channel_have_other_names(p
         plane_to_rgb(phantom, plane, PRESETS["liver"], further=(replace(base, volume=brighter),)),
         plane_to_rgb(phantom, plane, PRESETS["liver"], further=(base, replace(base, volume=brighter))),
     ]
-    assert len({picture_key(rgb, (1.5, 1.5), "model") for rgb in pictures}) == len(pictures)
+    assert len({image_key(rgb, (1.5, 1.5), "model") for rgb in pictures}) == len(pictures)
 
 
 def test_what_cannot_be_shown_is_refused(phantom):

@@ -1,4 +1,4 @@
-"""The reordered decoder against segment_anything's own, and what of a picture it keeps."""
+"""The reordered decoder against segment_anything's own, and what it keeps of a slice image."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from SAMLiverTumorLib.prompts import PlanePrompts
 
 @pytest.fixture(scope="module")
 def features() -> torch.Tensor:
-    """An embedding like a real one in size: normalized over its channels."""
+    """An embedding of a real one's shape and magnitude."""
     noise = torch.randn(1, 256, 16, 16, generator=torch.Generator().manual_seed(3))
     return nn.functional.interpolate(noise, (64, 64), mode="bilinear")
 
@@ -52,7 +52,7 @@ def test_logits_and_scores_are_those_of_segment_anythings_decoder(
 
 
 @torch.inference_mode()
-def test_a_picture_can_be_prompted_again_and_gives_the_same(decoder, features):
+def test_a_slice_image_prompted_again_gives_the_same_mask(decoder, features):
     image = decoder.image_side(features)
     first, _ = decoder.decode(image, None, BOXES[:1], None, False)
     decoder.decode(image, None, BOXES[1:], None, False)
@@ -61,7 +61,7 @@ def test_a_picture_can_be_prompted_again_and_gives_the_same(decoder, features):
 
 
 class Adapted(nn.Module):
-    """A linear layer within another, as adapters are."""
+    """A linear layer wrapped in another module, as by adapters."""
 
     def __init__(self, base):
         super().__init__()
@@ -71,7 +71,7 @@ class Adapted(nn.Module):
         return 1.5 * self.base(x)
 
 
-def test_exchanged_layers_run_as_they_are(mobile_sam, features):
+def test_replaced_layers_run_unmodified(mobile_sam, features):
     attention = mobile_sam.mask_decoder.transformer.final_attn_token_to_image
     decoder = Decoder(mobile_sam.prompt_encoder, mobile_sam.mask_decoder)
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_exchanged_layers_run_as_they_are(mobile_sam, features):
     assert (after - before).abs().max() > 1e-2
 
 
-def test_prompts_decoded_together_are_decoded_as_if_alone_and_in_order(pool):
+def test_prompts_decoded_together_give_the_same_as_alone_and_in_order(pool):
     predictor = pool.predictor("mobile-sam")
     rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     embedding = predictor.embed(rgb, (1.0, 1.0))
@@ -111,13 +111,12 @@ def test_prompts_decoded_together_are_decoded_as_if_alone_and_in_order(pool):
     assert predictor.predict_batch(embedding, []) == []
 
 
-def test_a_pictures_side_of_decoding_is_made_once_for_the_pictures_prompted_last(mobile_sam, monkeypatch):
+def test_the_decoders_input_is_made_once_for_a_slice_image(mobile_sam, monkeypatch):
     predictor = Predictor(mobile_sam)
     made = []
     original = predictor._decoder.image_side
     monkeypatch.setattr(predictor._decoder, "image_side", lambda *args: made.append(1) or original(*args))
-    picture = np.zeros((8, 8, 3), np.uint8)
-    embedding = predictor.embed(picture, (1.0, 1.0))
+    embedding = predictor.embed(np.zeros((8, 8, 3), np.uint8), (1.0, 1.0))
     for _ in range(3):
         predictor.predict(embedding, PlanePrompts(box=(1, 1, 5, 5)))
     assert made == [1]

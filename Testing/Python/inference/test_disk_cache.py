@@ -1,4 +1,4 @@
-"""Embeddings on the disk: whole or absent, never another's, bounded, whoever else uses or kills what."""
+"""Embeddings on disk: complete or absent, of the right key, bounded in size, with concurrent and killed processes."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def files(cache) -> list[Path]:
 
 
 def python(cache, program: str, **options) -> subprocess.Popen:
-    """A program in a process of its own; it finds `cache` and numpy as `np`."""
+    """Start a program in its own process, with `cache`, and numpy as `np`."""
     start = f"""
 import sys, time
 import numpy as np
@@ -71,7 +71,7 @@ def test_a_file_under_the_name_of_another_key_is_not_served(cache):
     assert cache.get("b") is None
 
 
-def test_the_least_recently_used_give_way(cache):
+def test_the_least_recently_used_are_removed(cache):
     for number, key in enumerate("abcd"):
         cache.put(key, ARRAY)
         newest = max(files(cache), key=lambda path: path.stat().st_ctime_ns)
@@ -86,7 +86,7 @@ def test_the_bound_holds_while_entries_come_in(tmp_path):
     cache = DiskCache(tmp_path, 20 * ARRAY.nbytes)
     for number in range(100):
         cache.put(str(number), ARRAY)
-    # what comes in between two looks through the folder is beyond it at most
+    # the bound may be exceeded by the entries written between two sweeps
     assert sum(path.stat().st_size for path in files(cache)) <= 36 * (ARRAY.nbytes + 300)
     cache.sweep()
     assert sum(path.stat().st_size for path in files(cache)) <= 20 * ARRAY.nbytes

@@ -1,4 +1,4 @@
-"""What one session encoded the next does not encode again, and masks do not depend on where embeddings came from."""
+"""Slices encoded in one session are not encoded in the next, and masks do not depend on where embeddings came from."""
 
 from dataclasses import replace
 
@@ -21,15 +21,15 @@ BOX = PlanePrompts(box=(38.5, 29.5, 69.5, 63.5))
 
 
 class Counting(torch.nn.Module):
-    """An encoder that is as good as any for counting."""
+    """A trivial encoder, for counting calls."""
 
-    def forward(self, picture):
-        return picture.mean() + torch.linspace(-1.0, 1.0, 256)[None, :, None, None].expand(-1, -1, 64, 64)
+    def forward(self, image):
+        return image.mean() + torch.linspace(-1.0, 1.0, 256)[None, :, None, None].expand(-1, -1, 64, 64)
 
 
 @pytest.fixture
 def session(tmp_path, lite_medsam):
-    """Makes a predictor as a new session would, over the same folder of the disk."""
+    """Makes a predictor as a new session would, with the same cache folder."""
 
     def make(**changes):
         model = replace(lite_medsam, image_encoder=Counting(), **changes)
@@ -40,18 +40,18 @@ def session(tmp_path, lite_medsam):
 
 def test_the_next_session_encodes_nothing_and_gives_the_same_masks_bit_by_bit(session, sample):
     volume, _ = sample
-    pictures = [plane_to_rgb(volume, slice_plane(volume, "axial", k), PRESETS["wide"]) for k in (70, 71, 72)]
+    images = [plane_to_rgb(volume, slice_plane(volume, "axial", k), PRESETS["wide"]) for k in (70, 71, 72)]
     results = []
     for encoded in (3, 0):
         predictor = session()
-        results.append([predictor.predict(predictor.embed(rgb, (1.36, 1.36)), BOX) for rgb in pictures])
+        results.append([predictor.predict(predictor.embed(rgb, (1.36, 1.36)), BOX) for rgb in images])
         assert predictor.encoded == encoded
     for first, second in zip(*results, strict=True):
         assert np.array_equal(first.logits, second.logits)
         assert first.predicted_iou == second.predicted_iou
 
 
-def test_what_was_encoded_is_not_served_for_other_pixels_spacing_weights_or_part(session):
+def test_an_embedding_is_not_used_for_other_pixels_spacing_or_weights(session):
     rgb = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
     session().embed(rgb, (1.0, 1.0))
     changed = rgb.copy()
@@ -67,7 +67,7 @@ def test_what_was_encoded_is_not_served_for_other_pixels_spacing_weights_or_part
     assert other.encoded == 1
 
 
-def test_a_pool_without_a_disk_leaves_nothing_there_and_one_with_it_does(tmp_path, store, monkeypatch):
+def test_a_pool_uses_the_disk_cache_given_the_users_own_or_none(tmp_path, store, monkeypatch):
     monkeypatch.setenv("SAM_LIVER_TUMOR_CACHE", str(tmp_path / "named"))
     assert PredictorPool(store=store).cache.disk.root == tmp_path / "named"
     assert PredictorPool(store=store, disk=None).cache.disk is None

@@ -1,4 +1,4 @@
-"""Embeddings are kept up to a number of bytes, the least recently used give way, and keys name content."""
+"""Embeddings are kept up to a number of bytes, the least recently used are removed, and keys depend on content."""
 
 import threading
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from SAMLiverTumorLib.inference.embeddings.disk_cache import DiskCache
-from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, picture_key
+from SAMLiverTumorLib.inference.embeddings.memory_cache import EmbeddingCache, image_key
 
 
 class Maker:
-    """Makes entries of a given size and remembers for which keys it was asked."""
+    """Makes entries of a given size and remembers for which keys."""
 
     def __init__(self, cache):
         self.cache = cache
@@ -30,7 +30,7 @@ def test_an_entry_is_made_once():
     assert maker.made == ["a"]
 
 
-def test_the_least_recently_used_entries_give_way():
+def test_the_least_recently_used_entries_are_removed():
     maker = Maker(EmbeddingCache(30))
     for key in "abc":
         maker.get(key)
@@ -56,7 +56,7 @@ def test_a_large_entry_makes_room_for_itself_and_stays_even_alone_above_the_boun
     assert (len(maker.cache), maker.cache.nbytes) == (1, 50)
 
 
-def test_clearing_forgets_everything():
+def test_clearing_removes_everything():
     maker = Maker(EmbeddingCache(30))
     maker.get("a")
     maker.cache.clear()
@@ -128,16 +128,16 @@ def test_keys_change_with_pixels_shape_spacing_and_model():
     changed = rgb.copy()
     changed[5, 7, 2] ^= 1
     keys = {
-        picture_key(rgb, (0.7, 0.7), "model"),
-        picture_key(changed, (0.7, 0.7), "model"),
-        picture_key(rgb.reshape(8, 6, 3), (0.7, 0.7), "model"),
-        picture_key(rgb, (0.7, 0.71), "model"),
-        picture_key(rgb, (0.71, 0.7), "model"),
-        picture_key(rgb, (0.7, 0.7), "another"),
+        image_key(rgb, (0.7, 0.7), "model"),
+        image_key(changed, (0.7, 0.7), "model"),
+        image_key(rgb.reshape(8, 6, 3), (0.7, 0.7), "model"),
+        image_key(rgb, (0.7, 0.71), "model"),
+        image_key(rgb, (0.71, 0.7), "model"),
+        image_key(rgb, (0.7, 0.7), "another"),
     }
     assert len(keys) == 6
-    assert picture_key(rgb.copy(), (0.7, 0.7), "model") in keys
-    assert picture_key(np.asfortranarray(rgb), (0.7, 0.7), "model") in keys
+    assert image_key(rgb.copy(), (0.7, 0.7), "model") in keys
+    assert image_key(np.asfortranarray(rgb), (0.7, 0.7), "model") in keys
 
 
 def test_before_a_disk_cache_memory_holds_32_embeddings_and_the_disk_has_the_rest(tmp_path):

@@ -1,4 +1,4 @@
-"""Best quality: what two looks, at a picture and at its mirror image, have to have in common whatever the network."""
+"""Best quality: averaging over a slice image and its mirror image is symmetric in left and right for any network."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ BOX = (38.5, 29.5, 69.5, 63.5)
 
 @pytest.fixture(scope="module")
 def ct(sample):
-    """A slice of the sample case with a tumor of 12 ml in voxels i 59..86, j 65..95: picture, spacing, tumor."""
+    """A slice of the sample case with a 12 ml tumor in voxels i 59..86, j 65..95: slice image, spacing, tumor."""
     volume, labels = sample
     plane = slice_plane(volume, "axial", SLICE)
     near = np.zeros(labels.shape, bool)
@@ -42,18 +42,18 @@ def dice(a, b):
     ("columns", "expected"),
     [
         (8, [7, 6, 5, 4, 3, 2, 1, 0]),  # the whole input
-        (4, [3, 2, 1, 0, 4, 5, 6, 7]),  # half of it: what lies beside the picture stays
+        (4, [3, 2, 1, 0, 4, 5, 6, 7]),  # half of it: the padding stays
         (5, [4, 3, 2, 1, 0, 5, 6, 7]),
     ],
 )
-def test_logits_are_mirrored_where_the_picture_lies(columns, expected):
+def test_logits_are_mirrored_within_the_slice_image(columns, expected):
     geometry = input_geometry((8, columns), (1.0, 1.0), 256)
     assert geometry.resized == (256, 32 * columns)
     row = mirrored_logits(torch.arange(8.0).expand(1, 1, 8, 8), geometry)[0, 0, 3]
     assert row.tolist() == expected
 
 
-def test_a_picture_that_ends_within_a_column_is_mirrored_by_the_mean_of_two():
+def test_an_image_that_ends_within_a_column_is_mirrored_by_the_mean_of_two():
     # 7 of 16 columns fill 3.5 of the 8: the middle of the first one lies 3 columns before that of the last half
     geometry = input_geometry((16, 7), (1.0, 1.0), 256)
     assert geometry.resized == (256, 112)
@@ -87,12 +87,12 @@ def test_left_and_right_make_no_difference_to_the_mask(model, ct, pool):
         assert mask.mask.any() and np.array_equal(mask.mask, other.mask[:, ::-1])
         assert mask.predicted_iou == pytest.approx(other.predicted_iou, abs=1e-5)
         assert np.abs(mask.low_resolution - other.low_resolution[..., ::-1]).max() <= 1e-3
-        # with one look it does make one
+        # without averaging it does make one
         plain = predictor.predict(replace(here, mirror=None), prompts)
         assert np.abs(plain.low_resolution - mask.low_resolution).max() > 0.1
 
 
-def test_a_picture_beside_which_there_is_room_is_mirrored_in_its_own_columns(ct, pool):
+def test_an_image_with_padding_is_mirrored_within_its_own_columns(ct, pool):
     rgb, spacing, tumor = ct
     predictor, narrow = pool.predictor("liver-tumor"), rgb[:, :96]
     here = predictor.embed(narrow, spacing, mirrored=True)
@@ -101,7 +101,7 @@ def test_a_picture_beside_which_there_is_room_is_mirrored_in_its_own_columns(ct,
     assert dice(mask, tumor[:, :96]) > 0.7
 
 
-def test_masks_of_both_looks_are_about_the_tumor(ct, pool):
+def test_averaged_masks_cover_the_tumor(ct, pool):
     rgb, spacing, tumor = ct
     predictor = pool.predictor("liver-tumor")
     both = predictor.embed(rgb, spacing, mirrored=True)
@@ -110,7 +110,7 @@ def test_masks_of_both_looks_are_about_the_tumor(ct, pool):
         assert dice(predictor.predict(both, prompts).mask, tumor) > least
 
 
-def test_text_and_mobile_sam_keep_to_one_look(ct, pool, lite_medsam):
+def test_text_and_mobile_sam_are_not_averaged(ct, pool, lite_medsam):
     rgb, spacing, _ = ct
     mobile = Predictor(pool.predictor("mobile-sam").model)
     assert mobile.embed(rgb, spacing, mirrored=True).mirror is None and mobile.encoded == 1
@@ -126,7 +126,7 @@ def test_text_and_mobile_sam_keep_to_one_look(ct, pool, lite_medsam):
     assert lite.encoded == 2
 
 
-def test_a_setting_chooses_it_and_work_ahead_is_used(phantom, pool):
+def test_a_setting_chooses_it_and_slices_encoded_ahead_are_used(phantom, pool):
     own = PredictorPool(device="cpu")
     own._predictors.update(pool._predictors)
     center = np.array([50.5, -25.75, -272.0])

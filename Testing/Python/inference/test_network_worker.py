@@ -1,4 +1,4 @@
-"""One thread owns the network; whoever asks never waits for it, and can stop it in the middle of a picture."""
+"""One thread owns the network; the caller never waits for it, and can stop it in the middle of a slice image."""
 
 import threading
 
@@ -26,7 +26,7 @@ def worker():
 
 
 class Gate:
-    """Work that waits in the worker until it is let through or cancelled."""
+    """Work that waits in the worker until the gate is opened or the job cancelled."""
 
     def __init__(self):
         self.started, self.opened, self.was_cancelled = threading.Event(), threading.Event(), None
@@ -65,7 +65,7 @@ def test_jobs_are_done_in_order_in_one_thread_that_is_not_the_callers(worker):
     assert not worker.busy and worker.poll() == []
 
 
-def test_a_newer_job_of_the_same_key_takes_the_place_of_one_that_waits_runs_or_is_done(worker):
+def test_a_newer_job_with_the_same_key_replaces_one_that_waits_runs_or_is_finished(worker):
     gate, _ = occupy(worker, "slice")
     worker.submit("slice", lambda is_cancelled: "waiting")
     worker.submit("slice", lambda is_cancelled: "newest")
@@ -88,7 +88,7 @@ def test_a_cancelled_job_is_not_run_and_a_late_result_is_not_reported(worker):
     assert not worker.busy and worker.poll() == []
 
 
-def test_idle_jobs_wait_for_all_others_and_give_way_to_them(worker):
+def test_idle_jobs_wait_for_all_others_and_are_cancelled_for_them(worker):
     done = []
     gate, _ = occupy(worker)
     worker.submit_idle("ahead", lambda is_cancelled: done.append("ahead"))
@@ -209,7 +209,7 @@ def test_a_cancelled_thread_does_not_stop_the_same_network_in_another():
     assert network(x) is x
 
 
-def test_a_slice_on_its_own_is_the_same_as_within_the_whole():
+def test_a_single_slice_is_segmented_as_within_the_whole():
     volume, pool = small_volume(), FakePool()
     corners = [(volume.ijk_to_ras @ [*ijk, 1])[:3] for ijk in ((4, 4, 2), (15, 12, 5))]
     points = [(volume.ijk_to_ras @ [*ijk, 1])[:3] for ijk in ((8, 8, 3), (12, 9, 4))]
@@ -227,7 +227,7 @@ def test_a_slice_on_its_own_is_the_same_as_within_the_whole():
     assert np.array_equal(union, whole.mask.full())
 
 
-def test_a_plane_encoded_ahead_is_the_one_that_is_found_later(lite_medsam):
+def test_a_plane_encoded_ahead_is_not_encoded_again(lite_medsam):
     class Pool:
         predictors = Predictor(lite_medsam)
 

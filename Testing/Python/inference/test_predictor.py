@@ -1,4 +1,4 @@
-"""The predictor with the published weights, against segment_anything's own predictor and numbers worked out by hand."""
+"""The predictor with the published weights, against segment_anything's own and numbers calculated by hand."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ SCALE = 1024 / 128
 
 @pytest.fixture(scope="module")
 def ct(sample, pool):
-    """(MobileSAM predictor, picture, embedding, tumor) on that slice at the liver window."""
+    """(MobileSAM predictor, slice image, embedding, tumor) on that slice with the liver window."""
     volume, labels = sample
     plane = slice_plane(volume, "axial", SLICE)
     near = np.zeros(labels.shape, bool)
@@ -54,7 +54,7 @@ def sams_own(ct):
 
 
 def in_sams_pixels(uv):
-    """The same place for SamPredictor, which adds its half pixel after scaling to the input and not before."""
+    """The same point for SamPredictor, which adds its half pixel after scaling to the input, not before."""
     return np.asarray(uv, float) + 0.5 - 0.5 / SCALE
 
 
@@ -109,9 +109,9 @@ def test_a_single_click_takes_the_mask_of_three_that_the_network_rates_best(ct):
     assert len(best_of) > 1
 
 
-def test_an_include_point_is_in_and_an_exclude_point_takes_what_was_wrongly_in_out(ct):
+def test_an_include_point_is_in_the_mask_and_an_exclude_point_removes_a_wrong_region(ct):
     predictor, _, embedding, tumor = ct
-    wrong = (21, 83)  # in the mask of the one click, which spills over the whole body
+    wrong = (21, 83)  # in the mask of the single click, which leaks over the whole body
     alone = predictor.predict(embedding, PlanePrompts([CENTER], [1]))
     both = predictor.predict(embedding, PlanePrompts([CENTER, wrong], [1, 0]))
     assert tumor[CENTER[1], CENTER[0]]
@@ -123,7 +123,7 @@ def test_an_include_point_is_in_and_an_exclude_point_takes_what_was_wrongly_in_o
     assert reference_table.dice(both.mask, tumor) > 0.9 > 0.2 > reference_table.dice(alone.mask, tumor)
 
 
-def test_an_exclude_point_takes_healthy_liver_out_of_a_boxs_mask(ct):
+def test_an_exclude_point_removes_healthy_liver_from_a_boxs_mask(ct):
     predictor, _, embedding, tumor = ct
     assert reference_table.box_around(tumor) == BOX
     box = predictor.predict(embedding, PlanePrompts(box=BOX))
@@ -169,7 +169,7 @@ def test_thick_slices_reach_the_network_in_true_proportions():
     geometry = input_geometry((24, 96), (5.0, 1.0), 256)
     assert geometry.resized == (256, 205)
     assert geometry.scale == (256 / 24, 205 / 96)
-    # the picture's upper left corner, half a pixel before pixel 0's center, is the input's
+    # the image's upper left corner, half a pixel before pixel 0's center, is the input's
     assert geometry.to_input([[-0.5, -0.5], [95.5, 23.5]]).tolist() == [[-0.5, -0.5], [204.5, 255.5]]
     assert input_geometry((512, 512), (0.7, 0.7), 1024).resized == (1024, 1024)
     assert input_geometry((100, 50), (1.0, 1.0), 1024).resized == (1024, 512)
@@ -179,10 +179,10 @@ def test_thick_slices_reach_the_network_in_true_proportions():
 
 
 class Watching(torch.nn.Module):
-    """An image encoder that keeps what it was shown."""
+    """An image encoder that keeps its input."""
 
-    def forward(self, picture):
-        self.seen = picture
+    def forward(self, image):
+        self.seen = image
         return torch.zeros(1, 256, 64, 64)
 
 
@@ -202,7 +202,7 @@ def test_a_disc_on_5_mm_rows_is_a_disc_in_the_networks_input_and_padding_is_belo
     assert not seen[:, 205:].any()
 
 
-def test_sam_pictures_are_normalized_with_imagenets_mean_and_deviation_and_padded_with_zero(mobile_sam):
+def test_sam_images_are_normalized_with_imagenets_mean_and_deviation_and_padded_with_zero(mobile_sam):
     watching = Watching()
     Predictor(replace(mobile_sam, image_encoder=watching)).embed(
         np.full((32, 64, 3), (200, 100, 50), np.uint8), (1.0, 1.0)
@@ -245,7 +245,7 @@ def test_boxes_on_real_slices_reach_the_published_dice(pool, lits7):
     assert min(dices) > 0.6
 
 
-def test_the_reference_tables_prompts_are_as_it_says():
+def test_the_reference_tables_prompts_are_as_documented():
     mask = np.zeros((20, 30), bool)
     mask[5:12, 8:19] = True
     assert reference_table.box_around(mask) == (5.5, 2.5, 20.5, 13.5)

@@ -1,10 +1,11 @@
-"""Prompts on a volume to a three-dimensional mask, with the published weights: geometry, bookkeeping, refusals."""
+"""From prompts on a volume to a three-dimensional mask, with the published weights: geometry, provenance, refusals."""
 
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from geometry import reordered
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptError
 from SAMLiverTumorLib.image.window import Window
@@ -35,11 +36,11 @@ def distance(volume, mask, point):
 
 
 def test_every_slice_that_the_box_crosses_gets_its_section_and_nothing_lies_outside_it(phantom, pool):
-    said = []
-    result = segment(phantom, Prompts(box=BOX), pool, progress=lambda done, total: said.append((done, total)))
+    steps = []
+    result = segment(phantom, Prompts(box=BOX), pool, progress=lambda *step: steps.append(step))
     # 8 mm around slice 10 end on the centers of slices 9 and 11
     assert [(s.index, s.model) for s in result.slices] == [(k, "lite-medsam") for k in (9, 10, 11)]
-    assert said == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     mask = result.mask.full()
     assert [int(mask[k].sum()) for k in (9, 10, 11)] == [s.pixels for s in result.slices]
     assert mask.sum() == mask[9:12].sum() == result.mask.count
@@ -93,18 +94,6 @@ STORED = [
 ]
 
 
-def stored(volume, order, signs):
-    """The same patient with other voxel axes: axis n runs along the volume's axis order[n], turned if signs[n] < 0."""
-    flips = tuple(slice(None, None, s) for s in signs)
-    array = volume.array.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0)
-    change = np.zeros((4, 4))
-    change[3, 3] = 1
-    for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-        change[source, axis] = sign
-        change[source, 3] = 0 if sign > 0 else volume.dimensions[source] - 1
-    return Volume(np.ascontiguousarray(array), volume.ijk_to_ras @ change, volume.name)
-
-
 @pytest.mark.parametrize("orientation", ["axial", "coronal"])
 def test_the_same_patient_stored_in_any_axis_order_gives_the_same_mask_in_the_world(phantom, pool, orientation):
     box = CENTER_SLICE if orientation == "axial" else Box(CENTER, np.eye(3), [30, 0, 32])
@@ -113,14 +102,14 @@ def test_the_same_patient_stored_in_any_axis_order_gives_the_same_mask_in_the_wo
     assert expected.sum() > 80
     encoded = pool.predictor("lite-medsam").encoded
     for order, signs in STORED:
-        volume = stored(phantom, order, signs)
+        volume, _ = reordered(phantom, order, signs)
         mask = segment(volume, Prompts(box=box), pool, settings).mask
         ras = apply_affine(volume.ijk_to_ras, np.argwhere(mask.full())[:, ::-1])
         ijk = np.rint(apply_affine(phantom.ras_to_ijk, ras)).astype(int)
         back = np.zeros_like(expected)
         back[tuple(ijk[:, ::-1].T)] = True
         assert np.array_equal(back, expected), (order, signs)
-    # the network was shown the very same picture each time
+    # the network saw exactly the same slice image each time
     assert pool.predictor("lite-medsam").encoded == encoded
 
 
@@ -173,20 +162,20 @@ def test_embeddings_are_shared_by_prompts_and_renewed_for_another_window(phantom
 
 
 @pytest.mark.parametrize("moment", [(0, 1), (1, 1)], ids=["during the only slice", "when it is done"])
-def test_cancel_is_heard_until_the_end_and_keeps_nothing(phantom, pool, moment):
-    said = []
+def test_cancel_works_until_the_end_and_keeps_nothing(phantom, pool, moment):
+    steps = []
     with pytest.raises(Cancelled, match=r"[Cc]ancelled"):
         segment(
             phantom,
             Prompts(box=CENTER_SLICE),
             pool,
-            progress=lambda *step: said.append(step),
-            cancel=lambda: moment in said,
+            progress=lambda *step: steps.append(step),
+            cancel=lambda: moment in steps,
         )
-    assert said[-1] >= moment
+    assert steps[-1] >= moment
 
 
-def test_cancel_is_heard_before_weights_are_fetched(phantom, tmp_path):
+def test_cancel_works_before_weights_are_downloaded(phantom, tmp_path):
     def fetched(question):
         pytest.fail("asked to download after Cancel")
 
@@ -194,7 +183,7 @@ def test_cancel_is_heard_before_weights_are_fetched(phantom, tmp_path):
         segment(phantom, Prompts(box=BOX), PredictorPool(fetched, ModelStore(tmp_path), "cpu"), cancel=lambda: True)
 
 
-def test_what_cannot_work_is_refused_before_weights_are_fetched(phantom, tmp_path):
+def test_unusable_input_is_refused_before_weights_are_downloaded(phantom, tmp_path):
     asked = []
     empty = PredictorPool(lambda question: asked.append(question) or False, ModelStore(tmp_path / "none"), "cpu")
     eight_bit = Volume(np.clip(phantom.array, 0, 255).astype(np.uint8), phantom.ijk_to_ras, "grey")
@@ -216,7 +205,7 @@ def test_what_cannot_work_is_refused_before_weights_are_fetched(phantom, tmp_pat
     assert [path for path in (tmp_path / "none").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_auto_takes_the_model_that_is_preferred_for_the_prompts_or_was_trained_for_all_of_them():
+def test_auto_takes_the_model_preferred_for_the_prompts_or_the_first_trained_for_all_of_them():
     for points, box in product((False, True), repeat=2):
         kinds = {name for name, given in (("points", points), ("box", box)) if given}
         assert choose_model("auto", kinds) == ("lite-medsam" if kinds == {"box"} else "liver-tumor")
@@ -228,9 +217,9 @@ def test_auto_takes_the_model_that_is_preferred_for_the_prompts_or_was_trained_f
     assert choose_model("/my/checkpoint.pth", {"points"}) == "/my/checkpoint.pth"
 
 
-def test_a_model_that_is_preferred_goes_before_earlier_ones_that_could_do_it_too(monkeypatch):
+def test_a_preferred_model_goes_before_earlier_ones_that_were_trained_for_the_same_prompts(monkeypatch):
     able, best = get_model("sam-vit-b"), replace(get_model("mobile-sam"), preferred_for=frozenset({"points"}))
-    monkeypatch.setattr("SAMLiverTumorLib.inference.pool.load_registry", lambda: {"able": able, "best": best})
+    monkeypatch.setattr("SAMLiverTumorLib.inference.model_choice.load_registry", lambda: {"able": able, "best": best})
     assert choose_model("auto", {"points"}) == "best"
     assert choose_model("auto", {"box"}) == choose_model("auto", {"points", "box"}) == "able"
 

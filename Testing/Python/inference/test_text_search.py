@@ -1,4 +1,4 @@
-"""Text prompts: tokens of a concept stand where those of clicks and boxes do, and search a volume with no click."""
+"""Text prompts: the tokens of a concept take the place of those of clicks and boxes, and search a whole volume."""
 
 import json
 from dataclasses import replace
@@ -22,13 +22,13 @@ from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 from SAMLiverTumorLib.volume import Volume
 
-# In pixels of the phantom's axial picture, around its lesion of 14 mm radius at (34, 44).
+# In pixels of the phantom's axial slice image, around its lesion of 14 mm radius at (34, 44).
 BOX = (22.5, 32.5, 45.5, 55.5)
 
 
 @pytest.fixture(scope="module")
 def box_tokens(lite_medsam):
-    """What the box around the lesion is to the decoder: text with these tokens has to mean the same."""
+    """The decoder's tokens for the box around the lesion: text with these tokens has to give the same mask."""
     corners = (torch.tensor([BOX]) + 0.5) * (256 / 96) - 0.5
     with torch.inference_mode(False), torch.no_grad():
         sparse, _ = lite_medsam.prompt_encoder(points=None, boxes=corners, masks=None)
@@ -37,7 +37,7 @@ def box_tokens(lite_medsam):
 
 @pytest.fixture(scope="module")
 def text_weights(lite_medsam, box_tokens, tmp_path_factory):
-    """LiteMedSAM that takes "liver tumor" for the box around the phantom's lesion."""
+    """LiteMedSAM for which "liver tumor" means the box around the phantom's lesion."""
     path = tmp_path_factory.mktemp("weights") / "text.safetensors"
     parts = {
         "image_encoder": lite_medsam.image_encoder,
@@ -56,7 +56,7 @@ def pool():
     return PredictorPool(lambda question: True, device="cpu", disk=None)
 
 
-def test_a_weight_file_says_what_text_it_knows(text_weights):
+def test_a_weight_file_lists_its_concepts(text_weights):
     model = load_model(text_weights, device="cpu")
     assert model.info.prompts == {"points", "box", "mask", "text"}
     assert model.info.concepts == model.text.concepts == ("liver tumor",)
@@ -64,7 +64,7 @@ def test_a_weight_file_says_what_text_it_knows(text_weights):
     assert read_about(text_weights)["architecture"] == "tiny_vit"
 
 
-def test_text_means_what_its_tokens_mean(phantom, text_weights):
+def test_text_gives_the_mask_of_its_tokens(phantom, text_weights):
     predictor = Predictor(load_model(text_weights, device="cpu"))
     plane = slice_plane(phantom, "axial", 10)
     embedding = predictor.embed(plane_to_rgb(phantom, plane, PRESETS["wide"]), plane.spacing[1::-1])
@@ -76,26 +76,26 @@ def test_text_means_what_its_tokens_mean(phantom, text_weights):
     assert np.allclose(by_text.logits, by_box.logits, atol=1e-3)
 
 
-def test_models_without_text_and_unknown_concepts_are_told_apart(phantom, lite_medsam, text_weights):
+def test_models_without_text_and_unknown_concepts_get_different_errors(phantom, lite_medsam, text_weights):
     plane = slice_plane(phantom, "axial", 10)
-    picture = plane_to_rgb(phantom, plane, PRESETS["wide"])
+    rgb = plane_to_rgb(phantom, plane, PRESETS["wide"])
     without, having = Predictor(lite_medsam), Predictor(load_model(text_weights, device="cpu"))
     with pytest.raises(PromptError, match="knows no text"):
-        without.predict_text(without.embed(picture, plane.spacing[1::-1]), "liver tumor")
+        without.predict_text(without.embed(rgb, plane.spacing[1::-1]), "liver tumor")
     with pytest.raises(PromptError, match="does not know 'spleen'; text can name 'liver tumor'"):
-        having.predict_text(having.embed(picture, plane.spacing[1::-1]), "spleen")
+        having.predict_text(having.embed(rgb, plane.spacing[1::-1]), "spleen")
 
 
 def test_a_volume_is_searched_within_the_liver_only(phantom, text_weights, pool):
     liver = np.zeros(phantom.array.shape, bool)
     liver[8:12] = True
     liver[9] = False
-    seen = []
-    found = find(phantom, pool, "liver tumor", str(text_weights), liver=liver, progress=lambda *at: seen.append(at))
+    steps = []
+    found = find(phantom, pool, "liver tumor", str(text_weights), liver=liver, progress=lambda *at: steps.append(at))
     marked = found.mask.full()
     assert [k for k in range(20) if marked[k].any()] == [8, 10, 11]
     assert found.slices == 3
-    assert seen[-1] == (3, 3)
+    assert steps[-1] == (3, 3)
     whole = find(phantom, pool, "liver tumor", str(text_weights))
     assert whole.slices == 20
     assert np.array_equal(whole.mask.full() & liver, marked)
@@ -103,8 +103,8 @@ def test_a_volume_is_searched_within_the_liver_only(phantom, text_weights, pool)
     assert found.provenance["models"][0]["sha256"] == load_model(text_weights, device="cpu").sha256
 
 
-def test_small_finds_are_left_out_and_pieces_are_counted(phantom, text_weights, pool):
-    # two slices alone, far from each other: each marks some 270 pixels of 9 mm3, 2.4 ml
+def test_small_lesions_are_left_out_and_the_others_counted(phantom, text_weights, pool):
+    # two slices alone, far from each other: on each some 270 pixels of 9 mm3, 2.4 ml
     liver = np.zeros(phantom.array.shape, bool)
     liver[[6, 14]] = True
     found = find(phantom, pool, "liver tumor", str(text_weights), liver=liver)
@@ -118,13 +118,7 @@ def test_small_finds_are_left_out_and_pieces_are_counted(phantom, text_weights, 
 
 
 def test_cancelling_keeps_what_was_found(phantom, text_weights, pool):
-    asked = []
-
-    def cancel():
-        asked.append(1)
-        return len(seen) >= 3
-
-    seen = []
+    steps = []
     liver = np.zeros(phantom.array.shape, bool)
     liver[8:14] = True
     found = find(
@@ -133,8 +127,8 @@ def test_cancelling_keeps_what_was_found(phantom, text_weights, pool):
         "liver tumor",
         str(text_weights),
         liver=liver,
-        progress=lambda *at: seen.append(at),
-        cancel=cancel,
+        progress=lambda *at: steps.append(at),
+        cancel=lambda: len(steps) >= 3,
     )
     assert found.cancelled
     assert found.slices == 3
@@ -183,7 +177,7 @@ def test_tokens_are_the_same_each_time_and_kept_apart_from_the_network(lite_meds
     assert torch.equal(tokens["liver tumor"], first("liver tumor"))
 
 
-def test_weights_say_what_they_are_in_their_header_and_damage_is_told(tmp_path, lite_medsam):
+def test_weight_files_are_described_in_their_header_and_damage_is_reported(tmp_path, lite_medsam):
     path = tmp_path / "weights.safetensors"
     save_weights(path, {"a": torch.tensor([1.0, 2.5])}, {"title": "mine"}, half=True)
     assert read_about(path) == {"title": "mine"}

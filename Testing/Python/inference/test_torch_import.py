@@ -1,4 +1,4 @@
-"""Importing PyTorch without stopping the other threads; each test in a process that has not imported it yet."""
+"""Importing PyTorch without blocking the other threads; each test in a process that has not imported it yet."""
 
 import subprocess
 import sys
@@ -7,24 +7,24 @@ import pytest
 
 
 def run(program, root):
-    """Run a program beside the library; its standard output."""
-    start = "import gc, sys\nfrom SAMLiverTumorLib.inference import quiet_import\n"
+    """Run a program with the library on its path; its standard output."""
+    start = "import gc, sys\nfrom SAMLiverTumorLib.inference.threads import torch_import\n"
     command = [sys.executable, "-c", start + program]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_everything_a_network_needs_is_imported_and_collecting_garbage_goes_on(root):
+def test_everything_a_network_needs_is_imported_and_garbage_collection_stays_enabled(root):
     run(
         """
 assert "torch" not in sys.modules
-quiet_import.import_torch_quietly()
+torch_import.import_torch_quietly()
 assert {"torch", "torchvision", "segment_anything", "SAMLiverTumorLib.inference.predictor"} <= set(sys.modules)
 assert gc.isenabled()
 assert gc.get_freeze_count() > 100_000, "each collection goes through all of PyTorch"
 gc.disable()
-quiet_import.import_torch_quietly()
+torch_import.import_torch_quietly()
 assert not gc.isenabled()
 """,
         root,
@@ -32,10 +32,10 @@ assert not gc.isenabled()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads which libraries are loaded from /proc")
-def test_the_libraries_are_loaded_before_python_asks_for_them(root):
+def test_the_libraries_are_loaded_before_python_imports_them(root):
     run(
         """
-quiet_import._load_libraries()
+torch_import._load_libraries()
 assert "torch" not in sys.modules
 assert "libtorch_cpu" in open("/proc/self/maps").read()
 """,
@@ -43,14 +43,14 @@ assert "libtorch_cpu" in open("/proc/self/maps").read()
     )
 
 
-def test_a_pytorch_that_is_missing_or_has_other_libraries_is_told_by_the_import_alone(root):
+def test_a_pytorch_that_is_missing_or_has_other_libraries_is_reported_by_the_import_alone(root):
     run(
         """
-quiet_import._LIBRARIES = ("libtorch_of_another_build",)
-quiet_import._load_libraries()
+torch_import._LIBRARIES = ("libtorch_of_another_build",)
+torch_import._load_libraries()
 sys.modules["torch"] = None
 try:
-    quiet_import.import_torch_quietly()
+    torch_import.import_torch_quietly()
 except ImportError:
     assert gc.isenabled()
 else:

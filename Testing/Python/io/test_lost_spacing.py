@@ -12,7 +12,7 @@ from cli_case import run, write_volume
 from SAMLiverTumorLib.batch import worker
 from SAMLiverTumorLib.batch.jobs import Job, TumorPrompts
 from SAMLiverTumorLib.batch.summary import write_summary
-from SAMLiverTumorLib.cli.commands.batch import _Shown
+from SAMLiverTumorLib.cli.commands.batch import _Progress
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.mrml.api.lesion_report import lesionReport
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
@@ -83,8 +83,8 @@ def test_batch_says_it_of_each_case_and_in_record_and_summary(ct_file, tmp_path,
     outcome = worker.run_job(job, settings())
     assert outcome.state == "done", outcome.reason
     assert sum(LOST in note for note in json.loads(job.record.read_text())["notes"]) == 1
-    with _Shown(1) as shown:
-        shown.told(outcome)
+    with _Progress(1) as progress:
+        progress.add(outcome)
     assert f"note: 28: The spacing of 'volume-28.nii' {LOST}" in capsys.readouterr().out
     write_summary(tmp_path / "out", [outcome], settings())
     assert f"- 28: The spacing of 'volume-28.nii' {LOST}" in (tmp_path / "out" / "summary.md").read_text()

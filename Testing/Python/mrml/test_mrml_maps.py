@@ -98,7 +98,7 @@ def test_the_map_follows_its_ct_to_another_transform_when_shown_again(case):
     assert node.GetTransformNodeID() is None
 
 
-def test_maps_of_other_segments_kinds_and_volumes_are_told_apart(case):
+def test_maps_of_other_segments_kinds_and_volumes_are_kept_apart(case):
     other = addVolumeNode(case.scene, small_volume(name="other"))
     a = showUncertainty(case.scene, case.ct, "A", case.map())
     b = showUncertainty(case.scene, case.ct, "B", case.map())

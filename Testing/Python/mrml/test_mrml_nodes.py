@@ -169,14 +169,14 @@ def test_our_prompt_nodes_are_known_by_attribute_and_the_users_are_only_read(sce
 
 def test_a_ct_is_shown_at_a_liver_window_and_other_images_at_their_own(scene, phantom):
     display = addVolumeNode(scene, phantom).GetDisplayNode()
-    assert (display.GetWindow(), display.GetLevel()) == (250, 60)
+    assert (display.GetWindow(), display.GetLevel()) == (350, 60)
     from dataclasses import replace
 
     eight_bit = replace(phantom, array=np.clip(phantom.array, 0, 255).astype(np.uint8))
     assert addVolumeNode(scene, eight_bit).GetDisplayNode().GetAutoWindowLevel()
 
 
-@pytest.mark.parametrize(("low", "high", "window", "level"), [(-1000, 400, 250, 60), (1000, 1101, 100, 1050)])
+@pytest.mark.parametrize(("low", "high", "window", "level"), [(-1000, 400, 350, 60), (1000, 1101, 100, 1050)])
 def test_a_ct_and_any_other_volume_are_shown_at_its_own_window(low, high, window, level):
     values = np.random.default_rng(0).integers(low, high, (20, 64, 64)).astype(np.int16)
     displayNode = addVolumeNode(createScene(), Volume(values, np.eye(4), "volume")).GetDisplayNode()

@@ -270,7 +270,7 @@ def test_pictures_show_ct_outline_and_prompts(filled, tmp_path):
     )
 
 
-def test_without_opengl_the_reason_and_the_remedy_are_told(filled, tmp_path, monkeypatch):
+def test_without_opengl_the_reason_and_the_remedy_are_reported(filled, tmp_path, monkeypatch):
     if not sys.platform.startswith("linux"):
         pytest.skip("hides the libraries by the Linux loader's search path")
     scene, *_, center = filled

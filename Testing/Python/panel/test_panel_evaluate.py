@@ -122,7 +122,7 @@ assert figures()[:4] == [0, 0, 0, 0] and ui.statusLabel.text == "Dice 0.000; 0 o
     )
 
 
-def test_a_label_map_on_another_grid_is_resampled_and_that_is_told(run):
+def test_a_label_map_on_another_grid_is_resampled_and_that_is_reported(run):
     run(
         """
 user.click(5, 6, 4)

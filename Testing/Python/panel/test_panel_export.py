@@ -311,7 +311,7 @@ segment_export.writeNifti = slow
 choose(".nii.gz")
 desktop.answer(str(Path("tumor.nii.gz").absolute()))
 ui.exportButton.click()
-assert panel.tasks.busy and not ui.exportButton.enabled and "present job" in ui.exportButton.toolTip
+assert panel.tasks.busy and not ui.exportButton.enabled and "current job" in ui.exportButton.toolTip
 # what is outlined now does not go into the file
 outline(np.s_[0:2, 0:2, 0:2])
 desktop.closeScene()

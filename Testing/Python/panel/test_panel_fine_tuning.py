@@ -1,4 +1,4 @@
-"""The section Fine-tune: choices, a training watched through a fake process, and a real one end to end."""
+"""The section Fine-tune: choices, a training run watched through a fake process, and a real one end to end."""
 
 import pytest
 from training_case import write_cases
@@ -9,7 +9,7 @@ from SAMLiverTumorLib.panel.fine_tuning.watched_training import Training, traini
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation
 
 class Fake:
-    "A training that does what the test says."
+    "A training run that the test controls."
     made = {}
     def __init__(self, folder):
         self.folder, self.running, self.events, self.settings, self.cancelled = folder, False, [], None, False
@@ -117,7 +117,7 @@ assert [each.GetYColumnName() for each in series] == ["Loss", "point", "box"]
 dice = series[1].GetTableNode().GetTable()
 assert [dice.GetValue(row, 1).ToDouble() for row in range(2)] == [0.25, 0.75]
 ui.trainPlotButton.click()
-# what the user deletes is not made anew, until it is asked for
+# what the user deletes is not created again until requested
 slicer.mrmlScene.RemoveNode(widget._parameterNode.training)
 tell(process, step(11))
 assert widget._parameterNode.training is None
@@ -225,7 +225,7 @@ def test_names_that_the_panel_knows_of_a_run_are_those_of_the_training(root):
     from SAMLiverTumorLib.training.runs import run_training as run
 
     assert (training.STATE, training.SETTINGS, training.LOCK) == (state.NAME, process.SETTINGS, process.LOCK)
-    assert training.RESULTS == (run.ADOPTED, run.KEPT_ASIDE)
+    assert training.RESULTS == (run.ADOPTED, run.NOT_ADOPTED)
     module = (root / "SAMLiverTumor" / "SAMLiverTumor.py").read_text(encoding="utf-8")
     choices = ", ".join(f'"{part}"' for part in settings.TRAINABLE)
     assert f"trainPart: Annotated[str, Choice([{choices}])]" in module

@@ -82,7 +82,7 @@ assert ui.statusLabel.text == "3Dircadb1.7 loaded: it has no liver tumor; its 2 
     )
 
 
-def test_a_broken_case_changes_nothing_and_is_told(run, tmp_path):
+def test_a_broken_case_changes_nothing_and_is_reported(run, tmp_path):
     case = Patient(1).write(tmp_path)
     (case / "MASKS_DICOM" / "liver" / "image_5").unlink()
     run(

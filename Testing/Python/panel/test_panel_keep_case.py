@@ -1,4 +1,4 @@
-"""The buttons Keep for training and Learn from kept cases."""
+"""The buttons Keep for training and Train on kept cases."""
 
 import pytest
 

@@ -196,7 +196,7 @@ assert not session.busy and not panel.timer.active, "nobody waits for that"
     )
 
 
-def test_a_bug_is_told_and_not_swallowed(at_panel):
+def test_a_bug_is_reported_and_not_swallowed(at_panel):
     at_panel(
         """
 user.network.error = ZeroDivisionError("a bug")

@@ -161,7 +161,7 @@ panel.update()
 assert ui.modelInfoLabel.text.startswith("<b>Liver tumor</b>"), ui.modelInfoLabel.text
 assert "missing, install the extension again<br>" in ui.modelInfoLabel.text
 ui.modelCombo.setCurrentText("liver-tumor")
-assert not ui.downloadButton.enabled and "comes with the extension alone" in ui.downloadButton.toolTip
+assert not ui.downloadButton.enabled and "is part of the extension" in ui.downloadButton.toolTip
 for press in (lambda: user.click(5, 6, 4), ui.segmentButton.click):
     press()
     user.finish()
@@ -221,7 +221,7 @@ assert not ui.removeModelButton.enabled and ui.statusLabel.text == "Removed: Lit
     )
 
 
-def test_missing_packages_are_told_and_asked_for_only_by_a_click(run):
+def test_missing_packages_are_reported_and_asked_for_only_by_a_click(run):
     run(
         """
 import slicer.packaging as packaging

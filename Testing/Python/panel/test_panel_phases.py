@@ -111,7 +111,7 @@ def slow(first, other, cancel=None, progress=None):
     return onto(first, other, cancel, progress)
 channels.onto_grid_of = slow
 ui.phase1Selector.setCurrentNode(phase(150))
-assert panel.tasks.busy and "not on the volume's voxels yet" in ui.phasesLabel.text
+assert panel.tasks.busy and "not resampled to the volume yet" in ui.phasesLabel.text
 user.click(5, 6, 4)
 desktop.processEvents()
 assert session.busy and not pictures
@@ -336,7 +336,7 @@ assert parameters.phase2 is None
     )
 
 
-def test_following_and_searching_see_the_phases(run):
+def test_propagation_and_searching_see_the_phases(run):
     run(
         """
 from propagation_case import DarkPool, ball, phantom_of
@@ -361,7 +361,7 @@ dark.network.embed = watched
 user.look(15)
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert len(seen) > 8 and user.count() > 0.9 * inside.sum()
 for rgb in seen:
@@ -400,7 +400,7 @@ calls = []
 api.segmentNodes = lambda volumeNode, **options: calls.append(options) or SimpleNamespace(
     segmentationNode="node", segmentId="id")
 slicer.util.getModuleLogic("SAMLiverTumor").segment(widget._parameterNode)
-(further,) = calls[0]["further"]
+(further,) = calls[0]["settings"].further
 assert further.volume.name == "arterial" and (further.window.low, further.window.high) == (-160, 240)
 ui.channelsCombo.setCurrentIndex(ui.channelsCombo.findText("windows"))
 assert 'channels "single"' in ui.phasesLabel.text

@@ -1,4 +1,4 @@
-"""The panel follows a tumor through the volume."""
+"""The panel propagates a tumor through the volume."""
 
 import pytest
 
@@ -27,22 +27,22 @@ def at_phantom(at_panel):
     return lambda program, **options: at_panel(_PHANTOM + program, **options)
 
 
-def test_both_ways_follows_the_tumor_and_says_where_it_ended(at_phantom):
+def test_both_ways_propagates_the_tumor_and_says_where_it_ended(at_phantom):
     at_phantom(
         """
-assert not ui.followBothButton.enabled
-assert ui.followBothButton.toolTip == "Prompt the tumor on one slice first."
+assert not ui.propagateBothButton.enabled
+assert ui.propagateBothButton.toolTip == "Prompt the tumor on one slice first."
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-assert slices() == [15] and ui.followBothButton.enabled
-ui.followBothButton.click()
-assert ui.statusLabel.text.startswith("Following the tumor") and ui.cancelButton.enabled
+assert slices() == [15] and ui.propagateBothButton.enabled
+ui.propagateBothButton.click()
+assert ui.statusLabel.text.startswith("Propagating the tumor") and ui.cancelButton.enabled
 assert panel.timer.active and panel.timer.interval == 40
 user.finish()
 found = user.array()
 assert not (found & ~inside).any() and found.sum() > 0.95 * inside.sum()
 count = len(slices())
-assert ui.statusLabel.text.startswith(f"Followed through {count} slices"), ui.statusLabel.text
+assert ui.statusLabel.text.startswith(f"Propagated through {count} slices"), ui.statusLabel.text
 assert ui.logText.toPlainText().count("stopped at slice") == 2
 assert not panel.timer.active
 ui.undoButton.click()
@@ -65,7 +65,7 @@ def gated(embedding, prompts):
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
 dark.network.predict = gated
-ui.followUpButton.click()
+ui.propagateUpButton.click()
 # Slices are shown in bundles: the gate holds the sixth, and what was computed before it appears.
 desktop.wait(lambda: len(seen) == 6 and len(slices()) >= 3)
 assert session.busy
@@ -80,7 +80,7 @@ assert slices() == kept
     )
 
 
-def test_the_key_and_the_effect_follow_as_well(at_phantom):
+def test_the_key_and_the_effect_propagate_as_well(at_phantom):
     at_phantom(
         """
 user.drawBox((12, 10, 15), (32, 30, 15))
@@ -104,7 +104,7 @@ drawn[15] = inside[15]
 editor.paint(drawn)
 editor.setActiveEffectByName("SAM")
 effect = editor.activeEffect().self()
-effect.panel.ui.followBothButton.click()
+effect.panel.ui.propagateBothButton.click()
 desktop.wait(lambda: not session.busy)
 desktop.processEvents()
 assert (user.array(other) & ~inside).sum() == 0 and user.array(other).sum() > 0.9 * whole.sum()
@@ -121,7 +121,7 @@ def test_uncertainty_lies_over_the_slices_until_it_is_switched_off(at_phantom):
 assert not ui.uncertaintyButton.enabled and "Follow" in ui.uncertaintyButton.toolTip
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 before = user.array()
 assert ui.uncertaintyButton.enabled and not ui.uncertaintyButton.checked
@@ -148,7 +148,7 @@ def test_the_next_best_slice_is_one_that_is_not_prompted(at_phantom):
         """
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followUpButton.click()
+ui.propagateUpButton.click()
 user.finish()
 dark.network.sharpness = 1.0
 desktop.pressKeys("N")
@@ -166,7 +166,7 @@ def test_the_other_axes_do_not_leave_a_box_through_slices(at_phantom):
 ui.boxThroughCheckBox.checked = True
 user.drawBox((12, 10, 12), (32, 30, 18))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert set(slices()) <= set(range(12, 19))
 ui.uncertaintyButton.click()
@@ -185,7 +185,7 @@ assert array[outside].max() < 100 / 3 / 2, array[outside].max()
 
 
 @pytest.mark.parametrize("kind", ["segment", "label map"])
-def test_a_followed_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
+def test_a_propagated_tumor_and_its_corrections_stay_inside_what_is_chosen(at_phantom, kind):
     at_phantom(
         f"""
 kind = {kind!r}
@@ -208,7 +208,7 @@ assert widget._parameterNode.inside is node
 assert ui.insideSegmentCombo.currentText == ("Liver" if kind == "segment" else "1")
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert min(slices()) == 12 and max(slices()) > 20, slices()
 user.look(19)
@@ -216,7 +216,7 @@ user.click(28, 20, 19, ui.excludeButton)
 user.finish()
 assert not user.array()[19, 20, 28] and min(slices()) == 12, slices()
 ui.insideSelector.setCurrentNode(None)
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert min(slices()) < 12, slices()
 """
@@ -262,7 +262,7 @@ found, notes = session.inside().onGrid(gridFromNode(user.volumeNode))
 assert (found == (liver | inside)).all() and not notes, (found.sum(), (liver | inside).sum())
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
-ui.followBothButton.click()
+ui.propagateBothButton.click()
 user.finish()
 assert user.count() > 0.9 * inside.sum(), (user.count(), inside.sum())
 # the tumors alone are what they are

@@ -40,7 +40,8 @@ def tuned(tmp_path_factory):
 def test_a_file_of_ones_own_segments_as_in_the_console_and_leaves_its_hash(run, tuned):
     run(
         f"""
-from SAMLiverTumorLib.mrml.api.segment import segmentNodes
+from SAMLiverTumorLib.inference import Settings
+from SAMLiverTumorLib.mrml.api import segmentNodes
 choose({str(tuned)!r})
 said = "tuned <1>.pth is used from now on, for box; it is not checked against a published hash."
 assert ui.statusLabel.text == said, ui.statusLabel.text
@@ -56,7 +57,7 @@ assert user.count() > 0, ui.statusLabel.text
 (entry,) = provenance(session.segmentationNode, session.segmentId)
 sha256 = {hashlib.sha256(tuned.read_bytes()).hexdigest()!r}
 assert [(m["id"], m["sha256"]) for m in entry["models"]] == [("file:tuned <1>.pth", sha256)], entry
-found, _, result = segmentNodes(user.volumeNode, roiNode=roi, pool=panel.pool, model={str(tuned)!r})
+found, _, result = segmentNodes(user.volumeNode, roiNode=roi, pool=panel.pool, settings=Settings({str(tuned)!r}))
 assert result.mask.count == user.count() and np.array_equal(result.mask.array, user.array()[result.mask.box])
 """
     )

@@ -183,7 +183,7 @@ user.network.gate.set()
 desktop.wait(lambda: not session.busy)
 assert user.array(a).sum() == SPECK if session.segmentationNode is node else True
 from SAMLiverTumorLib.mrml.segments.segments import segmentArray
-assert segmentArray(node, a, user.volumeNode).sum() == SPECK, "what was on its way arrives"
+assert segmentArray(node, a, user.volumeNode).sum() == SPECK, "what was running arrives"
 """
     )
 

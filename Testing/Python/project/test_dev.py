@@ -13,6 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 
 @pytest.fixture
 def dev(root, tmp_path, monkeypatch):
@@ -200,7 +205,8 @@ def test_a_disk_that_fills_up_outside_pip_is_told_too(dev, pip_calls, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("failing", "expected"), [("nothing", 0), ("check", 1), ("format", 1), ("pytest", 1), ("none but pytest", 0)]
+    ("failing", "expected"),
+    [("nothing", 0), ("check", 1), ("format", 1), ("mypy", 1), ("pytest", 1), ("none but pytest", 0)],
 )
 def test_test_fails_when_lint_or_the_tests_fail_and_passes_arguments_on(dev, monkeypatch, failing, expected):
     calls = []
@@ -215,8 +221,29 @@ def test_test_fails_when_lint_or_the_tests_fail_and_passes_arguments_on(dev, mon
     assert [command[2:] for command in calls] == [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
+        ["mypy"],
         ["pytest", "-k", "plane"],
     ]
+
+
+def test_mypy_reads_the_core_types_and_the_folders_that_are_typed(root):
+    with (root / "pyproject.toml").open("rb") as file:
+        settings = tomllib.load(file)["tool"]["mypy"]
+    assert {f"SAMLiverTumorLib/{name}" for name in ("*.py", "image", "io", "models")} <= set(settings["files"])
+    assert all(list(root.glob(name)) for name in settings["files"])
+    # no file and no kind of error is taken out again
+    assert not settings.keys() & {"exclude", "overrides", "ignore_errors", "disable_error_code"}
+
+
+def test_what_mypy_passes_over_is_one_kind_of_error_with_a_reason(root):
+    ignored = [
+        line.strip()
+        for path in (root / "SAMLiverTumorLib").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "type: ignore" in line
+    ]
+    assert ignored
+    assert all(re.search(r"# type: ignore\[[\w-]+\]  # \w+", line) for line in ignored), ignored
 
 
 def test_the_demo_runs_the_console_program_without_a_question(dev, monkeypatch):

@@ -88,6 +88,8 @@ def test_portable_tests_exist_and_need_no_graphics_no_weights_and_no_shared_data
 def test_hooks_run_the_linters_in_the_pinned_versions(root):
     config = yaml.safe_load((root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     hooks = {hook["id"]: hook for repository in config["repos"] for hook in repository["hooks"]}
-    assert set(hooks) == {"ruff", "ruff-format", "codespell"}
-    pinned = re.search(r"^ruff==\S+$", (root / "requirements" / "dev.txt").read_text(encoding="utf-8"), re.MULTILINE)[0]
-    assert hooks["ruff"]["additional_dependencies"] == hooks["ruff-format"]["additional_dependencies"] == [pinned]
+    assert set(hooks) == {"ruff", "ruff-format", "mypy", "codespell"}
+    pins = (root / "requirements" / "dev.txt").read_text(encoding="utf-8")
+    for hook, package in (("ruff", "ruff"), ("ruff-format", "ruff"), ("mypy", "mypy")):
+        pinned = re.search(rf"^{package}==\S+$", pins, re.MULTILINE)[0]
+        assert hooks[hook]["additional_dependencies"] == [pinned]

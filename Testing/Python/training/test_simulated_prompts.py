@@ -1,4 +1,4 @@
-"""Prompts made from masks, and losses, against numbers from paper."""
+"""Prompts simulated from masks, and losses, against numbers worked out by hand."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_a_hand_drawn_box_misses_by_a_tenth_and_three_pixels_at_most(block):
     assert (off.max(axis=0) > (4, 3.3, 4, 3.3)).all() and (off.std(axis=0) > 0.5).all()
 
 
-def test_a_box_around_one_pixel_never_turns_over_and_one_at_the_border_stays_inside():
+def test_a_box_around_one_pixel_never_inverts_and_one_at_the_border_stays_inside():
     speck = np.zeros((64, 64), bool)
     speck[0, 63] = True
     assert box_around(speck) == (60.5, -0.5, 63.5, 2.5)
@@ -94,12 +94,12 @@ def test_errors_of_both_kinds_side_by_side_count_apart(block):
     assert labels.tolist() == [1] and 50 <= points[0, 1] < 57
 
 
-def test_where_nothing_is_wrong_the_inside_is_confirmed(block):
+def test_without_an_error_the_click_confirms_the_inside(block):
     points, labels = corrections(np.stack([block, block & False]), np.stack([block, block & False]))
     assert labels.tolist() == [1, 0] and block[int(points[0, 1]), int(points[0, 0])]
 
 
-def test_kinds_of_prompts_have_their_parts(block):
+def test_each_kind_of_prompt_has_its_points_and_boxes(block):
     masks = np.stack([block, block.T])
     assert first_prompts(masks, POINT).boxes is None and first_prompts(masks, BOX).points is None
     both = first_prompts(masks, BOX_AND_POINT)

@@ -1,4 +1,4 @@
-"""Pictures to learn from: lesions by number, parts of pictures, variations, and what the store keeps of them."""
+"""Slice images to train on: numbered lesions, crops, zooms, augmented copies, and the store of their embeddings."""
 
 import errno
 import zipfile
@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training_case import disc, picture, scan
+from training_case import disc, scan, slice_image
 
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.models.preprocessing.input_geometry import input_geometry
-from SAMLiverTumorLib.training.samples.augment import augmented, restyled
+from SAMLiverTumorLib.training.samples.augment import augmented
 from SAMLiverTumorLib.training.samples.embedded_samples import FRAME, SampleStore, in_frame
-from SAMLiverTumorLib.training.samples.slice_images import case_pictures, components, cropped, zoomed
+from SAMLiverTumorLib.training.samples.slice_images import case_slice_images, components, cropped, zoomed
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def shown():
     lesions = np.zeros((160, 160), np.uint8)
     lesions[disc(50, 60, 14, 160)] = 1
     lesions[disc(110, 100, 8, 160)] = 2
-    return picture(lesions, disc(80, 80, 75, 160))
+    return slice_image(lesions, disc(80, 80, 75, 160))
 
 
 def test_components_are_numbered_from_the_largest_and_small_ones_left_out():
@@ -40,7 +40,7 @@ def test_components_are_numbered_from_the_largest_and_small_ones_left_out():
 def test_a_case_gives_its_slices_with_tumor_then_spread_ones_without():
     volume, labels = scan(slices=12, with_tumor=range(4, 9))
     case = Case("p", volume, labels.array == 2, labels.array > 0)
-    found = list(case_pictures(case, parse_window("wide"), negatives=3))
+    found = list(case_slice_images(case, parse_window("wide"), negatives=3))
     # without tumor are 0 to 3 and 9 to 11; first, middle and last of these
     assert [(each.index, each.numbers) for each in found] == [
         *((n, [1]) for n in range(4, 9)),
@@ -48,12 +48,12 @@ def test_a_case_gives_its_slices_with_tumor_then_spread_ones_without():
         (3, []),
         (11, []),
     ]
-    assert [each.index for each in case_pictures(case, parse_window("wide"), limit=3)] == [4, 6, 8]
+    assert [each.index for each in case_slice_images(case, parse_window("wide"), limit=3)] == [4, 6, 8]
     bare = replace(case, liver=None)
-    assert [each.index for each in case_pictures(bare, parse_window("wide"), negatives=3)] == list(range(4, 9))
+    assert [each.index for each in case_slice_images(bare, parse_window("wide"), negatives=3)] == list(range(4, 9))
 
 
-def test_a_part_keeps_what_is_in_it_and_drops_lesions_that_hardly_are(shown):
+def test_a_crop_keeps_its_content_and_drops_lesions_that_barely_reach_into_it(shown):
     part = cropped(shown, 46, 0, 80)
     assert (part.rgb == shown.rgb[46:126, 0:80]).all() and (part.liver == shown.liver[46:126, 0:80]).all()
     assert part.numbers == [1]
@@ -62,7 +62,7 @@ def test_a_part_keeps_what_is_in_it_and_drops_lesions_that_hardly_are(shown):
     assert cropped(shown, 40, 63, 90).numbers == [2]
 
 
-def test_every_zoom_holds_the_whole_of_a_lesion_and_reaches_from_close_to_all(shown):
+def test_every_zoom_holds_a_whole_lesion_and_zooms_range_from_close_to_the_whole_image(shown):
     sides = []
     for seed in range(60):
         part = zoomed(shown, np.random.default_rng(seed))
@@ -73,12 +73,12 @@ def test_every_zoom_holds_the_whole_of_a_lesion_and_reaches_from_close_to_all(sh
     assert min(sides) >= 48 and min(sides) < 60 and max(sides) > 140
 
 
-def test_a_zoom_of_a_picture_without_lesions_looks_at_the_liver(shown):
+def test_a_zoom_of_an_image_without_lesions_shows_the_liver(shown):
     bare = replace(shown, lesions=np.zeros_like(shown.lesions), liver=disc(130, 130, 6, 160))
     assert all(zoomed(bare, np.random.default_rng(seed)).liver.any() for seed in range(20))
 
 
-def test_the_same_seed_gives_the_same_variation_and_another_one_another(shown):
+def test_the_same_seed_gives_the_same_copy_and_another_seed_another(shown):
     first, again, other = (augmented(shown, (0, 1, copy)) for copy in (3, 3, 4))
     for name in ("rgb", "lesions", "liver"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_variation_and_another_one_another(shown):
     assert first.rgb.shape != other.rgb.shape or not np.array_equal(first.rgb, other.rgb)
 
 
-def test_variations_keep_their_lesions_where_they_can_be_seen(shown):
+def test_augmented_copies_keep_their_lesions_visible(shown):
     kept = 0
     for copy in range(12):
         changed = augmented(shown, (5, copy))
@@ -100,17 +100,10 @@ def test_variations_keep_their_lesions_where_they_can_be_seen(shown):
     assert kept >= 11
 
 
-def test_restyling_leaves_everything_at_its_place(shown):
-    changed = restyled(shown, (0, 1))
-    assert np.array_equal(changed.lesions, shown.lesions) and np.array_equal(changed.liver, shown.liver)
-    assert changed.rgb.shape == shown.rgb.shape
-    assert any(not np.array_equal(restyled(shown, (0, n)).rgb, shown.rgb) for n in range(5))
-
-
-def test_lesions_lie_in_the_frame_as_the_picture_lies_in_the_networks_input():
+def test_lesions_lie_in_the_frame_as_the_slice_image_lies_in_the_networks_input():
     lesions = np.zeros((40, 64), np.uint8)
     lesions[10:20, 20:40] = 3
-    framed, liver = in_frame(picture(lesions), "longest")
+    framed, liver = in_frame(slice_image(lesions), "longest")
     # the longer side fills 512 pixels, eight for each
     expected = np.zeros((FRAME, FRAME), np.uint8)
     expected[80:160, 160:320] = 3
@@ -124,7 +117,7 @@ def test_a_click_inside_a_lesion_is_inside_it_in_the_frame(spacing, resize):
     lesions = np.zeros((40, 64), np.uint8)
     lesions[12:17, 50:55] = 1
     liver = np.ones((40, 64), bool)
-    framed, framed_liver = in_frame(picture(lesions, liver, spacing=spacing), resize)
+    framed, framed_liver = in_frame(slice_image(lesions, liver, spacing=spacing), resize)
     geometry = input_geometry((40, 64), spacing, FRAME, resize)
     (at,) = np.rint(geometry.to_input([[52, 14]])).astype(int)
     assert framed[at[1], at[0]] == 1
@@ -134,11 +127,11 @@ def test_a_click_inside_a_lesion_is_inside_it_in_the_frame(spacing, resize):
 
 
 class TestStore:
-    """What is encoded is kept, whole, and shared."""
+    """Embeddings are stored completely, once, and shared."""
 
     @pytest.fixture
     def encoder(self):
-        """An encoder that counts its pictures."""
+        """An encoder that counts its calls."""
 
         class Encoder:
             count = 0
@@ -153,7 +146,7 @@ class TestStore:
     def make(self, tmp_path, encoder):
         return lambda name="a" * 64: SampleStore(tmp_path / "store", name, "longest", encoder)
 
-    def test_a_picture_is_encoded_once_and_shared_by_runs(self, make, encoder, shown):
+    def test_a_slice_image_is_encoded_once_and_shared_by_runs(self, make, encoder, shown):
         first = make().add(shown)
         store = make()
         again = store.add(replace(shown, case="another"))
@@ -164,7 +157,7 @@ class TestStore:
         rgb, spacing = again.rgb()
         assert np.array_equal(rgb, shown.rgb) and spacing == (1.0, 1.0)
 
-    def test_another_encoder_encodes_anew_and_other_labels_do_not(self, make, encoder, shown):
+    def test_another_encoder_encodes_again_and_other_labels_do_not(self, make, encoder, shown):
         first = make().add(shown)
         other = make("b" * 64).add(shown)
         assert encoder.count == 2 and other.embedding_path != first.embedding_path
@@ -172,7 +165,7 @@ class TestStore:
         assert encoder.count == 2 and corrected.numbers == (1,) and first.lesions().max() == 2
 
     @pytest.mark.parametrize("kept", [0, 100, 1000])
-    def test_a_file_that_was_cut_off_is_made_again(self, make, encoder, shown, kept):
+    def test_a_file_that_was_cut_off_is_written_again(self, make, encoder, shown, kept):
         sample = make().add(shown)
         for path in (sample.embedding_path, sample.content_path):
             path.write_bytes(path.read_bytes()[:kept])
@@ -181,7 +174,7 @@ class TestStore:
         assert again.embedding().max() == 2 and again.lesions().max() == 2
         assert zipfile.is_zipfile(again.content_path)
 
-    def test_a_full_disk_is_told_and_leaves_no_half_file(self, make, shown, tmp_path, monkeypatch):
+    def test_a_full_disk_is_reported_and_leaves_no_partial_file(self, make, shown, tmp_path, monkeypatch):
         def full(file, array):
             file.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -191,7 +184,7 @@ class TestStore:
             make().add(shown)
         assert list((tmp_path / "store").iterdir()) == []
 
-    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
+    def test_a_folder_that_cannot_be_created_is_reported(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(OutputError, match="cannot be made"):
+        with pytest.raises(OutputError, match="cannot be created"):
             SampleStore(tmp_path / "file" / "store", "a" * 64, "longest", None)

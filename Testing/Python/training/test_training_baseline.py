@@ -1,4 +1,4 @@
-"""The U-Net beside a run: the same patients, and a file that the comparison takes."""
+"""The U-Net beside a training run: the same patients, and a file that the comparison reads."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_cancelling_leaves_no_file_and_one_patient_alone_is_refused(settings, tm
         train_baseline(one, 5.0, Reporter(None), unet=SMALL)
 
 
-def test_options_that_go_with_no_baseline_are_refused(tmp_path, capsys):
+def test_options_that_do_not_fit_a_baseline_are_refused(tmp_path, capsys):
     cases = str(write_cases(tmp_path / "cases"))
     given = ["train", "--images", cases, "--labels", cases, "--baseline", "5"]
     for more in ([], ["--out", str(tmp_path / "run"), "--resume"], ["--out", str(tmp_path / "run"), "--train", "lora"]):

@@ -1,4 +1,4 @@
-"""`sam-liver-tumor train` as people run it: to a model that is used, cancelled, killed, and in two processes."""
+"""`sam-liver-tumor train` from the command line: a model that is used, runs cancelled, killed, and in two processes."""
 
 import json
 
@@ -22,19 +22,19 @@ def cases(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Pictures are encoded once for all of these runs."""
-    return tmp_path_factory.mktemp("pictures")
+    """Slice images are encoded once for all of these runs."""
+    return tmp_path_factory.mktemp("embeddings")
 
 
 @pytest.fixture(scope="module")
 def short(cases, cache):
-    """Options of a training of four steps."""
+    """Options of a training run of four steps."""
     return lambda out, **more: options(cases, out, cache=cache, **{**SHORT, **more})
 
 
 @pytest.fixture(scope="module")
 def finished(cases, cache, tmp_path_factory):
-    """The folder of a training that was long enough to learn what anybody can see."""
+    """The folder of a training run that was long enough to learn obvious tumors."""
     out = tmp_path_factory.mktemp("finished") / "run"
     toml = out.parent / "settings.toml"
     # LiteMedSAM was trained for boxes: there is nothing to learn with them, and everything with clicks and text
@@ -44,7 +44,7 @@ def finished(cases, cache, tmp_path_factory):
     return out
 
 
-def test_what_anybody_can_see_is_learned_and_the_model_adopted(finished):
+def test_obvious_tumors_are_learned_and_the_model_is_adopted(finished):
     (done,) = events(finished, "done")
     assert done["adopted"] and done["weights"] == "model.safetensors"
     before, after = (np.mean(list(done[when].values())) for when in ("before", "after"))
@@ -54,7 +54,7 @@ def test_what_anybody_can_see_is_learned_and_the_model_adopted(finished):
     assert len(events(finished, "step")) == 32 and len(events(finished, "validation")) == 5
 
 
-def test_the_file_opens_by_itself_with_what_it_learned_and_where_from(finished, cases):
+def test_the_weight_file_opens_by_itself_and_holds_its_concepts_and_its_card(finished, cases):
     model = load_model(finished / "model.safetensors", device="cpu")
     assert model.info.prompts == {"points", "box", "mask", "text"}
     assert model.info.concepts == model.text.concepts == ("liver tumor",)
@@ -74,12 +74,12 @@ def test_segment_takes_the_new_model_with_a_click(finished, cases, tmp_path):
     assert "file:model.safetensors" in report.read_text()
 
 
-def test_a_folder_with_a_training_is_not_used_for_another(finished, cases, capsys):
+def test_a_folder_with_a_training_run_is_not_used_for_another(finished, cases, capsys):
     assert main(["train", *options(cases, finished)]) == 2
-    assert "go on with it by --resume, or choose another folder" in capsys.readouterr().err
+    assert "continue with --resume, or choose another folder" in capsys.readouterr().err
 
 
-def test_what_is_not_better_is_kept_aside(short, tmp_path):
+def test_a_model_that_is_not_better_is_not_adopted(short, tmp_path):
     out = tmp_path / "run"
     assert main(["train", *short(out, epochs=1, steps=1, batch=1, learning_rate=1e-12), "--no-blend"]) == 0
     (done,) = events(out, "done")
@@ -98,17 +98,17 @@ def test_adapters_through_the_command_give_a_small_file_that_opens(short, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ({"cases": ["p1", "p9"]}, "no patient p9"),
         ({"base": "nobody"}, "neither a known model"),
         ({"learning_rate": 0}, "above 0"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_one_line(short, tmp_path, capsys, more, told):
+def test_settings_that_cannot_be_trained_are_refused_in_one_line(short, tmp_path, capsys, more, message):
     assert main(["train", *short(tmp_path / "run", **more)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("sam-liver-tumor: error: ") and told in line
+    assert line.startswith("sam-liver-tumor: error: ") and message in line
 
 
 def test_a_held_out_patient_stops_the_command_before_anything_is_read(short, tmp_path, capsys):
@@ -125,7 +125,7 @@ def _finish(process):
     return out
 
 
-def test_a_killed_training_goes_on_exactly_and_two_processes_have_its_losses(short, tmp_path):
+def test_a_killed_run_resumes_exactly_and_two_processes_have_the_same_losses(short, tmp_path):
     killed, shared = tmp_path / "killed", tmp_path / "shared"
     process = command(*short(killed), "--json")
     # step 3 is after the first epoch's state and before the second's

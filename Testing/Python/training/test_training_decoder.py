@@ -33,7 +33,7 @@ def named(model):
     [(POINTS, None, None, True), (POINTS, BOXES, MASKS, False)],
     ids=["a click", "click, box and mask"],
 )
-def test_gradients_of_all_weights_and_of_the_picture_are_those_of_segment_anything(
+def test_gradients_of_all_weights_and_of_the_embedding_are_those_of_segment_anything(
     model, points, boxes, masks, ambiguous
 ):
     noise = torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(3))
@@ -50,11 +50,11 @@ def test_gradients_of_all_weights_and_of_the_picture_are_those_of_segment_anythi
             logits, iou = model.mask_decoder(features, places, sparse, dense, multimask_output=ambiguous)
         (logits.square().mean() + iou.sum()).backward()
         grads = {name: weight.grad for name, weight in named(model).items() if weight.grad is not None}
-        found.append({**grads, "picture": features.grad, "logits": logits.detach()})
+        found.append({**grads, "embedding": features.grad, "logits": logits.detach()})
     theirs, ours = found
     largest = max(float(theirs[name].norm()) for name in ours)
-    # the keys' biases cancel in the softmax, and masks that were not asked for have no part in the loss: theirs get
-    # rounding errors and zeros, ours nothing
+    # the keys' biases cancel in the softmax, and unrequested masks have no part in the loss: there their gradients are
+    # rounding errors and zeros, and ours are missing
     assert set(ours) <= set(theirs) and len(ours) > 60
     for name in set(theirs) - set(ours):
         assert name.endswith("k_proj.bias") or "output_hypernetworks_mlps" in name, name

@@ -1,4 +1,4 @@
-"""The loop: resuming exactly, stopping early, a loss that is no number, memory that does not suffice."""
+"""The training loop: resuming exactly, stopping early, a loss that is NaN, running out of memory."""
 
 import dataclasses
 
@@ -15,17 +15,16 @@ from SAMLiverTumorLib.training.optimization import loop
 from SAMLiverTumorLib.training.optimization.checkpoint_state import TrainingState, load_state
 from SAMLiverTumorLib.training.optimization.loop import Diverged, score_of, train
 from SAMLiverTumorLib.training.optimization.schedule import Schedule
-from SAMLiverTumorLib.training.optimization.trainee import Exercise, Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel, TrainingExample
 from SAMLiverTumorLib.training.optimization.validation import validate
-from SAMLiverTumorLib.training.optimization.weight_average import Average
 from SAMLiverTumorLib.training.settings import CONCEPTS
 
 
 @pytest.fixture
-def pictures(tmp_path, request):
-    """Four pictures of two patients, of noise, with a lesion each; for a part of the encoder what comes before it."""
+def samples(tmp_path, request):
+    """Four samples of two patients, with embeddings of noise and a lesion each; with "last", the last stage's input."""
     lesions = disc(250, 260, 60).astype(np.uint8)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "samples"
     folder.mkdir()
     part = getattr(request.node, "callspec", None) and request.node.callspec.params.get("part")
     channels = 320 if part == "last" else 256
@@ -45,23 +44,23 @@ def scores(monkeypatch):
 
 
 @pytest.fixture
-def run(pictures, scores, tmp_path):
+def run(samples, scores, tmp_path):
     """Train; (state, reports)."""
 
-    def run(trainee, settings=SETTINGS, state=None, cancel=lambda reports: False, folder=None):
+    def run(trainable, settings=SETTINGS, state=None, cancel=lambda reports: False, folder=None):
         reports = Reports()
         state = TrainingState() if state is None else state
-        schedule = Schedule(settings, pictures)
-        train(trainee, schedule, pictures[:1], settings, state, folder, reports, lambda: cancel(reports))
+        schedule = Schedule(settings, samples)
+        train(trainable, schedule, samples[:1], settings, state, folder, reports, lambda: cancel(reports))
         return state, reports
 
     return run
 
 
 def lite(store, train_part="decoder"):
-    """A trainee on LiteMedSAM's published weights."""
+    """A trainable on LiteMedSAM's published weights."""
     info = get_model("lite-medsam")
-    return Trainee(load_model(store.path(info), info, "cpu"), CONCEPTS, train_part, rank=2)
+    return TrainableModel(load_model(store.path(info), info, "cpu"), CONCEPTS, train_part, rank=2)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
@@ -91,7 +90,7 @@ def test_a_state_of_other_parts_is_refused(run):
         run(Toy(), state=TrainingState(1, {"another": torch.zeros(2)}))
 
 
-def test_it_stops_when_it_gets_no_better_and_has_kept_the_best(run, scores, monkeypatch):
+def test_it_stops_when_it_stops_improving_and_keeps_the_best(run, scores, monkeypatch):
     scores[:] = [0.3, 0.5, 0.4, 0.5, 0.6]
     kept = []
     monkeypatch.setattr(loop, "_remember", lambda state, *_: kept.append(state.average["weight"].clone()))
@@ -104,7 +103,7 @@ def test_it_stops_when_it_gets_no_better_and_has_kept_the_best(run, scores, monk
     assert "no better for 2 epochs" in reports.of("note")[-1]["text"]
 
 
-def test_a_loss_that_is_no_number_names_step_and_pictures_and_keeps_the_best(run, scores, tmp_path):
+def test_a_loss_that_is_nan_names_step_and_slice_images_and_keeps_the_best(run, scores, tmp_path):
     state = TrainingState()
     with pytest.raises(Diverged, match=r"step 3 \(p\d slice \d, p\d slice \d\).*epoch 1.*--learning-rate"):
         run(Toy(broken_at=2), state=state, folder=tmp_path)
@@ -125,35 +124,18 @@ def test_out_of_memory_halves_once_and_the_step_stays_the_same(run):
     state, reports = run(tight, settings)
     assert tight.sizes[:3] == [4, 2, 2] and set(tight.sizes[3:]) == {2}
     assert [note["text"] for note in reports.of("note")] == [
-        "Out of graphics memory: going on with the batch in 2 parts."
+        "Out of graphics memory: continuing with the batch in 2 parts."
     ]
     assert reports.losses == pytest.approx(expected.losses, abs=1e-6)
     assert torch.allclose(state.weights["weight"], whole.weights["weight"], atol=1e-6)
 
 
 @pytest.mark.parametrize(("batch", "sizes"), [(4, [4, 2]), (1, [1])])
-def test_memory_that_does_not_suffice_for_half_is_told(run, batch, sizes):
+def test_too_little_memory_for_half_the_batch_is_reported(run, batch, sizes):
     tight = Toy(most=0)
     with pytest.raises(InputError, match=r"smaller batch.*decoder alone.*--device cpu"):
         run(tight, dataclasses.replace(SETTINGS, batch=batch))
     assert tight.sizes == sizes
-
-
-def test_the_average_follows_faster_at_first():
-    toy = Toy()
-    average = Average(toy, 0.5, {})
-    with torch.no_grad():
-        toy.weight += 10
-    average.follow(0)
-    # a tenth of the old in step 0, two elevenths in step 1
-    assert average.weights["weight"].tolist() == pytest.approx([9, 9])
-    with torch.no_grad():
-        toy.weight += 11
-    average.follow(1)
-    assert average.weights["weight"].tolist() == pytest.approx([9 * 2 / 11 + 21 * 9 / 11] * 2)
-    with average.in_place():
-        assert torch.equal(toy.weight.detach(), average.weights["weight"])
-    assert toy.weight.tolist() == [21, 21]
 
 
 def test_a_score_is_a_mean_over_kinds_of_means_over_patients():
@@ -161,11 +143,11 @@ def test_a_score_is_a_mean_over_kinds_of_means_over_patients():
     assert score_of({"box": {}}) == float("-inf")
 
 
-class TestTrainee:
+class TestTrainableModel:
     """Which part learns, and that it does."""
 
     @pytest.mark.parametrize(
-        ("part", "learns", "rests"),
+        ("part", "learns", "frozen"),
         [
             ("decoder", ["mask_decoder.", "prompt_encoder.", "text.tokens."], ["image_encoder."]),
             ("lora", ["image_encoder.layers.1.blocks.0.attn.qkv.lora_b"], ["image_encoder.neck."]),
@@ -173,33 +155,33 @@ class TestTrainee:
             ("all", ["image_encoder.patch_embed.", "image_encoder.layers.0."], []),
         ],
     )
-    def test_one_step_changes_what_learns_and_nothing_else(self, store, run, part, learns, rests):
-        trainee = lite(store, part)
-        before = {name: weight.detach().clone() for name, weight in trainee.state_dict().items()}
+    def test_one_step_changes_what_learns_and_nothing_else(self, store, run, part, learns, frozen):
+        trainable = lite(store, part)
+        before = {name: weight.detach().clone() for name, weight in trainable.state_dict().items()}
         settings = dataclasses.replace(SETTINGS, epochs=1, steps=1, batch=1, point=1, box=0, text=0, box_and_point=0)
-        state, reports = run(trainee, dataclasses.replace(settings, corrections=0))
+        state, reports = run(trainable, dataclasses.replace(settings, corrections=0))
         assert np.isfinite(reports.losses).all()
-        changed = {name for name, weight in trainee.state_dict().items() if not torch.equal(weight, before[name])}
+        changed = {name for name, weight in trainable.state_dict().items() if not torch.equal(weight, before[name])}
         assert changed <= set(state.weights)
         for start in learns:
-            # without text in the step its tokens are left alone but for the decay of weights
+            # without text in the step, only weight decay changes its tokens
             assert any(name.startswith(start) for name in state.weights), start
             assert start == "text.tokens." or any(name.startswith(start) for name in changed), start
-        assert not any(name.startswith(start) for name in state.weights for start in rests)
+        assert not any(name.startswith(start) for name in state.weights for start in frozen)
         assert not any(name.endswith(("running_mean", "running_var")) for name in changed)
 
-    def test_a_concept_without_its_label_asks_for_the_tumor(self, store, pictures):
-        trainee = lite(store)
+    def test_the_concept_liver_without_a_liver_label_prompts_for_the_tumor(self, store, samples):
+        trainable = lite(store)
         with torch.no_grad():
             liver, tumor = (
-                trainee.loss(Exercise(pictures[0], "text", "liver" if asked else "liver tumor", 1, (0, 0)))
+                trainable.loss(TrainingExample(samples[0], "text", "liver" if asked else "liver tumor", 1, (0, 0)))
                 for asked in (True, False)
             )
         assert liver == tumor
 
-    def test_validation_measures_every_kind_by_patient(self, store, pictures):
+    def test_validation_measures_every_kind_by_patient(self, store, samples):
         with torch.no_grad():
-            scores = validate(lite(store), pictures[:2])
+            scores = validate(lite(store), samples[:2])
         assert {kind: set(by) for kind, by in scores.items()} == {
             kind: {"p0", "p1"} for kind in ("point", "point + 3", "box", "text")
         }

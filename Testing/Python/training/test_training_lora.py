@@ -1,4 +1,4 @@
-"""Low-rank adapters: nothing changes at first, products are what merging adds, and small files find their base."""
+"""Low-rank adapters: they change nothing at first, merging adds their product, and small files find their base."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
 from SAMLiverTumorLib.models.weights import describe, save_weights
-from SAMLiverTumorLib.training.optimization.trainee import Trainee
+from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel
 from SAMLiverTumorLib.training.runs.base_model import encoder_hash
 from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
 
@@ -48,7 +48,7 @@ def adapters(encoder):
 
 
 def learn_something(encoder, seed=1):
-    """Adapters as after a training: B is not zero any more."""
+    """Adapters as after a training run: B is no longer zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in encoder.named_parameters():
@@ -58,7 +58,7 @@ def learn_something(encoder, seed=1):
 
 @pytest.fixture
 def lite(store):
-    """LiteMedSAM of the test's own, which it may change."""
+    """A LiteMedSAM for one test, which may change it."""
     return load_model(store.path(get_model("lite-medsam")), get_model("lite-medsam"), "cpu")
 
 
@@ -76,14 +76,14 @@ def test_an_adapter_adds_the_product_of_its_matrices():
     assert torch.equal(layer(torch.tensor([5.0, 6.0])), torch.tensor([66.0, 94.0]))
 
 
-def test_fresh_adapters_leave_segment_anythings_vit_as_it_was_and_learn_alone():
+def test_new_adapters_leave_segment_anythings_vit_unchanged_and_learn_alone():
     encoder = small_vit()
-    picture = torch.rand(1, 3, 64, 64)
+    image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        before = encoder(picture)
+        before = encoder(image)
     add_lora(encoder, 4)
-    assert torch.equal(encoder(picture), before)
-    encoder(picture).square().sum().backward()
+    assert torch.equal(encoder(image), before)
+    encoder(image).square().sum().backward()
     learning = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
     assert learning == {
         f"blocks.{block}.attn.{layer}.lora_{half}" for block in (0, 1) for layer in ("qkv", "proj") for half in "ab"
@@ -98,11 +98,11 @@ def test_a_merged_vit_has_plain_layers_and_gives_the_same():
     names = set(encoder.state_dict())
     add_lora(encoder, 4)
     learn_something(encoder)
-    picture = torch.rand(1, 3, 64, 64)
+    image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        adapted = encoder(picture)
+        adapted = encoder(image)
         assert merged(encoder) is encoder
-        assert (encoder(picture) - adapted).abs().max() <= 1e-5
+        assert (encoder(image) - adapted).abs().max() <= 1e-5
     assert set(encoder.state_dict()) == names
     assert not any(isinstance(part, LowRank) for part in encoder.modules())
 
@@ -130,10 +130,10 @@ def test_adapters_work_under_autocast():
     encoder = small_vit()
     add_lora(encoder, 4)
     learn_something(encoder)
-    picture = torch.rand(1, 3, 64, 64)
-    exact = encoder(picture)
+    image = torch.rand(1, 3, 64, 64)
+    exact = encoder(image)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = encoder(picture)
+        rough = encoder(image)
     assert (rough.float() - exact).abs().max() < 0.1
     rough.float().square().sum().backward()
     assert all(weight.grad.isfinite().all() for weight in encoder.parameters() if weight.requires_grad)
@@ -166,34 +166,34 @@ def test_half_a_mixture_has_half_of_the_product():
 
 
 class TestFile:
-    """A file of a training with adapters."""
+    """The weight file of a training run with adapters."""
 
     @pytest.fixture
     def trained(self, lite):
-        """(model, trainee) after what stands for a training."""
-        trainee = Trainee(lite, ["liver tumor"], "lora", rank=8)
+        """(model, trainable) after simulated training."""
+        trainable = TrainableModel(lite, ["liver tumor"], "lora", rank=8)
         learn_something(lite.image_encoder)
         with torch.no_grad():
             lite.mask_decoder.iou_token.weight += 0.1
-        return lite, trainee
+        return lite, trainable
 
     @pytest.fixture
     def written(self, trained, tmp_path):
-        model, trainee = trained
-        weights, about = file_content(model, trainee, 8)
+        model, trainable = trained
+        weights, about = file_content(model, trainable, 8)
         path = tmp_path / "small.safetensors"
         save_weights(path, weights, {**describe(model.info), **about})
         return path
 
     def test_it_is_small_and_opens_as_a_plain_network_that_gives_the_same(self, trained, written, images, store):
-        model, trainee = trained
+        model, trainable = trained
         assert written.stat().st_size < 0.5 * store.path(model.info).stat().st_size
         opened = load_model(written, device="cpu")
         assert opened.sha256 != model.sha256 and opened.info.sha256 == opened.sha256
         assert not any(isinstance(part, LowRank) for part in opened.image_encoder.modules())
         assert not any(weight.requires_grad for weight in opened.image_encoder.parameters())
         assert torch.equal(opened.mask_decoder.iou_token.weight, model.mask_decoder.iou_token.weight)
-        assert torch.equal(opened.text("liver tumor"), trainee.text("liver tumor"))
+        assert torch.equal(opened.text("liver tumor"), trainable.text("liver tumor"))
         with torch.inference_mode():
             difference = opened.image_encoder(images) - model.image_encoder(images)
         assert difference.abs().max() <= 1e-5
@@ -210,7 +210,7 @@ class TestFile:
             load_model(written, device="cpu")
 
     @pytest.mark.parametrize(
-        ("adapter", "told"),
+        ("adapter", "message"),
         [
             ({"base": "lite-medsam", "base_sha256": "0" * 64}, "other weights of LiteMedSAM"),
             ({"base": "nobody", "base_sha256": "0" * 64}, "'nobody', which this version does not know"),
@@ -218,13 +218,13 @@ class TestFile:
             ("lite-medsam", "damaged header"),
         ],
     )
-    def test_another_base_is_refused(self, adapter, told):
-        with pytest.raises(ModelError, match=told):
+    def test_another_base_is_refused(self, adapter, message):
+        with pytest.raises(ModelError, match=message):
             with_base({}, adapter, "small.safetensors")
 
     def test_a_half_adapter_is_refused(self, trained, store, tmp_path):
-        model, trainee = trained
-        weights, about = file_content(model, trainee, 8)
+        model, trainable = trained
+        weights, about = file_content(model, trainable, 8)
         del weights["image_encoder.layers.1.blocks.0.attn.qkv.lora_b"]
         path = tmp_path / "small.safetensors"
         save_weights(path, weights, {**describe(model.info), **about})
@@ -236,11 +236,11 @@ class TestFile:
         info = get_model("lite-medsam")
         save_weights(own, torch.load(store.path(info), weights_only=True), describe(info))
         model = load_model(own, device="cpu")
-        trainee = Trainee(model, ["liver tumor"], "lora", rank=2)
+        trainable = TrainableModel(model, ["liver tumor"], "lora", rank=2)
         learn_something(model.image_encoder)
         with torch.inference_mode():
             adapted = model.image_encoder(images)
-        weights, about = file_content(model, trainee, 2)
+        weights, about = file_content(model, trainable, 2)
         assert about == {}
         path = tmp_path / "new.safetensors"
         save_weights(path, weights, describe(model.info))

@@ -1,4 +1,4 @@
-"""Several processes: one out of memory halves the batch in all or ends all, and Cancel ends all with a checkpoint."""
+"""Several processes: one out of memory halves the batch in all or ends all; cancelling ends all with a saved state."""
 
 import json
 import os
@@ -20,34 +20,34 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 def two_processes(folder, most):
-    """What two processes saw of which the second has memory for so many exercises at once."""
+    """Records of two processes, of which the second has memory for `most` examples at once."""
     path = os.pathsep.join([str(ROOT), str(SUPPORT)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     words = [sys.executable, *TORCHRUN, str(SUPPORT / "memory_case.py"), str(folder), str(most)]
-    # what hangs, as processes do that wait for one that is out of memory, fails here
+    # processes that wait forever for one that is out of memory fail here
     subprocess.run(words, env=environment, check=True, capture_output=True, timeout=300)
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 
 def test_one_process_out_of_memory_halves_the_batch_in_all_and_the_steps_stay_the_same(tmp_path):
     first, second = two_processes(tmp_path, 1)
-    # each has two of the four exercises; the first step is tried whole, then all go on one by one
+    # each has two of the four examples; the first step is tried whole, then all continue one by one
     assert first["sizes"] == second["sizes"] == [2, *[1] * 8]
-    assert first["notes"] == second["notes"] == ["Out of graphics memory: going on with the batch in 2 parts."]
+    assert first["notes"] == second["notes"] == ["Out of graphics memory: continuing with the batch in 2 parts."]
     alone = train(tmp_path, 99, Processes())
     assert first["losses"] == second["losses"] == pytest.approx(alone["losses"], abs=1e-6)
     assert first["weight"] == second["weight"] == pytest.approx(alone["weight"], abs=1e-6)
 
 
-def test_memory_that_does_not_suffice_for_half_ends_all_processes_with_the_same_error(tmp_path):
+def test_too_little_memory_for_half_the_batch_ends_all_processes_with_the_same_error(tmp_path):
     first, second = two_processes(tmp_path, 0)
     assert first["error"] == second["error"] and "--device cpu" in first["error"]
     assert first["losses"] == [] and first["weight"] == [0.0, 0.0]
 
 
-def test_cancel_ends_all_processes_with_a_checkpoint_that_is_gone_on_with(tmp_path):
+def test_cancelling_ends_all_processes_with_a_state_that_resumes(tmp_path):
     cases = write_cases(tmp_path / "cases")
-    words = options(cases, tmp_path / "run", epochs=2, steps=4, cache=tmp_path / "pictures", text="liver tumor")
+    words = options(cases, tmp_path / "run", epochs=2, steps=4, cache=tmp_path / "embeddings", text="liver tumor")
     process = command(*words, launcher=(*TORCHRUN, "-m", "SAMLiverTumorLib"))
     try:
         _wait(lambda: (tmp_path / "run" / "progress.jsonl").exists() and events(tmp_path / "run", "step"), process)

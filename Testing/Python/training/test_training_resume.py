@@ -1,4 +1,4 @@
-"""`--resume` goes on with the settings and scans that a training began with, and says which are others."""
+"""`--resume` takes the settings and scans that the run started with, and names those that differ."""
 
 import shutil
 
@@ -31,12 +31,12 @@ BEGUN = changed()
         {"out": "/b/run", "cache": "/b/cache", "images": ("/b/ct",), "labels": ("/b/label",)},
     ],
 )
-def test_place_device_and_more_epochs_may_change(more):
+def test_places_device_and_more_epochs_may_change(more):
     check_resumable(BEGUN, changed(**more))
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ({"learning_rate": 1e-3}, r"learning-rate \(was 0.0002\)"),
         ({"epochs": 4}, r"epochs \(was 5\)"),
@@ -47,14 +47,20 @@ def test_place_device_and_more_epochs_may_change(more):
         ({"text_encoder": "clip"}, r"text-encoder \(was tokens\)"),
     ],
 )
-def test_other_settings_are_refused_by_name(more, told):
-    with pytest.raises(InputError, match=told):
+def test_other_settings_are_refused_by_name(more, message):
+    with pytest.raises(InputError, match=message):
         check_resumable(BEGUN, changed(**more))
 
 
-def test_settings_that_an_earlier_version_did_not_know_are_no_others():
+def test_settings_that_an_earlier_version_lacked_do_not_differ():
     earlier = {name: value for name, value in BEGUN.items() if name not in ("painted", "text_encoder")}
     assert differing(earlier, changed()) == []
+
+
+def test_a_run_that_learned_from_unlabeled_scans_is_not_resumed():
+    check_resumable({**BEGUN, "unlabeled": [], "unlabeled_slices": 16}, changed())
+    with pytest.raises(InputError, match="unlabeled scans was removed"):
+        check_resumable({**BEGUN, "unlabeled": ["/a/more"]}, changed())
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +76,7 @@ def begun(tmp_path_factory):
 
     patch = pytest.MonkeyPatch()
     patch.setattr(run.Reporter, "__call__", count)
-    patch.setattr("SAMLiverTumorLib.cli.commands.train.asked_to_end", lambda path: bool(steps))
+    patch.setattr("SAMLiverTumorLib.cli.commands.train.cancel_requested", lambda path: bool(steps))
     try:
         assert main(["train", *words(cases, folder / "run")]) == 130
     finally:
@@ -80,16 +86,16 @@ def begun(tmp_path_factory):
 
 
 def words(cases, out, **more):
-    return options(cases, out, cache=cases.parent / "pictures", text=["liver tumor"], **more)
+    return options(cases, out, cache=cases.parent / "embeddings", text=["liver tumor"], **more)
 
 
-def test_the_command_refuses_to_go_on_with_other_settings(begun, capsys):
+def test_the_command_refuses_to_resume_with_other_settings(begun, capsys):
     assert main(["train", *words(begun / "cases", begun / "run", learning_rate=1e-4, corrections=0), "--resume"]) == 2
     assert "learning-rate (was 0.001), corrections (was 1)" in capsys.readouterr().err
     assert list(losses(begun / "run")) == [1]
 
 
-def test_the_command_refuses_to_go_on_with_other_labels(begun, tmp_path, capsys):
+def test_the_command_refuses_to_resume_with_other_labels(begun, tmp_path, capsys):
     folder = shutil.copytree(begun, tmp_path / "moved")
     path = folder / "cases" / "p2_label.nii.gz"
     label = sitk.ReadImage(str(path))
@@ -102,7 +108,7 @@ def test_the_command_refuses_to_go_on_with_other_labels(begun, tmp_path, capsys)
     assert "other voxels or labels of p2" in capsys.readouterr().err
 
 
-def test_a_run_that_was_moved_with_its_scans_goes_on_with_an_epoch_more(begun, tmp_path):
+def test_a_run_that_was_moved_with_its_scans_resumes_with_one_more_epoch(begun, tmp_path):
     folder = shutil.copytree(begun, tmp_path / "moved")
     assert main(["train", *words(folder / "cases", folder / "run", epochs=3), "--no-blend", "--resume"]) == 2
     assert main(["train", *words(folder / "cases", folder / "run", epochs=3), "--resume"]) == 0

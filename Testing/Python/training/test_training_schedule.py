@@ -1,4 +1,4 @@
-"""What is asked in which step, and how fast is learned."""
+"""The examples and the learning rate of each step."""
 
 import math
 from collections import Counter
@@ -14,18 +14,18 @@ NOWHERE = Path("none")
 
 
 def samples(**counts):
-    """So many pictures of each patient, each with one lesion."""
+    """That many samples of each patient, each with one lesion."""
     return [Sample(case, f"{case} {n}", (1,), NOWHERE, NOWHERE) for case, count in counts.items() for n in range(count)]
 
 
 def drawn(schedule, steps=1500):
-    return [exercise for step in range(steps) for exercise in schedule.exercises(step)]
+    return [example for step in range(steps) for example in schedule.examples(step)]
 
 
-def asked(schedule, step):
+def described(schedule, step):
     return [
-        (exercise.sample, exercise.kind, exercise.concept, exercise.rounds, exercise.seed[2])
-        for exercise in schedule.exercises(step)
+        (example.sample, example.kind, example.concept, example.rounds, example.seed[2])
+        for example in schedule.examples(step)
     ]
 
 
@@ -42,41 +42,41 @@ def test_a_step_is_drawn_from_the_seed_and_its_number_alone():
     first = Schedule(TrainSettings(seed=1, batch=4), samples(a=5, b=5))
     again = Schedule(TrainSettings(seed=1, batch=4), samples(a=5, b=5))
     other = Schedule(TrainSettings(seed=2, batch=4), samples(a=5, b=5))
-    first.exercises(3)
-    assert asked(first, 7) == asked(again, 7)
-    assert asked(first, 7) != asked(other, 7) != asked(other, 8)
-    seeds = [exercise.seed for exercise in drawn(first, 50)]
+    first.examples(3)
+    assert described(first, 7) == described(again, 7)
+    assert described(first, 7) != described(other, 7) != described(other, 8)
+    seeds = [example.seed for example in drawn(first, 50)]
     assert len(set(seeds)) == 200
 
 
-def test_a_patient_with_many_pictures_is_drawn_by_their_square_root():
-    counts = Counter(exercise.sample.case for exercise in drawn(Schedule(TrainSettings(), samples(a=16, b=4))))
-    # 4 to 2, where numbers would say 4 to 1 and patients 1 to 1
+def test_a_patient_with_many_slice_images_is_drawn_by_their_square_root():
+    counts = Counter(example.sample.case for example in drawn(Schedule(TrainSettings(), samples(a=16, b=4))))
+    # 4 to 2; by number of slice images it would be 4 to 1, by patients 1 to 1
     assert counts["a"] / counts.total() == pytest.approx(2 / 3, abs=0.03)
 
 
-def test_kinds_of_prompts_come_as_often_as_wanted():
+def test_kinds_of_prompts_are_drawn_in_the_given_proportions():
     settings = TrainSettings(point=2, box=1, box_and_point=0, text=1, corrections=2)
-    exercises = drawn(Schedule(settings, samples(a=4)))
-    counts = Counter(exercise.kind for exercise in exercises)
+    examples = drawn(Schedule(settings, samples(a=4)))
+    counts = Counter(example.kind for example in examples)
     assert counts["point"] / counts.total() == pytest.approx(0.5, abs=0.04)
     assert counts["text"] / counts.total() == pytest.approx(0.25, abs=0.04)
     assert "box and point" not in counts
-    assert {exercise.rounds for exercise in exercises if exercise.kind != "text"} == {1, 2, 3}
-    assert {exercise.rounds for exercise in exercises if exercise.kind == "text"} == {1}
-    of_liver = [exercise.concept == "liver" for exercise in exercises if exercise.kind == "text"]
+    assert {example.rounds for example in examples if example.kind != "text"} == {1, 2, 3}
+    assert {example.rounds for example in examples if example.kind == "text"} == {1}
+    of_liver = [example.concept == "liver" for example in examples if example.kind == "text"]
     assert sum(of_liver) / len(of_liver) == pytest.approx(0.25, abs=0.06)
 
 
-def test_without_text_no_text_is_asked_and_pictures_without_lesions_are_left_out():
+def test_without_text_slice_images_without_lesions_are_left_out():
     bare = Sample("a", "a bare", (), NOWHERE, NOWHERE)
     without = drawn(Schedule(TrainSettings(concepts=()), [bare, *samples(a=3)]), 200)
-    assert all(exercise.kind != "text" and exercise.sample.numbers for exercise in without)
+    assert all(example.kind != "text" and example.sample.numbers for example in without)
     with_text = drawn(Schedule(TrainSettings(), [bare, *samples(a=3)]), 200)
-    asked = {exercise.kind for exercise in with_text if not exercise.sample.numbers}
-    assert asked == {"text"}
+    kinds = {example.kind for example in with_text if not example.sample.numbers}
+    assert kinds == {"text"}
 
 
-def test_liver_is_not_asked_for_where_only_tumors_are_learned():
-    exercises = drawn(Schedule(TrainSettings(concepts=("liver tumor",)), samples(a=3)), 200)
-    assert {exercise.concept for exercise in exercises} == {"liver tumor"}
+def test_liver_is_no_concept_if_only_tumors_are_learned():
+    examples = drawn(Schedule(TrainSettings(concepts=("liver tumor",)), samples(a=3)), 200)
+    assert {example.concept for example in examples} == {"liver tumor"}

@@ -1,4 +1,4 @@
-"""What a training is told, what it tells, and what it keeps to go on from."""
+"""Settings of a training run, its progress events, and the state from which it resumes."""
 
 import argparse
 import errno
@@ -55,7 +55,7 @@ def test_options_win_over_the_file_and_the_file_over_defaults(toml):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("epochs = 2.5", "'epochs' is 2.5; a whole number"),
         ("epochs = true", "'epochs' is True; a whole number"),
@@ -66,22 +66,23 @@ def test_options_win_over_the_file_and_the_file_over_defaults(toml):
         ("labels = [3]", "a list of texts"),
         ("out = 3", "'out' is 3; a text"),
         ("label_names = 3", "a table of texts"),
-        ("epoch = 3", "'epoch' is not a setting of a training; there are accumulate"),
-        ("epochs = ", "cannot be understood"),
+        ('unlabeled = ["ct"]', "unlabeled scans was removed"),
+        ("epoch = 3", "'epoch' is not a setting of a training run; there are accumulate"),
+        ("epochs = ", "cannot be parsed"),
         ("epochs = 0", "epochs is 0; at least 1"),
         ("corrections = -1", "corrections is -1; at least 0"),
         ("batch = 3\naccumulate = 2", "batch of 3 cannot be split into 2"),
-        ("learning_rate = nan", "has to be above 0"),
+        ("learning_rate = nan", "must be above 0"),
         ("validation_share = 1.0", "between 0 and 1"),
         ('train = "half"', "choose one of decoder, lora, last, all"),
         ('concepts = ["kidney"]', "where 'kidney' is"),
-        ('concepts = ["liver"]', "together with 'liver tumor'"),
+        ('concepts = ["liver"]', "only together with 'liver tumor'"),
         ("point = 0\nbox = 0\nbox_and_point = 0\ntext = 0", "No kind of prompt"),
         ('images = ["a", "b"]\nlabels = ["a"]', "2 folders of images and 1 of labels"),
     ],
 )
-def test_wrong_settings_are_refused_with_what_is_needed(toml, text, told):
-    with pytest.raises(InputError, match=told):
+def test_wrong_settings_are_refused_with_what_is_needed(toml, text, message):
+    with pytest.raises(InputError, match=message):
         read_settings(toml(text))
 
 
@@ -92,16 +93,21 @@ def test_a_settings_file_that_is_not_there_is_refused(tmp_path):
 
 @pytest.mark.parametrize("option", ["2", "=tumor2", "2=kidney"])
 def test_a_label_option_without_a_known_meaning_is_refused(option):
-    with pytest.raises(InputError, match="2=tumor, 1=liver or 3=ignore"):
+    with pytest.raises(InputError, match="VALUE=tumor, VALUE=liver or VALUE=ignore"):
         parsed("--label", option)
 
 
-def test_settings_survive_the_way_through_plain_values():
+def test_settings_of_an_earlier_version_without_unlabeled_scans_are_read():
+    earlier = {"unlabeled": [], "unlabeled_window": "", "unlabeled-slices": 16, "epochs": 3}
+    assert from_mapping(earlier) == TrainSettings(epochs=3)
+
+
+def test_settings_survive_conversion_to_plain_values_and_back():
     settings = TrainSettings(("a",), ("b",), concepts=("liver tumor",), learning_rate=0.5)
     assert from_mapping(json.loads(json.dumps(settings.as_dict()))) == settings
 
 
-def test_numbers_that_json_lacks_become_null(tmp_path):
+def test_nan_and_infinity_become_null(tmp_path):
     report = Reporter(tmp_path)
     report("step", loss=math.nan, dice={"box": math.inf, "point": 0.12345678}, parts=(1.0, math.nan))
     (event,) = TrainingProcess(tmp_path).new_events()
@@ -112,7 +118,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path):
     ]
 
 
-def test_the_file_goes_on_when_whoever_listened_is_gone(tmp_path):
+def test_the_file_is_still_written_when_the_listener_is_gone(tmp_path):
     class Gone(io.StringIO):
         def write(self, text):
             raise BrokenPipeError
@@ -123,13 +129,13 @@ def test_the_file_goes_on_when_whoever_listened_is_gone(tmp_path):
     assert [event["text"] for event in TrainingProcess(tmp_path).new_events()] == ["one", "two"]
 
 
-def test_a_half_written_line_is_left_out_and_hides_none_but_the_next(tmp_path):
+def test_a_half_written_line_is_left_out_and_hides_only_the_next(tmp_path):
     watched, report = TrainingProcess(tmp_path), Reporter(tmp_path)
     report("note", text="whole")
     with (tmp_path / "progress.jsonl").open("a") as file:
         file.write('{"event": "no')
     assert [event["text"] for event in watched.new_events()] == ["whole"]
-    # killed there and resumed: what follows begins on the same line
+    # killed there and resumed: the next event is appended to the same line
     report("note", text="hidden")
     report("note", text="again")
     assert [event["text"] for event in watched.new_events()] == ["again"]
@@ -137,13 +143,13 @@ def test_a_half_written_line_is_left_out_and_hides_none_but_the_next(tmp_path):
     assert TrainingProcess(tmp_path / "none").new_events() == []
 
 
-def test_a_full_disk_is_told_by_the_report(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     (tmp_path / "progress.jsonl").mkdir()
     with pytest.raises(OutputError, match=r"cannot be written.*--resume"):
         Reporter(tmp_path)("note", text="one")
 
 
-def test_people_read_names_of_patients_as_they_are():
+def test_names_of_patients_are_printed_unchanged():
     stream = io.StringIO()
     counts = {"train": 4, "validation": 2, "test": 0, "encoded": 1}
     Reporter(None, ProgressText(stream))("data", **counts, split="split by patient: validation LiTS_7")
@@ -162,6 +168,12 @@ class TestState:
         assert (back.step, back.best_score, back.best_epoch) == (3, 0.5, 2)
         assert back.history == state.history and back.settings == state.settings
         assert torch.equal(back.average["a"], weights["a"]) and back.optimizer["state"][0]["step"] == 3
+
+    def test_one_of_an_earlier_version_is_read_without_its_teacher(self, tmp_path):
+        TrainingState(3).save(tmp_path)
+        content = torch.load(tmp_path / NAME, weights_only=True)
+        torch.save({**content, "teacher": {"a": torch.ones(2)}}, tmp_path / NAME)
+        assert load_state(tmp_path).step == 3
 
     def test_a_disk_that_fills_up_leaves_the_one_from_before(self, tmp_path, monkeypatch):
         TrainingState(1).save(tmp_path)
@@ -182,6 +194,6 @@ class TestState:
         with pytest.raises(InputError, match="is damaged"):
             load_state(tmp_path)
 
-    def test_where_there_is_none_it_says_so(self, tmp_path):
-        with pytest.raises(InputError, match="holds no training to resume"):
+    def test_a_folder_without_a_state_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="holds no training run to resume"):
             load_state(tmp_path)

@@ -1,4 +1,4 @@
-"""The U-Net baseline: it learns, it is the same each time, it is saved whole, it keeps to the liver."""
+"""The U-Net baseline: it learns, it is reproducible, it survives saving, and it marks only liver."""
 
 import json
 from dataclasses import replace
@@ -107,7 +107,7 @@ def test_masks_lie_where_the_tumor_is_however_the_volume_is_stored(trained, sign
     assert np.array_equal(predict_volume(trained, volume)[flip], predict_volume(trained, case.volume))
 
 
-def test_pictures_of_any_size_come_back_at_their_own(trained):
+def test_masks_have_the_size_of_their_slice(trained):
     tumor = np.zeros((2, 90, 130), bool)
     tumor[0, 30:60, 40:80] = True
     volume = phantom_of(tumor, tumor.shape)
@@ -127,7 +127,7 @@ def test_hounsfield_units_are_windowed_and_grey_is_shown_whole():
     assert unet_picture(volume, slice_plane(volume, "axial", 0), shape).numpy() == pytest.approx(0.2)
 
 
-def test_training_stops_when_validation_gets_no_better_and_keeps_the_best():
+def test_training_stops_when_validation_stops_improving_and_keeps_the_best():
     seen = []
     settings = replace(SETTINGS, steps=200, batch=2, validate_every=2, patience=1, rate=1e-9)
     net = train_unet([patient("a", 1)], [patient("c", 3)], settings, lambda step, loss, dice: seen.append(dice))
@@ -137,7 +137,7 @@ def test_training_stops_when_validation_gets_no_better_and_keeps_the_best():
     assert net.card["best_validation_dice"] == pytest.approx(max(dices), abs=1e-5)
 
 
-def test_a_budget_of_time_ends_it():
+def test_a_time_limit_ends_training():
     net = train_unet([patient("a", 1)], [patient("c", 3)], replace(SETTINGS, steps=10**6, seconds=1e-3))
     assert net.card["steps"] == 1
 

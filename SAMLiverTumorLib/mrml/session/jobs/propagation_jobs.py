@@ -1,4 +1,4 @@
-"""`PropagationJobs`: prompted slices followed through the volume, written slice by slice while that goes on."""
+"""`PropagationJobs`: propagates prompted slices through the volume and writes each slice as it arrives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
 from SAMLiverTumorLib.image.pending_channel import prepare_channels
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
-from SAMLiverTumorLib.inference.propagation.prompted_slice import Followed, PromptedSlice
+from SAMLiverTumorLib.inference.propagation.prompted_slice import PromptedSlice, PropagatedSlice
 from SAMLiverTumorLib.inference.propagation.result import Propagation
 from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.inference.threads.network_worker import Job
@@ -17,7 +17,13 @@ from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.mrml.nodes.label_sources import LabelSource
-from SAMLiverTumorLib.mrml.session.jobs.propagation_plan import PlannedOnStack, areSame, followedKey, leading, plannedOn
+from SAMLiverTumorLib.mrml.session.jobs.propagation_plan import (
+    PlannedOnStack,
+    areSame,
+    leading,
+    plannedOn,
+    propagatedKey,
+)
 from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
 from SAMLiverTumorLib.mrml.session.jobs.slice_plan import Plan, SliceKey, View
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
@@ -36,13 +42,13 @@ class _Running:
     planned: dict[int, PlannedOnStack]
     settings: Settings
     job: Job | None = None
-    #: Filled by the worker's thread; a deque's ends are safe to use from two.
-    arrived: deque[tuple[Followed, Propagation]] = field(default_factory=deque)
+    #: Filled by the worker's thread; appending to and popping from a deque is thread-safe.
+    arrived: deque[tuple[PropagatedSlice, Propagation]] = field(default_factory=deque)
     count: int = 0
 
 
 class PropagationJobs:
-    """At most one propagation for each segment is on its way.
+    """At most one propagation runs per segment.
 
     :param pool: a `PredictorPool`, used in the worker's thread only.
     """
@@ -50,23 +56,23 @@ class PropagationJobs:
     def __init__(self, worker: Worker, pool: object, objects: ObjectWriter) -> None:
         self._worker, self._pool, self._objects = worker, pool, objects
         self._running: dict[PromptedSegment, _Running] = {}
-        #: What a tumor does not leave, asked at each start; raises `InputError` where that cannot be read.
+        #: The region that a tumor must stay inside, read at each start; raises `InputError` if it cannot be read.
         self.inside: Callable[[], LabelSource | None] = lambda: None
 
     @property
     def busy(self) -> bool:
-        """Whether anything is on its way."""
+        """Whether any propagation is running."""
         for target in [target for target, run in self._running.items() if run.job.is_cancelled()]:
             del self._running[target]  # cancelled by the worker's owner
         return bool(self._running)
 
     @property
     def count(self) -> int:
-        """Slices written by what is on its way."""
+        """Number of slices written by the propagations that are running."""
         return sum(run.count for run in self._running.values())
 
     def isRunning(self, target: PromptedSegment) -> bool:
-        """Whether a propagation of the segment is on its way."""
+        """Whether a propagation of the segment is running."""
         return self.busy and target in self._running
 
     def start(
@@ -79,16 +85,16 @@ class PropagationJobs:
         direction: str,
         drawn: Mask | None,
     ) -> None:
-        """Follow what is prompted in a view's orientation through the volume.
+        """Propagate what is prompted in a view's orientation through the volume.
 
-        :param drawn: the segment's voxels on the view's slice, followed where nothing is prompted.
-        :raises PromptError: there is nothing to follow.
+        :param drawn: the segment's voxels on the view's slice, propagated if nothing is prompted.
+        :raises PromptError: there is nothing to propagate.
         """
         self.cancel(target)
         part = target.objectOn(source.key)
         stack, known = PlaneStack.through(source.volume(), view.plane(source.volume())), part.propagation
         if known is not None and areSame(known.stack, stack):
-            # what was corrected stays corrected, what was reached is not done again
+            # corrected slices stay as they are, and slices already reached are not computed again
             stack, chosen = known.stack, self._chosen(plan, known.stack, known)
         else:
             known, chosen = None, leading(plan, stack, view)
@@ -102,16 +108,18 @@ class PropagationJobs:
         if not prompted and drawn is not None and drawn.count:
             prompted = [PromptedSlice(view.index if stack.base is None else 0, None, drawn)]
         if not prompted or all(each.mask is not None and not each.mask.count for each in prompted):
-            raise PromptError(_("Prompt this slice, or draw the tumor on it, before following it through the volume."))
+            raise PromptError(
+                _("Prompt this slice, or draw the tumor on it, before propagating it through the volume.")
+            )
         self._submit(target, source, plan, stack, prompted, settings, direction, known)
 
-    def follow(
+    def update(
         self, target: PromptedSegment, source: VolumeSource, plan: Plan, settings: Settings, submit: bool
     ) -> frozenset[SliceKey]:
-        """Have an earlier propagation take up prompts that have changed on its slices.
+        """Update an earlier propagation where prompts on its slices have changed.
 
-        :param submit: False only tells whose business which slice is.
-        :return: the slices of the plan that belong to the propagation and are not segmented by themselves.
+        :param submit: False only reports which slices belong to the propagation.
+        :return: the slices of the plan that belong to the propagation and are not segmented on their own.
         """
         run = self._running.get(target) if self.isRunning(target) else None
         known = target.objectOn(source.key).propagation
@@ -128,7 +136,7 @@ class PropagationJobs:
         return frozenset(each.key for each in planned.values())
 
     def poll(self) -> tuple[list[str], list[BaseException]]:
-        """Write the slices that have come; lines for the user, and errors that are not the user's to mend."""
+        """Write the slices that have arrived; returns lines for the user, and errors the user cannot fix."""
         lines: list[str] = []
         failures: list[BaseException] = []
         for run in list(self._running.values()):
@@ -146,11 +154,11 @@ class PropagationJobs:
                 failures.append(outcome.error)
             elif run.target.exists:
                 self._finish(run, outcome.value)
-                lines += told(outcome.value)
+                lines += propagationLines(outcome.value)
         return lines, failures
 
     def cancel(self, target: PromptedSegment | None = None) -> bool:
-        """Stop one segment's propagation, or all; slices that are done stay. Whether there was anything."""
+        """Stop one segment's propagation, or all, and keep the finished slices; returns whether any was running."""
         stopped = [run for each, run in self._running.items() if target in (None, each)]
         for run in stopped:
             run.job.cancel()
@@ -159,7 +167,7 @@ class PropagationJobs:
         return bool(stopped)
 
     def drop(self, target: PromptedSegment | None = None) -> None:
-        """Forget one segment's propagation, or all, with what has not been written."""
+        """Discard one segment's propagation, or all, including slices not written yet."""
         for run in [run for each, run in self._running.items() if target in (None, each)]:
             run.job.cancel()
             del self._running[run.target]
@@ -181,7 +189,7 @@ class PropagationJobs:
         inside, grid = self.inside(), gridFromNode(source.node)
 
         def work(cancelled: Callable[[], bool]) -> Propagation:
-            # scipy comes with these: not in the thread that draws the screen
+            # these import scipy, which would block the GUI thread
             from SAMLiverTumorLib.inference.propagation.continuation import Continuation
             from SAMLiverTumorLib.inference.propagation.slice_step import Limits
 
@@ -197,7 +205,7 @@ class PropagationJobs:
 
     @staticmethod
     def _chosen(plan: Plan, stack: PlaneStack, known: Propagation | None) -> dict[int, PlannedOnStack]:
-        """The slices that have a say in a propagation; of a box through slices only where it began."""
+        """The slices that guide a propagation; of a box through slices, only those where it started."""
         anchors = {anchor.index for anchor in known.anchors} if known is not None else set()
         return {
             index: each
@@ -213,7 +221,7 @@ class PropagationJobs:
         plan: Plan,
         run: _Running | None,
     ) -> bool:
-        """Whether slices are prompted otherwise than the propagation knows."""
+        """Whether the prompts differ from those that the propagation was made with."""
         if run is not None:
             before = {index: each.planned.promptKey for index, each in run.planned.items()}
             return before != {index: each.planned.promptKey for index, each in planned.items()}
@@ -222,19 +230,19 @@ class PropagationJobs:
             return True
         shares = {index: part.slices.get(each.key) for index, each in planned.items()}
         return any(
-            share is None or share.isFollowed or share.promptKey != planned[index].planned.promptKey
+            share is None or share.isPropagated or share.promptKey != planned[index].planned.promptKey
             for index, share in shares.items()
         )
 
     def _write(self, run: _Running, lines: list[str]) -> None:
-        """Put what has arrived into the segment; a volume that has changed meanwhile ends it."""
+        """Write what has arrived into the segment; if the volume has changed meanwhile, the run ends."""
         if not run.arrived:
             return
         if not run.target.exists or not run.source.isStill(run.state):
             self._running.pop(run.target, None)
             run.job.cancel()
             run.arrived.clear()
-            lines.append(_("The volume was changed meanwhile, so the result was dropped; segment again."))
+            lines.append(_("The volume changed meanwhile, so the result was discarded; segment again."))
             return
         try:
             while run.arrived:
@@ -247,30 +255,30 @@ class PropagationJobs:
         except SAMLiverTumorError as error:
             lines.append(str(error))
 
-    def _writeSlice(self, run: _Running, each: Followed, result: Propagation) -> None:
+    def _writeSlice(self, run: _Running, each: PropagatedSlice, result: Propagation) -> None:
         slices = run.target.objectOn(run.volumeKey).slices
-        prompted, key = run.planned.get(each.index), followedKey(run.stack, each.index)
+        prompted, key = run.planned.get(each.index), propagatedKey(run.stack, each.index)
         if prompted is None:
-            share = None if each.mask is None else SliceShare(None, each.mask, each.model, isFollowed=True)
-            if share is not None or (key in slices and slices[key].isFollowed):
+            share = None if each.mask is None else SliceShare(None, each.mask, each.model, isPropagated=True)
+            if share is not None or (key in slices and slices[key].isPropagated):
                 self._objects.set(run.target, run.volumeKey, key, share)
             return
         promptKey, shown = prompted.planned.promptKey, slices.get(prompted.key)
         isAnchor = any(anchor.index == each.index for anchor in result.anchors)
-        if isAnchor and shown is not None and not shown.isFollowed and shown.promptKey == promptKey:
-            return  # shown already; a prompted slice is not changed
+        if isAnchor and shown is not None and not shown.isPropagated and shown.promptKey == promptKey:
+            return  # already shown; a prompted slice is not changed
         self._objects.set(run.target, run.volumeKey, prompted.key, SliceShare(promptKey, each.mask, each.model))
         if key != prompted.key and key in slices:
             self._objects.set(run.target, run.volumeKey, key, None)
 
     def _finish(self, run: _Running, result: Propagation) -> None:
-        """Note the result, and its prompted slices as settled: what it did not reach is empty."""
+        """Keep the result and mark its prompted slices as settled: those it did not reach are empty."""
         if not result.cancelled:
             for index, prompted in run.planned.items():
                 share = run.target.objectOn(run.volumeKey).slices.get(prompted.key)
                 promptKey = prompted.planned.promptKey
                 if index in result.slices and share is not None:
-                    settled = replace(share, promptKey=promptKey, isFollowed=False)
+                    settled = replace(share, promptKey=promptKey, isPropagated=False)
                     run.target.keep(run.target.objectOn(run.volumeKey).withShare(prompted.key, settled))
                 elif share is None or share.promptKey != promptKey or index not in result.slices:
                     self._objects.set(run.target, run.volumeKey, prompted.key, SliceShare(promptKey))
@@ -281,15 +289,15 @@ class PropagationJobs:
         run.target.keep(replace(run.target.objectOn(run.volumeKey), propagation=result))
 
 
-def told(result: Propagation) -> list[str]:
-    """What came of a propagation, for the user: where and why it ended, and the slices it reached."""
+def propagationLines(result: Propagation) -> list[str]:
+    """The outcome of a propagation, for the user: where and why it stopped, and the slices it reached."""
     reached = result.reached
     if not reached:
-        return [_("The tumor was followed to no slice.")]
+        return [_("The tumor was not propagated to any slice.")]
     names = {"up": _("Up"), "down": _("Down")}
     ended = _("{direction}: stopped at slice {index}, {reason}.")
     lines = [
         ended.format(direction=names[stop.direction], index=stop.index, reason=stop.reason) for stop in result.stops
     ]
-    text = _("Followed through {count} slices, {first} to {last}; see the log for why it ended there.")
+    text = _("Propagated through {count} slices, {first} to {last}; the log says why it stopped there.")
     return [*lines, text.format(count=len(reached), first=reached[0], last=reached[-1])]

@@ -1,4 +1,4 @@
-"""Which slices of a stack of planes a segment's prompts are about. No Slicer in here."""
+"""Which slices of a stack of planes a segment's prompts apply to. Independent of Slicer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PARALLEL = 1.0 - 1e-5
 class PlannedOnStack:
     """A prompted slice as a plane of a stack.
 
-    :param key: its name among the plan's slices, which an object's share of it has as well.
-    :param planned: what it sees, in the pixels of the stack's plane.
+    :param key: its key in the plan, and in the open object's shares.
+    :param planned: its prompts, in the pixels of the stack's plane.
     """
 
     key: SliceKey
@@ -27,7 +27,7 @@ class PlannedOnStack:
 
 
 def plannedOn(plan: Plan, stack: PlaneStack) -> dict[int, PlannedOnStack]:
-    """The prompted slices that are planes of a stack, those with exclude points alone included, by index."""
+    """The prompted slices that are planes of a stack, by index; includes slices with exclude points only."""
     found = {}
     for key, each in {**plan.slices, **plan.lone}.items():
         index = _indexOf(key, each, stack)
@@ -40,7 +40,7 @@ def plannedOn(plan: Plan, stack: PlaneStack) -> dict[int, PlannedOnStack]:
 
 
 def leading(plan: Plan, stack: PlaneStack, view: View) -> dict[int, PlannedOnStack]:
-    """The prompted slices to start from; of a box through slices the present, or else the middle one, alone."""
+    """The prompted slices to start from; of a box through slices only the current one, or else the middle one."""
     said = {index: each for index, each in plannedOn(plan, stack).items() if each.planned.seen.says_where}
     if not plan.isThrough:
         return said
@@ -54,8 +54,8 @@ def leading(plan: Plan, stack: PlaneStack, view: View) -> dict[int, PlannedOnSta
     return chosen
 
 
-def followedKey(stack: PlaneStack, index: int) -> SliceKey:
-    """The name, among an object's slices, of one that nothing is prompted on."""
+def propagatedKey(stack: PlaneStack, index: int) -> SliceKey:
+    """The key, among an object's shares, of a slice without prompts."""
     if stack.base is None:
         return stack.orientation, index
     return "oblique", (*np.round(stack.base.to_ras[:3], 9).ravel().tolist(), index)
@@ -71,7 +71,7 @@ def areSame(one: PlaneStack, other: PlaneStack) -> bool:
 
 
 def _indexOf(key: SliceKey, each: PlannedSlice, stack: PlaneStack) -> int | None:
-    """The place of a planned slice in a stack; None where it is none of its planes."""
+    """The index of a planned slice in a stack; None if it is not one of its planes."""
     name, where = key
     if stack.base is None:
         return where if name == stack.orientation else None

@@ -1,4 +1,4 @@
-"""`SearchJobs`: a volume searched for tumors by text, what was found written as one undoable step."""
+"""`SearchJobs`: searches a volume for tumors by text and writes the result as one undoable step."""
 
 from __future__ import annotations
 
@@ -34,40 +34,42 @@ class _Running:
     volumeKey: VolumeKey
     settings: Settings
     job: Job | None = None
-    #: (slices done, of how many); put here by the worker's thread.
+    #: (slices done, total); set by the worker's thread.
     progress: tuple[int, int] = (0, 0)
 
 
 class SearchJobs:
-    """At most one search is on its way; nothing is written before it has seen the whole volume.
+    """At most one search runs; nothing is written before the whole volume has been searched.
 
-    What was found is one share of the segment's open object, beside those of prompts: undo takes it back whole, a new
-    search replaces it, Accept makes it last.
+    The result is one share of the segment's open object, next to those of prompts. Undo removes it as a whole, a new
+    search replaces it, and Accept makes it permanent.
 
     :param pool: a `PredictorPool`, used in the worker's thread only.
-    :param record: starts an undo step of a segment.
+    :param record: starts an undo step of a segment, with a name.
     """
 
     def __init__(
-        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment], None]
+        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment, str], None]
     ) -> None:
         self._worker, self._pool, self._objects, self._record = worker, pool, objects, record
         self._running: _Running | None = None
+        #: Called with the segment of a search that found nothing, failed or was cancelled.
+        self.onNothing: Callable[[PromptedSegment], None] = lambda target: None
 
     @property
     def busy(self) -> bool:
-        """Whether a search is on its way."""
+        """Whether a search is running."""
         if self._running is not None and self._running.job.is_cancelled():
             self._running = None  # cancelled by the worker's owner
         return self._running is not None
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """(slices done, of how many; 0 until that is known) of what is on its way."""
+        """(slices done, total) of the running search; the total is 0 until it is known."""
         return self._running.progress if self.busy else None
 
     def isRunning(self, target: PromptedSegment) -> bool:
-        """Whether a search for the segment is on its way."""
+        """Whether a search for the segment is running."""
         return self.busy and self._running.target is target
 
     def start(
@@ -78,10 +80,10 @@ class SearchJobs:
         concept: str,
         liver: LabelSource | None = None,
     ) -> None:
-        """Search a volume for what a concept names, in place of a search that is on its way.
+        """Search a volume for a concept, replacing any search that is running.
 
-        :param settings: its model has to know text.
-        :param liver: nothing outside it is looked at or marked.
+        :param settings: with a model that takes text prompts.
+        :param liver: nothing outside it is searched or marked.
         :raises InputError: the volume cannot be used as it is.
         """
         self.cancel()
@@ -92,7 +94,7 @@ class SearchJobs:
             run.progress = done, total
 
         def work(cancelled: Callable[[], bool]) -> Found:
-            # torch and scipy come with it: not in the thread that draws the screen
+            # imports torch and scipy, which would block the GUI thread
             from SAMLiverTumorLib.inference.text_search import find
 
             prepare_channels(settings.further, cancelled)
@@ -114,7 +116,7 @@ class SearchJobs:
         self._running = run
 
     def poll(self) -> tuple[list[str], list[BaseException]]:
-        """Write what has been found; lines for the user, and errors that are not the user's to mend."""
+        """Write what was found; returns lines for the user, and errors the user cannot fix."""
         lines: list[str] = []
         failures: list[BaseException] = []
         for outcome in self._worker.poll(id(self)):
@@ -127,21 +129,24 @@ class SearchJobs:
             elif outcome.error is not None:
                 failures.append(outcome.error)
             elif not run.target.exists or not run.source.isStill(run.state):
-                lines.append(_("The volume was changed meanwhile, so the result was dropped; search again."))
+                lines.append(_("The volume changed meanwhile, so the result was discarded; search again."))
             else:
                 lines.append(self._write(run, outcome.value))
+            self.onNothing(run.target)
         return lines, failures
 
     def cancel(self, target: PromptedSegment | None = None) -> bool:
-        """Stop the search, or only one for `target`; nothing of it is kept. Whether there was one."""
+        """Stop the search, or only one for `target`; nothing of it is kept. Returns whether one was running."""
         if not self.busy or target not in (None, self._running.target):
             return False
+        target = self._running.target
         self._running.job.cancel()
         self._running = None
+        self.onNothing(target)
         return True
 
     def _write(self, run: _Running, found: Found) -> str:
-        """Put it into the segment as one step; a line for the user."""
+        """Write the result into the segment as one step; returns a line for the user."""
         before = run.target.objectOn(run.volumeKey).slices.get(FOUND)
         share = None
         if found.mask.count:
@@ -149,7 +154,7 @@ class SearchJobs:
             share = SliceShare(None, found.mask, provenance["models"][0], provenance=provenance)
         if share is not None or before is not None:
             try:
-                self._record(run.target)
+                self._record(run.target, _("search"))
                 self._objects.set(run.target, run.volumeKey, FOUND, share)
                 prompts = run.target.nodes.prompts()
                 self._objects.recordProvenance(run.target, run.volumeKey, prompts, run.settings)

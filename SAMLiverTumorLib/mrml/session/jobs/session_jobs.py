@@ -1,4 +1,4 @@
-"""`SessionJobs`: everything that a prompt session has on its way through the network."""
+"""`SessionJobs`: everything that a prompt session is computing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Written:
     """What was written since the last poll.
 
     :param lines: for the user.
-    :param failures: what jobs failed with that is no fault of the user's.
+    :param failures: errors of jobs that the user cannot fix.
     """
 
     lines: list[str]
@@ -29,7 +29,7 @@ class Written:
 
 
 class SessionJobs:
-    """Single slices, propagations and searches, asked and stopped together.
+    """Single slices, propagations and searches, polled and stopped together.
 
     :param pool: a `PredictorPool`, used in the worker's thread only.
     :param objects: writes what comes back.
@@ -37,7 +37,7 @@ class SessionJobs:
     """
 
     def __init__(
-        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment], None]
+        self, worker: Worker, pool: object, objects: ObjectWriter, record: Callable[[PromptedSegment, str], None]
     ) -> None:
         self._objects = objects
         self.slices = SliceRunner(worker, pool, objects)
@@ -46,19 +46,19 @@ class SessionJobs:
 
     @property
     def busy(self) -> bool:
-        """Whether anything that the user waits for is on its way."""
+        """Whether anything that the user waits for is running."""
         return self.slices.jobs.busy or self.propagations.busy or self.searches.busy
 
     @property
     def waiting(self) -> int:
-        """The number of single slices on their way."""
+        """The number of single slices being segmented."""
         return len(self.slices.jobs.slicesOf())
 
     @property
     def progress(self) -> str:
-        """How far they are, for the user; empty where nothing is on its way."""
+        """Their progress, for the user; empty if nothing is running."""
         if self.propagations.busy:
-            return _("Following the tumor: {count} slices ...").format(count=self.propagations.count)
+            return _("Propagating the tumor: {count} slices ...").format(count=self.propagations.count)
         if self.searches.busy:
             done, total = self.searches.progress
             return _("Searching for tumors: {done} of {total} slices ...").format(done=done, total=total or "?")
@@ -68,47 +68,47 @@ class SessionJobs:
         return ""
 
     def isBusyWith(self, target: PromptedSegment) -> bool:
-        """Whether anything of the segment is on its way."""
+        """Whether anything is being computed for the segment."""
         return bool(
             self.slices.jobs.slicesOf(target) or self.propagations.isRunning(target) or self.searches.isRunning(target)
         )
 
     def propagate(self, target: PromptedSegment, source: VolumeSource, view: View, direction: str) -> None:
-        """Follow what is prompted, or else drawn, on slices of a view through the volume.
+        """Propagate what is prompted, or else drawn, on slices of a view through the volume.
 
-        :raises SAMLiverTumorError: there is nothing to follow, or the segment or the volume cannot be used.
+        :raises SAMLiverTumorError: there is nothing to propagate, or the segment or the volume cannot be used.
         """
         plan = self.slices.plan(target, source)
         drawn = self._objects.voxelsOn(target, source.key, view.plane(source.volume()))
         self.propagations.start(target, source, plan, view, self.slices.settings, direction, drawn)
 
     def poll(self) -> Written | None:
-        """Write what has come from the worker; None where nothing has come and nothing has moved on."""
+        """Write what has arrived from the worker; None if nothing arrived and no progress was made."""
         arrivals, dropped = self.slices.jobs.poll()
         before = self._state()
-        followed, broken = self.propagations.poll()
+        propagated, broken = self.propagations.poll()
         found, failed = self.searches.poll()
-        if not any((arrivals, dropped, followed, broken, found, failed)) and before == self._state():
+        if not any((arrivals, dropped, propagated, broken, found, failed)) and before == self._state():
             return None
         lines, failures = self.slices.write(arrivals)
-        lines = [*lines, *followed, *found]
+        lines = [*lines, *propagated, *found]
         if dropped:
-            lines.append(_("The volume was changed meanwhile, so the result was dropped; segment again."))
+            lines.append(_("The volume changed meanwhile, so the result was discarded; segment again."))
         return Written(lines, [*failures, *broken, *failed])
 
     def cancel(self) -> str:
-        """Stop everything, as the user wishes: a line for the user, empty where nothing was on its way.
+        """Stop everything at the user's request; returns a line for the user, empty if nothing was running.
 
-        Prompts whose slices were on their way count as settled. Of a propagation the slices that are done stay, of a
-        search nothing is kept.
+        Prompts whose slices were being segmented count as settled. A propagation keeps its finished slices, a search
+        keeps nothing.
         """
         stopped, searched = self.propagations.cancel(), self.searches.cancel()
         if not (self.slices.cancel() or stopped or searched):
             return ""
-        return _("Stopped; the slices done until then are kept.") if stopped else _("Cancelled.")
+        return _("Stopped; finished slices are kept.") if stopped else _("Cancelled.")
 
     def drop(self, target: PromptedSegment | None = None) -> None:
-        """Forget the jobs of one segment, or all, with what has not been written."""
+        """Discard the jobs of one segment, or all, including results not written yet."""
         self.slices.jobs.cancel(target)
         self.propagations.drop(target)
         self.searches.cancel(target)

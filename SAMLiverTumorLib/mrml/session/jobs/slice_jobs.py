@@ -1,4 +1,4 @@
-"""`SliceJobs`: slices on their way through the network, and whether anybody still wants them."""
+"""`SliceJobs`: slices waiting for the network, and whether their results are still wanted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from SAMLiverTumorLib.volume import Volume
 
 
 class VolumeSource:
-    """A volume node's voxels as a `Volume`, made anew only when they or their place have changed.
+    """A volume node's voxels as a `Volume`, rebuilt only when the voxels or their position have changed.
 
     :param node: the volume.
     :raises InputError: see `volumeFromNode`.
@@ -32,9 +32,9 @@ class VolumeSource:
         self._volume: Volume | None = None
 
     def volume(self) -> Volume:
-        """The volume as it is now; the same object as long as nothing changed.
+        """The current volume; the same object as long as nothing changes.
 
-        Its array is a view that keeps the node's memory alive, also when the node is deleted meanwhile.
+        Its array is a view that keeps the node's memory alive even if the node is deleted.
         """
         state = self.state()
         if state != self._state:
@@ -42,23 +42,23 @@ class VolumeSource:
         return self._volume
 
     def state(self) -> tuple:
-        """Changes whenever the volume's voxels, geometry or parent transform do; costs next to nothing."""
+        """Changes whenever the volume's voxels, geometry or parent transform change; cheap to compute."""
         grid = gridFromNode(self.node)
         scalars = self.node.GetImageData().GetPointData().GetScalars()
         return grid.dimensions, grid.ijk_to_ras.tobytes(), scalars.__this__, scalars.GetMTime()
 
     def isStill(self, state: tuple) -> bool:
-        """Whether the volume is in the scene and as it was when `state` was asked for."""
+        """Whether the volume is in the scene and unchanged since `state` was read."""
         if self.node.GetScene() is None:
             return False
         try:
             return self.state() == state
-        except SAMLiverTumorError:  # its image is gone, or it is under a non-linear transform now
+        except SAMLiverTumorError:  # its image is gone, or it now has a non-linear transform
             return False
 
     @property
     def key(self) -> VolumeKey:
-        """Names the voxel grid that masks belong to, wherever it is moved to."""
+        """Identifies the voxel grid that masks belong to, wherever it is moved."""
         return self.node.GetID(), gridFromNode(self.node).dimensions
 
 
@@ -75,7 +75,7 @@ class _Pending:
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """What came of one slice."""
+    """The outcome of one slice."""
 
     target: PromptedSegment
     key: SliceKey
@@ -86,7 +86,7 @@ class Arrival:
 
 
 class SliceJobs:
-    """The jobs of one session, at most one for each slice of each segment."""
+    """The jobs of one session, at most one per slice of each segment."""
 
     def __init__(self, worker: Worker, owner: object) -> None:
         self._worker, self._owner = worker, owner
@@ -95,42 +95,42 @@ class SliceJobs:
     def submit(
         self, target: PromptedSegment, key: SliceKey, promptKey: object, source: VolumeSource, work: Callable
     ) -> None:
-        """Queue a slice, in place of an older job for the same slice."""
+        """Queue a slice, replacing an older job for the same slice."""
         self.cancelSlice(target, key)
         job = self._worker.submit((id(self._owner), id(target), key), work, owner=id(self._owner))
         self._pending[target, key] = _Pending(job, target, key, promptKey, source, source.state(), source.key)
 
     def waitsFor(self, target: PromptedSegment, key: SliceKey, promptKey: object) -> bool:
-        """Whether the slice is on its way with just these prompts, and the volume still as it was."""
+        """Whether the slice is queued with exactly these prompts, and the volume has not changed."""
         pending = self._pending.get((target, key))
         return pending is not None and pending.promptKey == promptKey and pending.source.isStill(pending.state)
 
     def cancelSlice(self, target: PromptedSegment, key: SliceKey) -> None:
-        """Drop a slice's job, if it has one."""
+        """Cancel a slice's job, if it has one."""
         pending = self._pending.pop((target, key), None)
         if pending is not None:
             pending.job.cancel()
 
     def cancel(self, target: PromptedSegment | None = None) -> list[Arrival]:
-        """Drop the jobs of one segment, or all; what would have come of them, without values."""
+        """Cancel the jobs of one segment, or all; returns them as arrivals without values."""
         dropped = [p for p in self._pending.values() if target is None or p.target is target]
         for pending in dropped:
             self.cancelSlice(pending.target, pending.key)
         return [Arrival(p.target, p.key, p.promptKey, p.volumeKey) for p in dropped]
 
     def slicesOf(self, target: PromptedSegment | None = None) -> list[SliceKey]:
-        """The slices of one segment, or all, that are on their way."""
+        """The slices of one segment, or all, that are queued or running."""
         for pending in [p for p in self._pending.values() if p.job.is_cancelled()]:
             del self._pending[pending.target, pending.key]  # cancelled by the worker's owner
         return [p.key for p in self._pending.values() if target is None or p.target is target]
 
     @property
     def busy(self) -> bool:
-        """Whether any slice is on its way."""
+        """Whether any slice is queued or running."""
         return bool(self.slicesOf())
 
     def poll(self) -> tuple[list[Arrival], int]:
-        """What has come in since the last call, and how many results were dropped because the volume changed."""
+        """The arrivals since the last call, and how many results were discarded because the volume changed."""
         arrivals, dropped = [], 0
         byJob = {pending.job: pending for pending in self._pending.values()}
         for outcome in self._worker.poll(id(self._owner)):

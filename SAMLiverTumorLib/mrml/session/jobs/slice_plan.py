@@ -1,11 +1,11 @@
-"""Which slices a segment's prompts are about, and what each of them sees. No Slicer in here.
+"""Which slices a segment's prompts apply to, and which prompts each slice sees. Independent of Slicer.
 
-A point counts on the slice, in the view it was placed in, that passes through it; a box counts on the slices
-the user chose for it, or on all it crosses. What a slice then sees is decided by position alone, as in
-`inference.segment_slices`: every point within half a step of it, and the box's section.
+A point applies to the slice through it in the view it was placed in. A box applies to the slices chosen for it, or to
+all slices it crosses. Which prompts a slice then sees depends on position alone, as in `inference.segment_slices`:
+every point within half a slice step of it, and the box's section.
 
-The view is noted as a word: "axial", "coronal", "sagittal", or "oblique" and the plane's 12 numbers. A box's
-note lists slices, "axial 12; axial 13", or says "through axial".
+The view is stored as text: "axial", "coronal", "sagittal", or "oblique" and the plane's 12 numbers. A box's note
+lists slices ("axial 12; axial 13") or says "through axial".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PARALLEL = 1.0 - 1e-5
 
 @dataclass(frozen=True)
 class View:
-    """Where the user looks: a slice of the volume's own grid, or an oblique plane.
+    """The slice that the user looks at: one of the volume's own grid, or an oblique plane.
 
     :param name: "axial", "coronal", "sagittal" or "oblique".
     :param index: the slice's voxel index along its normal; None if oblique.
@@ -41,19 +41,19 @@ class View:
 
     @property
     def key(self) -> SliceKey:
-        """Names the slice."""
+        """Identifies the slice."""
         return self.name, self.index if self.sliceToRas is None else self.sliceToRas
 
     @property
     def note(self) -> str:
-        """The view as a word for points."""
+        """The view as text, for points."""
         if self.sliceToRas is None:
             return self.name
         return " ".join([self.name, *(repr(x) for x in self.sliceToRas)])
 
     @property
     def sliceNote(self) -> str:
-        """The slice as words for the box."""
+        """The slice as text, for the box."""
         return f"{self.name} {self.index}" if self.sliceToRas is None else self.note
 
     def plane(self, volume: Volume) -> Plane:
@@ -77,14 +77,14 @@ def viewFromMatrix(volume: Volume, sliceToRas: np.ndarray) -> View:
         w = slice_plane(volume, name, 0).to_ras[:3, 2]
         if abs(normal @ w) > _PARALLEL * np.linalg.norm(w):
             return View(name, slice_at(volume, name, sliceToRas[:3, 3]).index)
-    # rounded, so that the same view gives the same words; what is below is far less than a voxel
+    # rounded so that the same view gives the same text; the rounding is far below a voxel
     view = View("oblique", None, tuple(np.round(sliceToRas[:3], 9).ravel().tolist()))
     view.plane(volume)
     return view
 
 
 def parseNote(note: str) -> View | None:
-    """The view a point's note names, without a slice index; None where it names none."""
+    """The view that a point's note names, without a slice index; None if it names none."""
     words = note.split()
     if len(words) == 1 and words[0] in ORIENTATIONS:
         return View(words[0])
@@ -94,13 +94,13 @@ def parseNote(note: str) -> View | None:
 
 
 def throughNote(orientation: str) -> str:
-    """What a box's note says where it counts on every slice it crosses."""
+    """The note of a box that applies to every slice it crosses."""
     return f"{_THROUGH} {orientation}"
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedSlice:
-    """A slice to segment, what it sees, and a name for just that."""
+    """A slice to segment, its prompts, and a key that identifies both."""
 
     plane: Plane
     seen: PlanePrompts
@@ -109,12 +109,12 @@ class PlannedSlice:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What the prompts are about.
+    """The slices that the prompts apply to.
 
-    :param slices: those that the prompts name something on.
-    :param lone: those with exclude points alone, which name nothing by themselves.
+    :param slices: those with an include point or a box.
+    :param lone: those with exclude points only, which mark no tumor by themselves.
     :param notes: for the user.
-    :param isThrough: whether the box counts on every slice that it crosses.
+    :param isThrough: whether the box applies to every slice that it crosses.
     """
 
     slices: dict[SliceKey, PlannedSlice]
@@ -124,7 +124,7 @@ class Plan:
     isThrough: bool = False
 
     def loneNotes(self, settled: Collection[SliceKey] = ()) -> tuple[str, ...]:
-        """What to tell the user of slices with exclude points alone, but for those that are taken care of."""
+        """Notes for the user on slices with exclude points only, except those already handled."""
         names = [
             f"{name} {where}" if isinstance(where, int) else name
             for name, where in self.lone
@@ -138,11 +138,11 @@ class Plan:
 def planSlices(
     prompts: Prompts, pointNotes: list[str], boxNote: str, volume: Volume, orientation: str = "axial"
 ) -> Plan:
-    """What to segment.
+    """Plan what to segment.
 
     :param pointNotes: the views of the include points, then of the exclude points.
     :param boxNote: the slices of the box.
-    :param orientation: for prompts that say nothing of a view.
+    :param orientation: for prompts whose note names no view.
     :raises PromptError: a point or the box lies outside the volume.
     """
     if not prompts.kinds:
@@ -185,7 +185,7 @@ def _boxViews(prompts: Prompts, note: str, volume: Volume, orientation: str) -> 
         if view is not None and on_plane(Prompts(box=prompts.box), view.plane(volume)).box is not None:
             views.append(view)
     if not views:
-        # drawn on no slice it crosses, or moved away since: the slice through its middle
+        # drawn on a slice it does not cross, or moved since: use the slice through its middle
         first = parseNote(note.split(";")[0]) or View((words or [orientation])[0])
         name = first.name if first.name in ORIENTATIONS else orientation
         ijk = np.clip(apply_affine(volume.ras_to_ijk, prompts.box.center)[0], 0, np.array(volume.dimensions) - 1)

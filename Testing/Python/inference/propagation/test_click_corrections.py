@@ -1,4 +1,4 @@
-"""Corrective clicks on a propagated mask, over a network that marks what is dark."""
+"""Corrective clicks on a propagated mask, with a network that segments dark pixels."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ BALL = ball()
 def propagated(inside=BALL, index=15, volume=None):
     """(stack, pool, result) of a box on a slice of a phantom."""
     stack, pool = PlaneStack(volume or phantom_of(inside), "axial"), DarkPool()
-    anchor = Anchor(index, box_around(stack.picture_of(inside, stack.plane(index))))
+    anchor = Anchor(index, box_around(stack.slice_mask_of(inside, stack.plane(index))))
     return stack, pool, propagate(stack, [anchor], pool, SETTINGS)
 
 
@@ -31,7 +31,7 @@ def gapped():
     return propagated(BALL, volume=volume)
 
 
-def test_an_include_click_beyond_a_stop_goes_on_there():
+def test_an_include_click_beyond_a_stop_continues_there():
     stack, pool, first = gapped()
     assert first.reached == tuple(range(8, 19))
     second = correct(first, click(stack, 21, 20, 22, True), pool, SETTINGS)
@@ -39,7 +39,7 @@ def test_an_include_click_beyond_a_stop_goes_on_there():
     assert second.reached == (*range(8, 19), *range(20, 23))
     for k in (20, 21, 22):
         assert dice(mask[k], BALL[k]) > 0.9
-    # what lies on the anchor's other side was not looked at again
+    # slices on the anchor's other side were not recomputed
     assert all(second.slices[n] is first.slices[n] for n in range(8, 19))
     assert [a.index for a in second.anchors] == [15, 21]
 
@@ -50,7 +50,7 @@ def test_an_exclude_click_in_the_middle_ends_the_tumor_there():
     second = correct(first, click(stack, 19, 20, 22, False), pool, SETTINGS)
     assert second.reached == tuple(range(8, 19))
     assert pool.network.embedded == before, "nothing is left to segment"
-    assert not second.slices[19].picture.any()
+    assert not second.slices[19].slice_mask.any()
 
 
 def leaking():
@@ -59,7 +59,7 @@ def leaking():
     return BALL | leak, leak & ~BALL
 
 
-def test_an_exclude_click_in_a_leak_takes_the_leak_away_and_leaves_the_tumor():
+def test_an_exclude_click_in_a_leak_removes_the_leak_and_leaves_the_tumor():
     both, leak = leaking()
     stack, pool, first = propagated(both)
     assert first.mask().full()[leak].all()
@@ -70,12 +70,12 @@ def test_an_exclude_click_in_a_leak_takes_the_leak_away_and_leaves_the_tumor():
     assert np.count_nonzero(mask[15] & BALL[15]) > 0.9 * np.count_nonzero(BALL[15])
 
 
-def test_an_include_click_takes_in_the_piece_that_the_box_had_cut_off():
+def test_an_include_click_adds_the_piece_that_the_box_had_cut_off():
     stack = PlaneStack(phantom_of(BALL), "axial")
     pool = DarkPool()
     half = BALL[15].copy()
     half[:, 24:] = False
-    first = propagate(stack, [Anchor(15, picture=half)], pool, SETTINGS)
+    first = propagate(stack, [Anchor(15, slice_mask=half)], pool, SETTINGS)
     second = correct(first, click(stack, 15, 20, 27, True), pool, SETTINGS)
     mask = second.mask().full()
     assert mask[15][half].all()
@@ -116,12 +116,12 @@ def test_an_include_click_beside_an_earlier_exclude_click_leaves_that_one_out():
     mask = third.mask().full()
     assert mask[15, 20, 31]
     assert not mask[15, 20, 34]
-    assert not mask[15, 20, 36], "it lies behind the excluded place"
+    assert not mask[15, 20, 36], "it lies behind the excluded point"
     # 2 mm from the excluded click and 3.6 mm from the included one, all as dark
     assert not mask[15, [18, 22], 34].any()
 
 
-def test_a_click_that_says_nothing_new_changes_no_voxel():
+def test_a_click_that_agrees_with_the_mask_changes_no_voxel():
     stack, pool, first = propagated()
     for k, j, i, include in ((17, 20, 22, True), (17, 20, 40, False)):
         second = correct(first, click(stack, k, j, i, include), pool, SETTINGS)
@@ -134,7 +134,7 @@ def test_a_click_outside_the_volume_is_refused():
         correct(first, Click(np.array([0.0, 0.0, 900.0]), True), pool, SETTINGS)
 
 
-def test_geodesic_distance_is_straight_on_flat_grey_and_climbs_count():
+def test_geodesic_distance_is_straight_on_flat_grey_and_longer_across_edges():
     flat = np.zeros((3, 5))
     seed = np.zeros((3, 5), bool)
     seed[1, 0] = True

@@ -1,12 +1,12 @@
-"""Propagation over a network that marks what is dark: where it goes, what it keeps, what it does again."""
+"""Propagation with a network that segments dark pixels: where it goes, what it reuses, what it recomputes."""
 
 import gc
 import tracemalloc
 from dataclasses import replace
-from itertools import permutations, product
 
 import numpy as np
 import pytest
+from geometry import STORAGE_ORDERS, in_original_order, reordered
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, ladder, phantom_of, ras_of
 from scipy import ndimage
 
@@ -21,7 +21,6 @@ from SAMLiverTumorLib.inference.propagation.stopping_rules import PropagationRul
 from SAMLiverTumorLib.inference.segment_slices import SliceResult, segment_slice
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.plane import oblique_plane
-from SAMLiverTumorLib.volume import Volume
 
 BALL = ball()
 # the ball's slices: 8 voxels around slice 15, its ends excluded
@@ -31,18 +30,18 @@ SLICES = tuple(range(8, 23))
 def started(inside=BALL, index=15, orientation="axial"):
     """(stack, anchor with a box around the tumor on a slice)."""
     stack = PlaneStack(phantom_of(inside), orientation)
-    return stack, Anchor(index, box_around(stack.picture_of(inside, stack.plane(index))))
+    return stack, Anchor(index, box_around(stack.slice_mask_of(inside, stack.plane(index))))
 
 
-def test_one_box_finds_every_slice_of_a_ball_and_says_where_it_ended():
+def test_one_box_finds_every_slice_of_a_ball_and_reports_where_it_stopped():
     stack, anchor = started()
-    said = []
-    result = propagate(stack, [anchor], DarkPool(), SETTINGS, progress=lambda *step: said.append(step))
+    steps = []
+    result = propagate(stack, [anchor], DarkPool(), SETTINGS, progress=lambda *step: steps.append(step))
     assert result.reached == SLICES
     assert np.array_equal(result.mask().full(), BALL)
     assert [(s.direction, s.index, s.kind) for s in result.stops] == [("down", 7, "vanished"), ("up", 23, "vanished")]
     assert "vanishes: 0 mm2" in result.stops[0].reason
-    assert said == [(n, None) for n in range(1, 16)]
+    assert steps == [(n, None) for n in range(1, 16)]
     assert {n: s.source for n, s in result.slices.items()} == {
         n: "anchor" if n == 15 else "up" if n > 15 else "down" for n in SLICES
     }
@@ -78,19 +77,19 @@ def test_a_dark_place_beside_the_tumor_is_left_out():
     beside = inside.copy()
     beside[6, 13:15, 18:27] = True
     stack, rules = PlaneStack(phantom_of(beside), "axial"), PropagationRules(margin_mm=4.0)
-    anchor = Anchor(5, box_around(stack.picture_of(inside, stack.plane(5))))
+    anchor = Anchor(5, box_around(stack.slice_mask_of(inside, stack.plane(5))))
     assert np.array_equal(propagate(stack, [anchor], DarkPool(), SETTINGS, rules).mask().full(), inside)
 
 
 def test_a_slice_left_empty_by_the_user_ends_it():
     stack, anchor = started()
-    empty = Anchor(19, picture=np.zeros((40, 44), bool))
+    empty = Anchor(19, slice_mask=np.zeros((40, 44), bool))
     result = propagate(stack, [anchor, empty], DarkPool(), SETTINGS)
     assert result.reached == tuple(range(8, 19))
     assert [(s.direction, s.index) for s in result.stops] == [("down", 7)]
 
 
-def test_anchors_that_cannot_be_are_refused_with_what_to_do():
+def test_invalid_anchors_are_refused_with_what_to_do():
     stack, anchor = started()
     for anchors, text in (
         ([], "prompt at least one"),
@@ -109,12 +108,12 @@ def test_anchors_stay_as_they_are_bit_by_bit():
     stack, anchor = started()
     rng = np.random.default_rng(1)
     drawn = {n: rng.random((40, 44)) < 0.5 for n in (11, 19)}
-    given = [Anchor(n, picture=picture) for n, picture in drawn.items()]
+    given = [Anchor(n, slice_mask=slice_mask) for n, slice_mask in drawn.items()]
     result = propagate(stack, [anchor, *given], DarkPool(), SETTINGS)
     mask = result.mask().full()
-    for n, picture in drawn.items():
-        assert np.array_equal(result.slices[n].picture, picture)
-        assert np.array_equal(stack.picture_of(mask, stack.plane(n)), picture)
+    for n, slice_mask in drawn.items():
+        assert np.array_equal(result.slices[n].slice_mask, slice_mask)
+        assert np.array_equal(stack.slice_mask_of(mask, stack.plane(n)), slice_mask)
     alone = segment_slice(stack.volume, stack.plane(15), anchor.prompts, DarkPool(), SETTINGS)
     assert np.array_equal(mask[15], alone.mask.full()[15])
 
@@ -138,7 +137,7 @@ def one(index, values, confidence):
     return SlicePropagation(index, values.shape, (0, 0), values, "up", confidence, SliceResult(index, "m", 1, 1, 1))
 
 
-def test_between_anchors_nearness_and_confidence_weigh():
+def test_between_anchors_slices_are_weighted_by_nearness_and_confidence():
     # slice 12 between anchors 10 and 18: 6/8 near the first, 2/8 near the second
     both = reconciled(12, (10, one(12, [200, 0, 240], 0.5)), (18, one(12, [0, 200, 240], 0.5)))
     assert both.probability.tolist() == [[150, 50, 240]]
@@ -152,79 +151,7 @@ def test_between_anchors_nearness_and_confidence_weigh():
     assert reconciled(12, (10, None), (18, None)) is None
 
 
-def test_a_corrected_slice_redoes_only_what_lies_beyond_it():
-    stack, anchor = started()
-    pool, rules = DarkPool(), PropagationRules(reconcile=False)
-    first = propagate(stack, [anchor], pool, SETTINGS, rules)
-    before = pool.network.embedded
-    again = propagate(stack, [anchor], pool, SETTINGS, rules, previous=first)
-    assert pool.network.embedded == before, "nothing has changed"
-    assert np.array_equal(again.mask().full(), first.mask().full())
-    corrected = stack.picture_of(BALL, stack.plane(18)).copy()
-    corrected[:, :22] = False
-    second = propagate(stack, [anchor, Anchor(18, picture=corrected)], pool, SETTINGS, rules, previous=first)
-    # slices 19 to 22, and 23 where it ends; the corrected slice itself was given
-    assert pool.network.embedded - before == 5
-    for n in range(8, 18):
-        assert second.slices[n] is first.slices[n]
-    whole = propagate(stack, [anchor, Anchor(18, picture=corrected)], DarkPool(), SETTINGS, rules)
-    assert np.array_equal(second.mask().full(), whole.mask().full())
-
-
-def test_with_reconciling_only_the_way_back_to_the_anchor_is_added():
-    stack, anchor = started()
-    pool = DarkPool()
-    first = propagate(stack, [anchor], pool, SETTINGS)
-    before = pool.network.embedded
-    corrected = stack.picture_of(BALL, stack.plane(18))
-    second = propagate(stack, [anchor, Anchor(18, picture=corrected)], pool, SETTINGS, previous=first)
-    # 16 and 17 on the way back, 19 to 23 beyond
-    assert pool.network.embedded - before == 7
-    assert {n: second.slices[n].source for n in (16, 17)} == {16: "between", 17: "between"}
-    assert all(second.slices[n] is first.slices[n] for n in range(8, 16))
-
-
-def test_other_settings_or_rules_keep_nothing_of_the_previous_result():
-    stack, anchor = started()
-    pool = DarkPool()
-    first = propagate(stack, [anchor], pool, SETTINGS)
-    before = pool.network.embedded
-    propagate(stack, [anchor], pool, SETTINGS, PropagationRules(sigma_mm=2.0), previous=first)
-    assert pool.network.embedded == 2 * before
-
-
-def test_cancel_keeps_the_finished_slices_and_going_on_gives_the_same():
-    stack, anchor = started()
-    pool = DarkPool()
-    cancelled = propagate(stack, [anchor], pool, SETTINGS, cancel=lambda: pool.network.embedded >= 6)
-    assert cancelled.cancelled
-    assert cancelled.provenance["cancelled"]
-    assert cancelled.notes == ("Cancelled; the slices done until then are kept.",)
-    assert cancelled.reached == (10, 11, 12, 13, 14, 15)
-    assert cancelled.stops[-1].kind == "cancelled"
-    whole = propagate(stack, [anchor], DarkPool(), SETTINGS)
-    before = pool.network.embedded
-    resumed = propagate(stack, [anchor], pool, SETTINGS, previous=cancelled)
-    assert not resumed.cancelled
-    assert resumed.reached == whole.reached
-    for n in SLICES:
-        assert np.array_equal(resumed.slices[n].probabilities, whole.slices[n].probabilities), n
-    # 8 and 9 are left below, with 7 where it ends, and 16 to 23 above
-    assert pool.network.embedded - before == 11
-
-
-def test_going_on_starts_from_the_last_slice_not_from_the_anchor():
-    # a disc of radius 4 that moves by 1.5 pixels a slice: 9 pixels in six slices, out of the anchor's reach
-    volume, inside = ladder([4] * 12, centers=[(20, 12 + 1.5 * n) for n in range(12)])
-    stack, pool = PlaneStack(volume, "axial"), DarkPool()
-    anchor = Anchor(5, box_around(stack.picture_of(inside, stack.plane(5))))
-    cancelled = propagate(stack, [anchor], pool, SETTINGS, cancel=lambda: pool.network.embedded >= 8)
-    assert cancelled.reached == tuple(range(5, 12))
-    resumed = propagate(stack, [anchor], pool, SETTINGS, previous=cancelled)
-    assert resumed.reached == tuple(range(5, 17))
-
-
-def test_steps_yield_each_slice_once_it_is_known():
+def test_steps_yield_each_slice_when_it_is_done():
     stack, anchor = started()
     propagator = Propagator(stack, [anchor], DarkPool(), SETTINGS)
     steps = propagator.steps()
@@ -267,12 +194,12 @@ def test_two_hundred_propagations_leave_no_memory_behind():
 
     def held():
         gc.collect()
-        # pathlib's table of interned parts grows in jumps, with every path that any code looks at
+        # pathlib's table of interned parts grows in jumps, with every path that any code touches
         others = tracemalloc.Filter(False, "*pathlib*")
         return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([others]).traces)
 
     for n in range(200):
-        if n == 160:  # tracing is slow, and what one run leaves behind every run does
+        if n == 160:  # tracing is slow, and a leak in one run is a leak in every run
             tracemalloc.start()
             run()
             before = held()
@@ -288,23 +215,13 @@ def test_any_of_the_48_axis_orders_gives_the_same_mask():
     lump[10:14, 14:20, 26:34] |= ball()[10:14, 14:20, 20:28]
     straight = phantom_of(lump)
     expected = None
-    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
-        flips = tuple(slice(None, None, sign) for sign in signs)
-        array = straight.array.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0)
-        change = np.zeros((4, 4))
-        change[3, 3] = 1
-        for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-            change[source, axis] = sign
-            change[source, 3] = 0 if sign > 0 else straight.dimensions[source] - 1
-        volume = Volume(np.ascontiguousarray(array), straight.ijk_to_ras @ change, "turned")
+    for order, signs in STORAGE_ORDERS:
+        volume, to_original = reordered(straight, order, signs)
         stack = PlaneStack(volume, "axial")
         index = stack.index_at(ras_of(straight, 15, 20, 22))
-        dark = stack.picture_of(volume.array < 100, stack.plane(index))
+        dark = stack.slice_mask_of(volume.array < 100, stack.plane(index))
         result = propagate(stack, [Anchor(index, box_around(dark))], DarkPool(), SETTINGS)
-        found = np.argwhere(result.mask().full())[:, ::-1]
-        back = np.rint(found @ change[:3, :3].T + change[:3, 3]).astype(int)
-        mask = np.zeros(lump.shape, bool)
-        mask[tuple(back[:, ::-1].T)] = True
+        mask = in_original_order(result.mask().full(), to_original, lump.shape)
         expected = mask if expected is None else expected
         assert np.array_equal(mask, expected), (order, signs)
         assert [s.direction for s in result.stops] == ["down", "up"]
@@ -321,7 +238,7 @@ def test_an_oblique_propagation_covers_the_ball_without_holes(angle):
     plane = oblique_plane(volume, view)
     stack = PlaneStack.through(volume, plane)
     assert stack.orientation == "oblique"
-    dark = stack.picture_of(volume.array < 100, plane)
+    dark = stack.slice_mask_of(volume.array < 100, plane)
     result = propagate(stack, [Anchor(0, box_around(dark))], DarkPool(), SETTINGS)
     mask = result.mask().full()
     assert dice(mask, volume.array < 100) > 0.95

@@ -1,4 +1,4 @@
-"""What prompts on a volume mean when a tumor is followed through it, over a network that marks what is dark."""
+"""What prompts on a volume mean when a tumor is propagated through it, with a network that segments dark pixels."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def box(first, last, margin=11):
     )
 
 
-def test_a_flat_box_prompts_its_slice_and_the_tumor_is_followed_to_its_ends():
+def test_a_flat_box_prompts_its_slice_and_the_tumor_is_propagated_to_its_ends():
     result = segment_volume(STACK, Prompts(box=box(13, 13)), DarkPool(), SETTINGS)
     assert [a.index for a in result.anchors] == [13]
     assert dice(result.mask().full(), BALL) > 0.99
@@ -63,17 +63,17 @@ def test_it_stays_in_the_liver():
 
 
 def test_progress_and_cancel_reach_through_corrections():
-    said, pool = [], DarkPool()
+    steps, pool = [], DarkPool()
     prompts = Prompts([ras_of(VOLUME, 18, 20, 22)], box=box(15, 15))
-    whole = segment_volume(STACK, prompts, pool, SETTINGS, progress=lambda *step: said.append(step))
-    assert [done for done, _ in said] == list(range(1, len(said) + 1))
+    whole = segment_volume(STACK, prompts, pool, SETTINGS, progress=lambda *step: steps.append(step))
+    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
     cancelled = segment_volume(STACK, prompts, DarkPool(), SETTINGS, cancel=lambda: True)
     assert cancelled.cancelled
     assert cancelled.provenance["cancelled"]
     assert cancelled.mask().count < whole.mask().count
 
 
-def test_prompts_that_say_nothing_are_refused():
+def test_prompts_without_an_include_point_or_a_box_are_refused():
     for prompts, text in (
         (Prompts(), "no prompts"),
         (Prompts(exclude=[ras_of(VOLUME, 15, 20, 22)]), "Exclude points alone"),

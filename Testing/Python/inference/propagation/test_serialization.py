@@ -1,4 +1,4 @@
-"""A propagation as bytes and back."""
+"""A propagation serialized to bytes and read back."""
 
 import json
 import struct
@@ -23,11 +23,11 @@ def propagated():
     """A box, a slice drawn by hand with clicks, and one left empty."""
     stack = PlaneStack(phantom_of(BALL), "axial")
     drawn = Anchor(18, PlanePrompts([(22.25, 20), (3, 3)], [1, 0], (10.5, 9, 30, 31)), BALL[18], "clicks")
-    empty = Anchor(21, picture=np.zeros_like(BALL[21]))
+    empty = Anchor(21, slice_mask=np.zeros_like(BALL[21]))
     return propagate(stack, [Anchor(15, box_around(BALL[15])), drawn, empty], DarkPool(), SETTINGS)
 
 
-def test_everything_that_can_be_taken_over_comes_back():
+def test_everything_that_can_be_reused_comes_back():
     first = propagated()
     second = unpacked(packed(first), first.stack.volume)
     assert np.array_equal(second.mask().full(), first.mask().full())
@@ -43,26 +43,26 @@ def test_everything_that_can_be_taken_over_comes_back():
     pool = DarkPool()
     again = propagate(second.stack, second.anchors, pool, SETTINGS, previous=second)
     assert pool.calls == 0
-    # slices that are one object in several places are so again: what has not changed is not written again
+    # a slice that several parts share is one object again, so that unchanged slices are not written again
     assert all(again.slices[n] is second.slices[n] for n in second.slices if second.slices[n].source != "between")
 
 
 def as_version_0_1(data, zoom):
-    """The bytes as version 0.1.0 wrote them, when small lesions could be looked at twice."""
+    """The bytes as version 0.1.0 wrote them, which could zoom in on small lesions."""
     raw = zlib.decompress(data)
     (length,) = struct.unpack_from("<I", raw)
-    said = json.loads(raw[4 : 4 + length])
-    for each in said["all"]:
+    fields = json.loads(raw[4 : 4 + length])
+    for each in fields["all"]:
         each["result"]["zoomed"] = zoom != "off"
-    said["provenance"]["zoom"] = zoom
+    fields["provenance"]["zoom"] = zoom
     if zoom != "off":
-        said["provenance"]["basis"]["zoom"] = zoom
-    text = json.dumps(said).encode()
+        fields["provenance"]["basis"]["zoom"] = zoom
+    text = json.dumps(fields).encode()
     return zlib.compress(struct.pack("<I", len(text)) + text + raw[4 + length :])
 
 
 @pytest.mark.parametrize("zoom", ["off", "on"])
-def test_a_run_that_version_0_1_saved_is_read_and_what_a_second_look_made_is_made_anew(zoom):
+def test_a_propagation_saved_by_version_0_1_is_read_and_recomputed_if_it_was_zoomed(zoom):
     first = propagated()
     second = unpacked(as_version_0_1(packed(first), zoom), first.stack.volume)
     assert np.array_equal(second.mask().full(), first.mask().full())
@@ -98,7 +98,7 @@ def test_two_hundred_slices_of_a_tumor_of_ten_centimeters_stay_small():
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "pixels", "other volume"])
-def test_what_cannot_be_read_is_refused(damage):
+def test_damaged_data_and_another_volume_are_refused(damage):
     first = propagated()
     data, volume = packed(first), first.stack.volume
     raw = zlib.decompress(data)

@@ -1,12 +1,11 @@
-"""Passes fused over a network that marks what is dark: geometry, weights, what stays untouched, memory."""
+"""Fusing passes of a network that segments dark pixels: geometry, weights, unchanged prompted slices, memory."""
 
 import tracemalloc
 from dataclasses import replace
-from itertools import permutations, product
 
 import numpy as np
 import pytest
-from geometry import rotation
+from geometry import STORAGE_ORDERS, in_original_order, reordered, rotation
 from propagation_case import SETTINGS, DarkPool, ball, box_around, dice, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import InputError, PromptError
@@ -29,7 +28,7 @@ def first_pass(inside=BALL, orientation="axial", affine=None, pool=None, place=(
     volume = phantom_of(inside, inside.shape, affine)
     stack = PlaneStack(volume, orientation)
     index = stack.index_at(ras_of(volume, *place))
-    anchor = Anchor(index, box_around(stack.picture_of(inside, stack.plane(index))))
+    anchor = Anchor(index, box_around(stack.slice_mask_of(inside, stack.plane(index))))
     return propagate(stack, [anchor], pool or DarkPool(), SETTINGS, **options)
 
 
@@ -46,7 +45,7 @@ def test_a_pass_alone_keeps_its_mask_and_its_probabilities():
     assert np.array_equal(fusion.mask().full(), first.mask().full())
     stored = np.zeros(BALL.shape, np.uint8)
     for n, each in first.slices.items():
-        # rows and columns of this volume's axial pictures run as its voxels are stored
+        # rows and columns of this volume's axial slices run as its voxels are stored
         stored[n] = each.probabilities
     assert np.array_equal(whole(fusion.probability), stored)
     assert [p["orientation"] for p in fusion.passes] == ["axial"]
@@ -84,7 +83,7 @@ def test_thick_slices_land_voxel_by_voxel_where_the_tumor_is(affine, orientation
         assert np.array_equal(found.mask().full(), inside), entry
     fusion = fuse(first, DarkPool(), settings, every_plane)
     assert np.array_equal(fusion.mask().full(), inside)
-    # pixels of 1 x 5 mm leave a pass a tenth of a vote: one shifted by a voxel would take 255 / 12 off some face
+    # pixels of 1 x 5 mm leave a pass a weight of a tenth: one shifted by a voxel would take 255 / 12 off some face
     assert whole(fusion.probability)[inside].min() > 240
     assert whole(fusion.probability)[~inside].max() < 15
 
@@ -95,45 +94,39 @@ def test_axis_orders_do_not_change_the_probabilities():
     straight = phantom_of(lump)
     expected = None
     # every seventh of the 48: each order of axes and each sign occurs
-    for order, signs in list(product(permutations(range(3)), product((1, -1), repeat=3)))[::7]:
-        array = straight.array.transpose(2, 1, 0).transpose(order)
-        array = array[tuple(slice(None, None, sign) for sign in signs)].transpose(2, 1, 0)
-        change = np.zeros((4, 4))
-        change[3, 3] = 1
-        for axis, (source, sign) in enumerate(zip(order, signs, strict=True)):
-            change[source, axis] = sign
-            change[source, 3] = 0 if sign > 0 else straight.dimensions[source] - 1
-        volume = Volume(np.ascontiguousarray(array), straight.ijk_to_ras @ change, "turned")
+    for order, signs in STORAGE_ORDERS[::7]:
+        volume, to_original = reordered(straight, order, signs)
         stack = PlaneStack(volume, "axial")
         index = stack.index_at(ras_of(straight, 15, 20, 22))
-        dark = stack.picture_of(volume.array < 100, stack.plane(index))
+        dark = stack.slice_mask_of(volume.array < 100, stack.plane(index))
         first = propagate(stack, [Anchor(index, box_around(dark))], DarkPool(), SETTINGS)
         found = whole(fuse(first, DarkPool(), SETTINGS, Ensemble(ORIENTATIONS, every_mm=1.0)).probability)
-        place = np.argwhere(found)
-        back = np.rint(place[:, ::-1] @ change[:3, :3].T + change[:3, 3]).astype(int)
-        values = np.zeros(lump.shape, np.uint8)
-        values[tuple(back[:, ::-1].T)] = found[tuple(place.T)]
+        values = in_original_order(found, to_original, lump.shape)
         expected = values if expected is None else expected
         assert np.array_equal(values, expected), (order, signs)
     assert dice(expected >= 128, lump) > 0.9
 
 
-def test_prompted_slices_are_untouched_whatever_other_passes_say():
+def test_other_passes_leave_prompted_slices_unchanged():
     drawn = np.zeros((40, 44), bool)
     drawn[5:9, 5:9] = True
     stack = PlaneStack(phantom_of(BALL), "axial")
-    anchors = [Anchor(15, box_around(BALL[15])), Anchor(18, picture=BALL[18] | drawn), Anchor(12, picture=~BALL[12])]
+    anchors = [
+        Anchor(15, box_around(BALL[15])),
+        Anchor(18, slice_mask=BALL[18] | drawn),
+        Anchor(12, slice_mask=~BALL[12]),
+    ]
     first = propagate(stack, anchors, DarkPool(), SETTINGS)
     fusion = fuse(first, DarkPool(), SETTINGS, CROSS)
     mask = fusion.mask().full()
     for n in (12, 15, 18):
-        assert np.array_equal(mask[n], first.slices[n].picture), n
-    assert not whole(fusion.uncertainty)[[12, 18]].any(), "what was drawn is not in doubt"
+        assert np.array_equal(mask[n], first.slices[n].slice_mask), n
+    assert not whole(fusion.uncertainty)[[12, 18]].any(), "drawn slices are certain"
     assert whole(fusion.uncertainty).any()
 
 
 class Contrary(DarkPool):
-    """A network that sees only the half of each mask on which u is small, where pictures are not axial."""
+    """A network that segments only the half of each mask where u is small, except on axial slices."""
 
     def predictor(self, model):
         network = super().predictor(model)
@@ -149,16 +142,16 @@ class Contrary(DarkPool):
         return network
 
 
-def test_a_contradicting_orientation_makes_uncertain_but_does_not_outvote_the_first_pass():
+def test_a_contradicting_orientation_adds_uncertainty_but_does_not_overrule_the_first_pass():
     first, coronal = first_pass(), Ensemble(("coronal",), every_mm=1.0)
     agreeing, contrary = (fuse(first, pool, SETTINGS, coronal) for pool in (DarkPool(), Contrary()))
     assert np.array_equal(contrary.mask().full(), BALL)
-    # the columns that coronal pictures no longer show, without the prompted slice
+    # the columns missing from the coronal masks, without the prompted slice
     lost = BALL & (np.arange(44) >= 22) & (np.arange(30) != 15)[:, None, None]
     assert lost.sum() > 500
     assert whole(agreeing.uncertainty)[lost].max() < 20
-    # pixels of 1 x 2 mm take half of the half vote: 1 to 1/4, p = 0.8. H = 0.722 and D = 4 * 0.16, on average 0.681 of
-    # 255 are 174; logits of +-5 are not quite 0 and 1
+    # pixels of 1 x 2 mm halve the weight of one half: 1 to 1/4, p = 0.8. H = 0.722 and D = 4 * 0.16; their mean 0.681,
+    # times 255, is 174; logits of +-5 are not quite 0 and 1
     assert np.abs(whole(contrary.uncertainty)[lost].astype(int) - 174).max() < 12
 
 
@@ -184,7 +177,7 @@ def test_limits_hold_for_every_pass():
     assert not np.delete(beyond, 15, axis=0).any()
 
 
-def test_a_pass_has_no_say_where_it_was_not_asked_to_go():
+def test_a_pass_does_not_count_in_a_direction_it_was_not_run_in():
     first = first_pass(direction="up")
     assert first.reached == tuple(range(15, 23))
     fusion = fuse(first, DarkPool(), SETTINGS, CROSS)
@@ -208,19 +201,19 @@ def test_cancel_keeps_the_passes_done_and_a_cancelled_first_pass_is_not_fused():
 
 
 def test_progress_counts_every_slice_of_every_further_pass():
-    first, pool, said = first_pass(), DarkPool(), []
-    fuse(first, pool, SETTINGS, CROSS, progress=lambda *step: said.append(step))
+    first, pool, steps = first_pass(), DarkPool(), []
+    fuse(first, pool, SETTINGS, CROSS, progress=lambda *step: steps.append(step))
     # 9 coronal slices, rows 12 to 28, and 9 sagittal ones, columns 14 to 30: 2 mm apart at most
-    assert said == [(n, None) for n in range(1, 19)]
+    assert steps == [(n, None) for n in range(1, 19)]
 
 
-def test_what_cannot_be_is_refused_with_what_to_do():
+def test_invalid_input_is_refused_with_what_to_do():
     with pytest.raises(InputError, match="choose from axial, coronal, sagittal"):
         Ensemble(("axial", "oblique"))
     with pytest.raises(InputError, match="above 0 mm"):
         Ensemble(every_mm=0)
     stack = PlaneStack(phantom_of(BALL), "axial")
-    nothing = propagate(stack, [Anchor(3, picture=np.zeros((40, 44), bool))], DarkPool(), SETTINGS)
+    nothing = propagate(stack, [Anchor(3, slice_mask=np.zeros((40, 44), bool))], DarkPool(), SETTINGS)
     with pytest.raises(PromptError, match="Move the prompts"):
         fuse(nothing, DarkPool(), SETTINGS, CROSS)
 
@@ -232,34 +225,38 @@ def test_an_oblique_first_pass_is_fused_with_straight_ones():
     view[:3, 3] = ras_of(volume, 15, 20, 22)
     plane = oblique_plane(volume, view)
     stack = PlaneStack.through(volume, plane)
-    first = propagate(stack, [Anchor(0, box_around(stack.picture_of(volume.array < 100, plane)))], DarkPool(), SETTINGS)
+    first = propagate(
+        stack, [Anchor(0, box_around(stack.slice_mask_of(volume.array < 100, plane)))], DarkPool(), SETTINGS
+    )
     alone = fuse(first, DarkPool(), SETTINGS)
     assert np.array_equal(alone.mask().full(), first.mask().full())
     fusion = fuse(first, DarkPool(), SETTINGS, Ensemble(("axial", "sagittal")))
     assert dice(fusion.mask().full(), volume.array < 100) > 0.95
-    own = first.slices[0].picture
-    assert np.array_equal(stack.picture_of(fusion.mask().full(), plane), stack.picture_of(first.mask().full(), plane))
+    own = first.slices[0].slice_mask
+    assert np.array_equal(
+        stack.slice_mask_of(fusion.mask().full(), plane), stack.slice_mask_of(first.mask().full(), plane)
+    )
     assert own.any()
 
 
-def test_a_section_of_a_mask_is_what_the_whole_volume_shows():
+def test_the_section_of_a_mask_is_that_of_the_whole_volumes_array():
     volume = phantom_of(BALL)
     mask = Mask.from_array(BALL, volume)
     for orientation in ORIENTATIONS:
         stack = PlaneStack(volume, orientation)
         for n in range(stack.first, stack.last + 1):
             plane = slice_plane(volume, orientation, n)
-            assert np.array_equal(section_of(mask, plane), stack.picture_of(BALL, plane))
+            assert np.array_equal(section_of(mask, plane), stack.slice_mask_of(BALL, plane))
 
 
 def test_a_large_volume_costs_no_more_than_the_tumor():
-    # 512 x 512 x 400 voxels that take no memory: one value, seen everywhere
+    # 512 x 512 x 400 voxels that take no memory: one value, repeated by strides of 0
     small = ball((12, 24, 24), (6, 12, 12), (4, 6, 6))
     array = np.lib.stride_tricks.as_strided(np.array([160], np.uint8), (400, 512, 512), (0, 0, 0))
     stack = PlaneStack(Volume(array, np.diag([-1.0, -1.0, 2.0, 1.0]), "large"), "axial")
-    pictures = np.zeros((12, 512, 512), bool)
-    pictures[:, 200:224, 300:324] = small
-    anchors = [Anchor(190 + n, picture=picture) for n, picture in enumerate(pictures) if picture.any()]
+    masks = np.zeros((12, 512, 512), bool)
+    masks[:, 200:224, 300:324] = small
+    anchors = [Anchor(190 + n, slice_mask=mask) for n, mask in enumerate(masks) if mask.any()]
     first = propagate(stack, anchors, DarkPool(), SETTINGS, direction="up")
     tracemalloc.start()
     fusion = fuse(first, DarkPool(), SETTINGS)
@@ -270,7 +267,7 @@ def test_a_large_volume_costs_no_more_than_the_tumor():
     assert peak < 10e6
 
 
-def test_further_passes_say_what_they_were():
+def test_further_passes_report_orientation_slices_and_volume():
     first = first_pass()
     passes = list(further_passes(first, CROSS, DarkPool(), SETTINGS, PropagationRules()))
     assert [e["orientation"] for e, _ in passes] == ["coronal", "sagittal"]

@@ -73,9 +73,9 @@ def test_every_format_holds_the_voxels_of_the_label_map(label, tmp_path, capsys)
         liver, tumor = ("Liver", "Liver tumor") if not path.name.startswith("a.nii") else ("1", "2")
         np.testing.assert_array_equal(back.segments[liver], LABELS == 1)
         np.testing.assert_array_equal(back.segments[tumor], LABELS == 2)
-    told = capsys.readouterr().out
+    lines = capsys.readouterr().out
     # voxels of 0.6 x 0.8 x 2.5 mm: 18 of them, and 3 x 8 x 7 less these
-    assert "'Liver tumor' 0.02 ml, 'Liver' 0.18 ml" in told
+    assert "'Liver tumor' 0.02 ml, 'Liver' 0.18 ml" in lines
 
 
 def test_codes_names_and_provenance_go_from_seg_nrrd_to_dicom_and_back(label, tmp_path):
@@ -162,7 +162,7 @@ def test_nifti_keeps_the_affine_of_its_source_to_the_last_bit(tmp_path, order):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(back), LABELS)
 
 
-def test_overlap_in_a_label_map_goes_to_the_last_segment_and_is_told(tmp_path, capsys):
+def test_overlap_in_a_label_map_goes_to_the_last_segment_and_is_reported(tmp_path, capsys):
     from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     masks = (LABELS > 0).astype(np.uint8), (LABELS == 2).astype(np.uint8)

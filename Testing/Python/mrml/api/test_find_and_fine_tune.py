@@ -23,7 +23,7 @@ def test_found_tumors_are_added_within_the_liver(case):
     liver = np.zeros_like(SQUARE)
     liver[2:5] = True
     case.paint(case.b, liver)
-    segment_id, found = findTumors(case.volume_node, case.node, (case.node, case.b), "mobile-sam", "A", pool=case.pool)
+    segment_id, found = findTumors(case.volume_node, case.node, (case.node, case.b), "A", pool=case.pool)
     assert segment_id == case.a and found.lesions == 1
     assert (case.array() == (SQUARE & liver)).all()
     assert provenance(case.node, case.a)[0]["prompts"] == {"text": "liver tumor"}
@@ -32,7 +32,7 @@ def test_found_tumors_are_added_within_the_liver(case):
 def test_where_nothing_is_found_nothing_changes(case):
     case.pool.fake.predict_text = lambda embedding, concept: type("None", (), {"mask": np.zeros(embedding, bool)})
     with pytest.raises(PromptError, match="Nothing was found on 8 slices"):
-        findTumors(case.volume_node, case.node, model="mobile-sam", segmentName="new", pool=case.pool)
+        findTumors(case.volume_node, case.node, segmentName="new", pool=case.pool)
     assert case.node.GetSegmentation().GetNumberOfSegments() == 2
 
 

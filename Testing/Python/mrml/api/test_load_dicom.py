@@ -24,14 +24,14 @@ def check(node):
 
 def test_a_series_becomes_a_volume_node_that_knows_its_instances(tmp_path):
     folder = write_series(tmp_path / "ct")
-    scene, told = createScene(), []
-    node = loadDicomSeries(folder, scene=scene, note=told.append)
+    scene, lines = createScene(), []
+    node = loadDicomSeries(folder, scene=scene, note=lines.append)
     check(node)
     assert node.GetScene() is scene
     assert node.GetName() == "Portal venous"
     uids = [reread(folder / f"IM{k:04d}").SOPInstanceUID for k in range(5)]
     assert node.GetAttribute("DICOM.instanceUIDs") == " ".join(uids)
-    assert told == []
+    assert lines == []
 
 
 def test_it_is_loaded_as_slicers_own_reader_loads_the_files(shared_data):
@@ -86,14 +86,14 @@ def application(monkeypatch):
 
 def test_inside_slicer_it_goes_through_the_dicom_database(tmp_path, application):
     folder = write_series(tmp_path / "ct")
-    told = []
+    lines = []
     application.load = lambda node: node.SetName("3: Portal venous")
-    node = loadDicomSeries(folder, note=told.append)
+    node = loadDicomSeries(folder, note=lines.append)
     check(node)
     assert node.GetName() == "3: Portal venous"
     assert application.imported == [str(folder)]
     assert application.asked == [reread(folder / "IM0000").SOPInstanceUID]
-    assert told == []
+    assert lines == []
 
 
 def test_a_volume_that_slicer_placed_otherwise_is_replaced_and_said(tmp_path, application):
@@ -102,12 +102,12 @@ def test_a_volume_that_slicer_placed_otherwise_is_replaced_and_said(tmp_path, ap
         node.SetAndObserveTransformNodeID(transform_node.GetID())
 
     for change in (bend, lambda node: node.SetSpacing(0.6, 0.8, 5.0)):
-        application.load, told = change, []
-        node = loadDicomSeries(write_series(tmp_path / "ct"), note=told.append)
+        application.load, lines = change, []
+        node = loadDicomSeries(write_series(tmp_path / "ct"), note=lines.append)
         check(node)
         assert application.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
         assert application.scene.GetNumberOfNodesByClass("vtkMRMLGridTransformNode") == 0
-        assert told == [
+        assert lines == [
             "Slicer placed the series otherwise than its headers say; it was read by SAM Liver Tumor instead."
         ]
         application.scene.RemoveNode(node)
@@ -115,9 +115,9 @@ def test_a_volume_that_slicer_placed_otherwise_is_replaced_and_said(tmp_path, ap
 
 def test_values_that_slicer_read_otherwise_are_replaced_and_said(tmp_path, application):
     application.load = lambda node: slicer.util.updateVolumeFromArray(node, np.zeros((5, 12, 10), np.int16))
-    told = []
-    check(loadDicomSeries(write_series(tmp_path / "ct"), note=told.append))
-    assert told == ["Slicer read other values; they were replaced by those that the headers give."]
+    lines = []
+    check(loadDicomSeries(write_series(tmp_path / "ct"), note=lines.append))
+    assert lines == ["Slicer read other values; they were replaced by those that the headers give."]
 
 
 def test_a_closed_database_does_not_hinder(tmp_path, application):

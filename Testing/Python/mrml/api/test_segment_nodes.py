@@ -9,8 +9,9 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError, PromptError
+from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.pool import PredictorPool
-from SAMLiverTumorLib.inference.segment_slices import segment
+from SAMLiverTumorLib.inference.segment_slices import Settings, segment
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.registry import get_model
@@ -143,7 +144,7 @@ def test_the_users_masking_and_overwrite_mode_are_kept_to(case, pool):
 
 
 def test_provenance_names_model_prompts_window_and_versions_and_survives_seg_nrrd(case, pool, tmp_path):
-    segmented = case.segment(pool, window="-150,250")
+    segmented = case.segment(pool, settings=Settings(window=parse_window("-150,250")))
     saveSegmentation(case.segmentationNode, tmp_path / "a.seg.nrrd")
     readNode = case.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     storageNode = slicer.vtkMRMLSegmentationStorageNode()
@@ -161,7 +162,7 @@ def test_provenance_names_model_prompts_window_and_versions_and_survives_seg_nrr
 
 def test_quality_reaches_the_network(case, pool):
     plain = case.segment(pool).result
-    best = case.segment(pool, quality="best").result
+    best = case.segment(pool, settings=Settings(quality="best")).result
     assert [each.provenance["quality"] for each in (plain, best)] == ["full", "best"]
     assert [a.predicted_iou == b.predicted_iou for a, b in zip(plain.slices, best.slices, strict=True)] == [False]
 
@@ -211,9 +212,8 @@ FAILURES = [
     (exclude_alone, {}, PromptError, "exclude points only"),
     (box_outside, {}, PromptError, "lies outside 'phantom'"),
     (lambda *_: None, {"roiNode": None}, PromptError, "no prompts"),
-    (lambda *_: None, {"model": "nosuch"}, ModelError, "'nosuch' is neither"),
-    (lambda *_: None, {"window": "bright"}, InputError, "Unknown window"),
-    (lambda *_: None, {"plane": "diagonal"}, InputError, "Unknown orientation"),
+    (lambda *_: None, {"settings": Settings("nosuch")}, ModelError, "'nosuch' is neither"),
+    (lambda *_: None, {"settings": Settings(orientation="diagonal")}, InputError, "Unknown orientation"),
     (lambda *_: None, {"cancel": lambda: True}, Cancelled, "nothing was changed"),
     (broken_writer, {}, InputError, "another grid"),
     (broken_writer, {"segmentationNode": None}, InputError, "another grid"),

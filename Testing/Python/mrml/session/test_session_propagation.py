@@ -1,4 +1,4 @@
-"""Following a tumor through the volume in a session: one step, corrections stick, cancel keeps what is done."""
+"""Propagating a tumor through the volume in a session: one step, corrections stick, cancel keeps what is done."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_one_box_becomes_the_whole_tumor_and_one_undo_takes_it_back(case):
     missed = BALL & ~whole
     # the last cap is smaller than the rules follow
     assert not (whole & ~BALL).any() and missed.sum() < 0.05 * BALL.sum()
-    assert any("stopped at slice" in line for line in lines) and "Followed through" in lines[-1]
+    assert any("stopped at slice" in line for line in lines) and "Propagated through" in lines[-1]
     assert case.session.undo()
     assert state(case) == prompted
     assert case.session.redo()
@@ -132,7 +132,7 @@ def test_cancel_keeps_the_slices_that_are_done_and_undo_takes_them_back(case):
     assert len(case.slices()) > len(kept)
 
 
-def test_without_prompts_what_is_drawn_on_the_slice_is_followed(case):
+def test_without_prompts_what_is_drawn_on_the_slice_is_propagated(case):
     drawn = np.zeros_like(BALL)
     drawn[MIDDLE] = BALL[MIDDLE]
     case.paint(case.a, drawn)
@@ -142,14 +142,14 @@ def test_without_prompts_what_is_drawn_on_the_slice_is_followed(case):
     assert (case.array() == drawn).all()
 
 
-def test_nothing_to_follow_is_refused_and_leaves_no_step(case):
+def test_nothing_to_propagate_is_refused_and_leaves_no_step(case):
     assert not case.session.propagate()
     assert "Prompt this slice" in case.session.message and not case.session.canUndo
     case.session.setPlane(None)
     assert not case.session.propagate()
 
 
-def test_clearing_the_prompts_takes_back_what_was_followed_and_accepting_keeps_it(case):
+def test_clearing_the_prompts_takes_back_what_was_propagated_and_accepting_keeps_it(case):
     case.box_on(MIDDLE)
     case.follow()
     whole = case.array()
@@ -163,7 +163,7 @@ def test_clearing_the_prompts_takes_back_what_was_followed_and_accepting_keeps_i
     assert (case.array() == whole).all(), "accepted"
 
 
-def test_a_box_through_slices_limits_how_far_the_tumor_is_followed(case):
+def test_a_box_through_slices_limits_how_far_the_tumor_is_propagated(case):
     case.session.boxThroughSlices = True
     case.look(MIDDLE)
     case.draw_box((12, 10, 12), (32, 30, 18))
@@ -174,7 +174,7 @@ def test_a_box_through_slices_limits_how_far_the_tumor_is_followed(case):
 
 
 @pytest.mark.parametrize("name, index", [("coronal", 20), ("sagittal", 22)])
-def test_other_orientations_are_followed_along_their_own_normal(case, name, index):
+def test_other_orientations_are_propagated_along_their_own_normal(case, name, index):
     case.look(index, name)
     low, high = [12, 10, 5], [32, 30, 25]
     axis = {"coronal": 1, "sagittal": 0}[name]
@@ -186,7 +186,7 @@ def test_other_orientations_are_followed_along_their_own_normal(case, name, inde
     assert not (whole & ~BALL).any() and whole.sum() > 0.8 * BALL.sum()
 
 
-def test_an_oblique_slice_is_followed_along_its_normal(case):
+def test_an_oblique_slice_is_propagated_along_its_normal(case):
     matrix = np.eye(4)
     angle = np.deg2rad(30)
     matrix[:3, :3] = [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
@@ -203,7 +203,7 @@ def test_an_oblique_slice_is_followed_along_its_normal(case):
     assert not case.array().any()
 
 
-def test_provenance_tells_what_was_followed(case):
+def test_provenance_records_what_was_propagated(case):
     case.box_on(MIDDLE)
     case.follow()
     (entry,) = provenance(case.node, case.a)

@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+from scipy import ndimage
 from session_case import Case, discs, small_volume
 
 from SAMLiverTumorLib.mrml.nodes.conversions import EXCLUDE, INCLUDE
@@ -27,9 +28,12 @@ class Said:
     def prompts(self):
         return self.include, self.exclude, self.box
 
-    def voxels(self, shape):
-        """The voxels (k, j, i) by the rule of the fake network, worked out without the session."""
-        whole = np.zeros(shape, bool)
+    def voxels(self, base):
+        """The voxels (k, j, i) by the rule of the fake network, worked out without the session.
+
+        On a slice where only exclude points are, what is there already loses the pieces that they lie on.
+        """
+        whole, shape = base.copy(), base.shape
         for include, exclude, box in (*self.accepted, self.prompts):
             for k in SLICES:
                 points = [p[:2] for p in include if p[2] == k] + [p[:2] for p in exclude if p[2] == k]
@@ -39,6 +43,9 @@ class Said:
                     (i0, j0, _), (i1, j1, _) = box
                     edges = (i0 - 0.5, j0 - 0.5, i1 + 0.5, j1 + 0.5)
                 if 1 not in labels and edges is None:
+                    pieces, _ = ndimage.label(whole[k], np.ones((3, 3)))
+                    hit = {pieces[j, i] for i, j in points} - {0}
+                    whole[k] &= ~np.isin(pieces, list(hit))
                     continue
                 picture = discs(shape[1:], points, labels, edges)
                 if edges is not None:
@@ -162,7 +169,7 @@ class Player:
 
     def check(self, bystander):
         for segment, said in self.said.items():
-            expected = said.voxels(self.base.shape) | self.base
+            expected = said.voxels(self.base)
             assert np.array_equal(self.case.array(segment), expected)
         assert np.array_equal(self.case.array(self.case.c), bystander)
 

@@ -77,7 +77,7 @@ def test_a_correction_after_loading_gives_what_it_gives_without(tmp_path):
     loaded.session.close()
 
 
-def test_following_again_after_loading_does_nothing_again(tmp_path):
+def test_propagating_again_after_loading_does_nothing_again(tmp_path):
     loaded = Loaded(leaking(), tmp_path / "scene.mrb")
     before = loaded.array()
     loaded.look(MIDDLE)
@@ -86,7 +86,7 @@ def test_following_again_after_loading_does_nothing_again(tmp_path):
     loaded.session.close()
 
 
-def test_clearing_the_prompts_after_loading_takes_back_what_was_followed_alone(tmp_path):
+def test_clearing_the_prompts_after_loading_takes_back_what_was_propagated_alone(tmp_path):
     case = Tumor()
     painted = np.zeros_like(BALL)
     painted[16, 20:24, 20:24] = painted[2, 2:5, 2:5] = True
@@ -153,7 +153,7 @@ def test_after_accepting_a_loaded_scene_has_nothing_to_go_on_from(tmp_path):
     loaded.session.close()
 
 
-def test_after_accepting_what_was_drawn_and_followed_nothing_is_open():
+def test_after_accepting_what_was_drawn_and_propagated_nothing_is_open():
     case = Tumor()
     case.paint(case.a, BALL & (np.arange(len(BALL)) == MIDDLE)[:, None, None])
     case.follow()
@@ -225,7 +225,7 @@ def test_prompts_removed_while_nobody_listened_leave_the_voxels_and_drop_the_run
 
 
 @pytest.mark.parametrize("damage", ["cut off", "no text", "another version", "bits"])
-def test_a_damaged_run_is_told_and_leaves_the_prompts_usable(tmp_path, damage):
+def test_a_damaged_run_is_reported_and_leaves_the_prompts_usable(tmp_path, damage):
     def spoil(loaded):
         (node,) = loaded.runs()
         said = json.loads(node.GetText())
@@ -239,7 +239,7 @@ def test_a_damaged_run_is_told_and_leaves_the_prompts_usable(tmp_path, damage):
     case = leaking()
     whole = case.array()
     loaded = Loaded(case, tmp_path / "scene.mrb", spoil)
-    assert "cannot be read any more" in loaded.session.message
+    assert "cannot be read" in loaded.session.message
     loaded.look(25)
     loaded.click(30, 20, 25)
     loaded.finish()

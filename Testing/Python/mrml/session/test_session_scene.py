@@ -33,7 +33,7 @@ def test_a_transform_put_on_the_volume_in_the_middle_of_a_job_drops_its_result(c
     case.worker.step()
     case.volume_node.SetAndObserveTransformNodeID(translation(case).GetID())
     lines = case.session.poll()
-    assert "dropped" in lines[-1] and not case.session.busy
+    assert "discarded" in lines[-1] and not case.session.busy
     case.volume_node.SetAndObserveTransformNodeID(None)
     assert not case.array().any()
 
@@ -148,15 +148,15 @@ def test_a_prompt_node_deleted_in_the_middle_of_a_job_is_a_step_that_undo_takes_
 
 
 def test_a_closed_scene_in_the_middle_of_a_job_leaves_an_empty_session_that_works_again(case):
-    told = []
-    case.session.onChanged.append(lambda: told.append(case.session.segmentId))
+    lines = []
+    case.session.onChanged.append(lambda: lines.append(case.session.segmentId))
     case.click(10, 8, 4)
     case.worker.step()
     case.click(6, 6, 4)
     case.scene.Clear(False)
     assert not case.session.busy and not case.session.canUndo
     assert (case.session.volumeNode, case.session.segmentationNode, case.session.segmentId) == (None, None, "")
-    assert told[-1] == ""
+    assert lines[-1] == ""
     case.finish()
     assert not case.session.busy and not case.session.canUndo and not case.session.segment()
     case.volume_node = addVolumeNode(case.scene, case.volume)
