@@ -45,8 +45,8 @@ class Decoder:
     """Decodes prompts with a loaded model's prompt encoder and mask decoder, whose weights may change.
 
     :param prompt_encoder: segment_anything's `PromptEncoder`.
-    :param mask_decoder: segment_anything's `MaskDecoder`, or `crisp_mask_decoder`. If any of its layers were replaced, as
-        by adapters, it runs unmodified.
+    :param mask_decoder: segment_anything's `MaskDecoder`, or `crisp_mask_decoder`. If any of its layers were replaced,
+        as by adapters, it runs unmodified.
     """
 
     def __init__(self, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
