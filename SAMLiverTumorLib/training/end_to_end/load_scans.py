@@ -12,6 +12,7 @@ from SAMLiverTumorLib.datasets.cases import Case, find_cases, load_case, read_ho
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
 from SAMLiverTumorLib.image.window import PRESETS, Window, parse_window
+from SAMLiverTumorLib.io.ircadb.lits_cases import lits_number
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.training.end_to_end.settings import NetworkSettings
 from SAMLiverTumorLib.training.end_to_end.slice_bank import Scan
@@ -71,16 +72,12 @@ def flat_slices(folder: Path, leave_out: Sequence[str] = ()) -> Scan:
             rows = list(csv.DictReader(table))
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"'{folder}' holds no slices.npz and slices.csv that can be read.") from error
-    kept = [int(row["row"]) for row in rows if not _left_out(row["lits_id"], leave_out)]
+    kept = [int(row["row"]) for row in rows if not _left_out(f"lits{row['lits_id']}", leave_out)]
     grey = PRESETS["wide"].to_uint8(hu[kept])
     return Scan(folder.name, grey, liver[kept].astype(np.uint8), _FLAT_SPACING, has_tumor=False, single=True)
 
 
 def _left_out(name: str, leave_out: Sequence[str]) -> bool:
-    return bool(name) and any(_number(name) == _number(other) for other in leave_out)
-
-
-def _number(name: str) -> str:
-    """A patient's number, as in "liver_7", "lits117" and "7"; the name itself where there is none."""
-    digits = "".join(c for c in name if c.isdigit())
-    return digits or name
+    """Whether a patient is among those, by name or by the number that LiTS and the Decathlon gave."""
+    number = lits_number(name)
+    return name in leave_out or (number is not None and number in map(lits_number, leave_out))

@@ -177,7 +177,8 @@ def _step(state: _State, settings: NetworkSettings, examples: Examples) -> dict[
         group["lr"] = rate * group["share"]
     size, batch = settings.size, settings.batch
     if rng.random() < settings.large:
-        size, batch = settings.large_size, max(settings.batch // 2, 1)
+        share = (settings.size / settings.large_size) ** 2
+        size, batch = settings.large_size, max(round(settings.batch * share), 1)
     drawn = [examples.draw(size, rng) for _ in range(batch)]
     shares = np.array(settings.rounds) / sum(settings.rounds)
     rounds = 1 if state.step < 3 * settings.warm_up else 1 + int(rng.choice(len(shares), p=shares))

@@ -37,8 +37,8 @@ class NetworkSettings:
     :param average: share of the old average that stays in each step.
     :param size: pixels along the side of most crops.
     :param batch: crops of a step.
-    :param large: share of steps with half as many crops of `large_size` pixels.
-    :param large_size: pixels along the side of those.
+    :param large: share of steps with fewer crops of `large_size` pixels, as many pixels in all.
+    :param large_size: pixels along the side of those; 512 for whole slices.
     :param real: share of crops around lesions of patients.
     :param painted: share of crops with painted lesions.
     :param rounds: how often, in proportion, there are 1, 2, ... answers with corrections between.
@@ -63,8 +63,8 @@ class NetworkSettings:
     average: float = 0.998
     size: int = 256
     batch: int = 8
-    large: float = 0.15
-    large_size: int = 384
+    large: float = 0.2
+    large_size: int = 512
     real: float = 0.45
     painted: float = 0.4
     rounds: tuple[float, ...] = (0.45, 0.25, 0.1, 0.2)
