@@ -181,7 +181,9 @@ def _step(state: _State, settings: NetworkSettings, examples: Examples) -> dict[
         size, batch = settings.large_size, max(round(settings.batch * share), 1)
     drawn = [examples.draw(size, rng) for _ in range(batch)]
     shares = np.array(settings.rounds) / sum(settings.rounds)
-    rounds = 1 if state.step < 3 * settings.warm_up else 1 + int(rng.choice(len(shares), p=shares))
+    # a network that marks nothing yet has nothing to correct
+    early = state.step < 3 * settings.warm_up and not settings.start
+    rounds = 1 if early else 1 + int(rng.choice(len(shares), p=shares))
     losses = step_losses(state.student, drawn, rounds, rng, half=settings.bfloat16)
     state.step += 1
     if not losses:
@@ -205,7 +207,7 @@ def _step(state: _State, settings: NetworkSettings, examples: Examples) -> dict[
 
 def rate_share(settings: NetworkSettings, step: int) -> float:
     """Share of the learning rate at a step: rising, flat, and falling to almost zero at the end."""
-    rising = min(1.0, (step + 1) / max(settings.warm_up, 1)) if not settings.start else 1.0
+    rising = min(1.0, (step + 1) / max(settings.warm_up, 1))
     falling = min(1.0, (settings.steps - step) / max(settings.cool_down, 1))
     return rising * max(falling, 0.02)
 
