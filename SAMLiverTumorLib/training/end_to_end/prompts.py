@@ -33,9 +33,9 @@ def box(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float
     sides = np.tile(edges[2:] - edges[:2], 2)
     out = np.array([-1.0, -1.0, 1.0, 1.0])
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.5:
         edges += out * 2.0
-    elif kind < 0.5:  # as large on all sides
+    elif kind < 0.65:  # as large on all sides
         edges += out * sides * rng.uniform(0.0, 0.25)
     else:
         edges += out * (sides * rng.uniform(-0.1, 0.25, 4) + rng.uniform(-1.0, 2.0, 4))
