@@ -25,10 +25,14 @@ _USE = (
     "normalization",
     "resize",
     "default_window",
+    "channels",
     "licence",
     "citation",
     "notes",
 )
+
+# What files say that were written before it was asked.
+_EARLIER = {"channels": "single"}
 
 
 def describe(info: ModelInfo) -> dict[str, Any]:
@@ -86,6 +90,7 @@ def info_from(about: Mapping[str, Any], path: Path, sha256: str) -> ModelInfo:
     from SAMLiverTumorLib.models.registry import ModelInfo, check_use
 
     try:
+        about = {**_EARLIER, **about}
         prompts, concepts = frozenset(about["prompts"]), tuple(about["concepts"])
         check_use(about, prompts, concepts)
         return ModelInfo(

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Millimeters between pixels that "native" magnifies to: on the sample case, whose pixels are 1.36 mm, one click on a
+# network that had not seen it has a Dice of 0.64 so, and 0.43 magnified to fill the input (0.34 mm).
+_NATIVE_MM = 0.75
+
 
 @dataclass(frozen=True)
 class InputGeometry:
@@ -39,10 +43,14 @@ def input_geometry(
     :param shape: (rows, columns).
     :param spacing: millimeters per pixel along (rows, columns).
     :param resize: "longest" scales the side that is longest in millimeters to the input's edge and keeps
-        the true proportions; "square" fills the input, as MedSAM's training did.
+        the true proportions; "square" fills the input, as MedSAM's training did; "native" is "longest", but pixels are
+        not magnified beyond those of usual CT: a small part of a scan keeps its scale, and does not fill the input.
     """
     if resize == "square":
         return InputGeometry(shape, (input_size, input_size), input_size)
     extent = (shape[0] * spacing[0], shape[1] * spacing[1])
-    rows, columns = (max(1, round(input_size * side / max(extent))) for side in extent)
+    longest = max(extent)
+    if resize == "native":
+        longest = max(longest, input_size * min(_NATIVE_MM, *spacing))
+    rows, columns = (max(1, round(input_size * side / longest)) for side in extent)
     return InputGeometry(shape, (rows, columns), input_size)
