@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,11 +53,16 @@ def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list
     print(f"Wrote {', '.join(map(str, outputs))}")
 
 
-def read_cases(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
-    """The cases one by one."""
+def read_cases(
+    files: list[CaseFiles], names: Mapping[str, str], others: Mapping[str, str] | None = None
+) -> Iterator[Case]:
+    """The cases one by one.
+
+    :param names, others: see `load_case`.
+    """
     from SAMLiverTumorLib.datasets.cases import load_case
 
-    return (load_case(each, names) for each in files)
+    return (load_case(each, names, others) for each in files)
 
 
 def _command(args: argparse.Namespace) -> str:

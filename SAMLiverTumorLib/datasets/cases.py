@@ -16,6 +16,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
+from SAMLiverTumorLib.io.labels.dataset_json import meanings_in_set
 from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, same_place, why_apart
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
@@ -142,10 +143,15 @@ def read_hold_out(path: Path) -> frozenset[str]:
     return frozenset(name for line in lines if (name := line.split("#")[0].strip()))
 
 
-def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
+def load_case(
+    files: CaseFiles, names: Mapping[str, str] | None = None, others: Mapping[str, str] | None = None
+) -> Case:
     """Read a case.
 
-    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore".
+    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore". The set's `dataset.json` says the
+        others.
+    :param others: meanings of values that neither says, where there is no `dataset.json`; by default those of LiTS if
+        `names` has none.
     :raises InputError: image and label lie on different voxels; a label value that has no name; no label file.
     """
     if files.label is None:
@@ -161,7 +167,9 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
         notes += said
     else:
         labels = read_labels(files.label)
-        notes += labels.notes
+        others = others or ({} if names else LITS_VALUES)
+        names, said = meanings_in_set(None if labels.from_slicer else files.label, names or {}, others)
+        notes += (*labels.notes, *said)
     grid = volume.ijk_to_ras, volume.dimensions
     if same_place(labels, *grid) or (labels.from_slicer and fits_grid(labels, *grid) and not why_apart(labels, *grid)):
         # in another order; files of Slicer hold only the part of the volume that is outlined

@@ -23,7 +23,7 @@ CHANNEL_MODES = ("single", "windows", "neighbors")
 def plane_to_rgb(
     volume: Volume, plane: Plane, window: Window, channels: str = "single", further: Sequence[FurtherChannel] = ()
 ) -> np.ndarray:
-    """The network's picture of a plane: uint8, shape (rows, columns, 3), a copy.
+    """The slice image of a plane for the network: uint8, shape (rows, columns, 3), a copy.
 
     :param channels: "single" shows the window three times; "windows" shows the wide window, the given
         one and the lesion window; "neighbors" shows the slices before, at and after the plane.

@@ -1,4 +1,4 @@
-"""`load_model`: from a weight file to networks that are ready to run.
+"""`load_model`: from a weight file to networks ready to run.
 
 Prompt encoder, mask decoder and the ViT image encoders are those of segment_anything (Kirillov et al.,
 "Segment Anything", ICCV 2023), with the sizes that its published weights have.
@@ -48,7 +48,7 @@ class SamModel:
     :param prompt_encoder: segment_anything's `PromptEncoder`.
     :param mask_decoder: segment_anything's `MaskDecoder`.
     :param device: where they are.
-    :param text: tokens for what text can name, or of any phrase; None where the model knows no text.
+    :param text: tokens for the phrases of text prompts; None where the model takes no text.
     """
 
     info: ModelInfo
@@ -71,13 +71,12 @@ def load_model(
     >>> model = load_model(store.path(info), info)                              # doctest: +SKIP
     >>> model.image_encoder(images)                                             # doctest: +SKIP
 
-    :param path: a PyTorch checkpoint or a `.safetensors` file. One that a training with adapters wrote needs its base
+    :param path: a PyTorch checkpoint or a `.safetensors` file. One of a training run with adapters needs its base
         in the store.
     :param info: the registered model that the file was verified to be; None for a user's own file, whose
         network is then known by its SHA-256 if it is a registered one's and by its shapes if not.
     :param device: "auto", "cpu", "cuda", "cuda:1" or "mps", see `resolve_device`.
-    :param confirm: asked before CLIP is downloaded, where the model knows phrases by it and one is asked that was not
-        trained.
+    :param confirm: asked before CLIP is downloaded, which phrases need that were not among the trained ones.
     :raises ModelError: the file is missing or damaged, or its weights are not exactly the network's.
     :raises InputError: the device does not exist.
     """
@@ -194,7 +193,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _info_of_file(path: Path, state: dict[str, torch.Tensor], about: dict[str, Any] | None) -> ModelInfo:
-    """What is known of a user's own file, and what it says of itself."""
+    """What is known of a user's own file: from the registry, from its header, or from its shapes."""
     digest = sha256_of(path)
     for info in load_registry().values():
         if info.sha256 == digest:

@@ -52,8 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="append",
         default=[],
         metavar="VALUE=WHAT",
-        help='meaning of a label value or segment: tumor, liver or ignore; "*" for all others (default: 1=liver, '
-        "2=tumor, and segments by their names)",
+        help='meaning of a label value or segment: tumor, liver or ignore; "*" for all others (default: as '
+        "dataset.json says, else 1=liver, 2=tumor, and segments by their names)",
     )
     add_liver_label_option(parser, "the labels, as --label NAME=liver")
     parser.add_argument(
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Give models, --images and -o OUT; or a finished training run with --run RUN.")
     outputs = check_outputs(args)
     window = None if args.window == "auto" else parse_window(args.window)
-    names = LITS_VALUES | parse_label_names(args.label, args.liver_label)
+    names = parse_label_names(args.label, args.liver_label)
     files = _chosen(args)
 
     from SAMLiverTumorLib.cli.terminal import bar, download_bar
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         pool = pools.PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded)
         contestants = [contestant(model, pool, window, device, args.quality) for model in args.models]
     with bar("comparing", "slice") as progressed:
-        comparison = compare(read_cases(files, names), contestants, args.limit, progressed)
+        comparison = compare(read_cases(files, names, LITS_VALUES), contestants, args.limit, progressed)
     write_report(args, comparison, outputs)
     return 0
 

@@ -74,8 +74,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "--label",
         action="append",
         metavar="VALUE=NAME",
-        help='meaning of a label value or segment: tumor, liver or ignore; "*" for all others (default: 1=liver '
-        "2=tumor, and segments by their names)",
+        help='meaning of a label value or segment: tumor, liver or ignore; "*" for all others (default: as '
+        "dataset.json says, else 1=liver, 2=tumor, and segments by their names)",
     )
     add_liver_label_option(parser, "the labels, as --label NAME=liver")
     parser.add_argument(

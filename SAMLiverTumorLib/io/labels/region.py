@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.labels.dataset_json import named_by_set
 from SAMLiverTumorLib.io.labels.grids import onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION, liver_of
@@ -39,7 +40,7 @@ def liver_on(
     :param option: what messages tell to choose the liver with.
     :raises InputError: not a label map, it cannot be told which is the liver, or none of it is within the volume.
     """
-    labels = read_labels(path)
+    labels = named_by_set(read_labels(path), path)
     liver, notes = liver_of(labels, wanted, option)
     return _filled(liver, (*labels.notes, *notes), path, volume, note)
 
