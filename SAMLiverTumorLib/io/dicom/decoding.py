@@ -67,14 +67,14 @@ def decompressed(dataset, syntax, data: bytes) -> np.ndarray:
     would make of the header comes in.
     """
     import pydicom
-    from pydicom.uid import SecondaryCaptureImageStorage
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
 
     meta = pydicom.dataset.FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = "1.2.3"
+    meta.ImplementationClassUID = UID("1.2.3")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.dcm")
         alone = pydicom.dataset.FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
