@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
-from SAMLiverTumorLib.datasets.layouts import by_patient, patient_of
+from SAMLiverTumorLib.datasets.layouts import by_patient, label_of, patient_of
+from SAMLiverTumorLib.datasets.same_names import told_apart
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
+from SAMLiverTumorLib.io.labels.organ_folder import organ_files
 from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.models.download.digest import file_sha256
 from SAMLiverTumorLib.models.registry import load_registry
@@ -40,21 +43,21 @@ def find_jobs(
     :raises InputError: nothing found, two scans of one name, a scan without its liver, no reference, or no prompt, for
         any scan.
     """
-    found: dict[str, Path] = {}
-    for given in inputs:
-        for name, path in by_patient(given, {False}).items():
-            if name in found and found[name].resolve() == path.resolve():
-                continue
-            if name in found:
-                raise InputError(
-                    f"'{found[name]}' and '{path}' would both be case '{name}'; rename one, or run them apart."
-                )
-            if not path.resolve().is_relative_to(out.resolve()):
-                found[name] = path
-    if not found:
-        raise InputError(f"There is no scan in '{inputs[0]}' outside of '{out}', where results go.")
-    jobs = [Job(name, path.absolute(), out.absolute()) for name, path in found.items()]
+    scans: dict[Path, str] = {}
     notes: list[str] = []
+    for given in inputs:
+        found = by_patient(given, {False})
+        notes += found.notes
+        for name, path in found.items():
+            if not path.resolve().is_relative_to(out.resolve()):
+                scans.setdefault(path.resolve(), name)
+    if not scans:
+        raise InputError(f"There is no scan in '{inputs[0]}' outside of '{out}', where results go.")
+    named: dict[str, Path] = {}
+    for name in dict.fromkeys(scans.values()):
+        paths = [path for path, each in scans.items() if each == name]
+        named |= zip(_apart(name, paths), paths, strict=True)
+    jobs = [Job(name, path.absolute(), out.absolute()) for name, path in named.items()]
     if liver is not None:
         livers = _labels(liver, jobs)
         if missing := [job.name for job in jobs if job.name not in livers]:
@@ -95,11 +98,29 @@ def check_series(jobs: Sequence[Job], series: str) -> None:
 
 def _labels(given: Path, jobs: Sequence[Job]) -> dict[str, Path]:
     """Label files by case; one file and one scan belong together whatever their names."""
-    if given.is_file() and len(jobs) == 1:
+    if len(jobs) == 1 and (given.is_file() or organ_files(given)):
         return {jobs[0].name: given.absolute()}
-    same = any(job.image.parent.resolve() in (given.resolve(), given.resolve() / "imagesTr") for job in jobs)
-    found = by_patient(given, {True} if same else {False, True}, labels=True)
-    return {name: path.absolute() for name, path in found.items()}
+    images = {job.image.resolve() for job in jobs}
+    same = any(given.resolve() in image.parents and not is_ircadb(image) for image in images)
+    found = by_patient(given, {True} if same and _side_by_side(given) else {False, True}, True, images)
+    pairs = {job.name: label_of(job.name, found) for job in jobs}
+    return {name: found[label].absolute() for name, label in pairs.items() if label is not None}
+
+
+def _side_by_side(folder: Path) -> bool:
+    """Whether files named as labels lie in the folder of the scans, so that all others are scans."""
+    with suppress(InputError):
+        return bool(by_patient(folder, {True}, labels=True))
+    return False
+
+
+def _apart(name: str, paths: Sequence[Path]) -> list[str]:
+    try:
+        return told_apart(name, paths, paths[0].parent)
+    except InputError:
+        raise InputError(
+            f"'{paths[0]}' and '{paths[1]}' would both be case '{name}'; rename one, or run them apart."
+        ) from None
 
 
 def _prompted(jobs: list[Job], prompts: Mapping[str, CasePrompts]) -> tuple[list[Job], list[str]]:

@@ -106,7 +106,7 @@ def _safe(stream: Any, name: str, console: Console) -> Any:
         _reconfigure(stream, "replace")
         return stream
     if stream is None or getattr(stream, "closed", False):
-        return Path(os.devnull).open("w", encoding="utf-8")
+        return Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace")
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # PYTHONUNBUFFERED leaves the raw stream alone
     if not isinstance(raw, io.RawIOBase) or not hasattr(stream, "line_buffering"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.datasets.label_meanings import LIVER, TUMOR, meanings_of
-from SAMLiverTumorLib.datasets.layouts import by_patient, holds_series, patient_of
+from SAMLiverTumorLib.datasets.layouts import by_patient, holds_series, label_of, patient_of
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore, is_store
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
@@ -19,8 +19,10 @@ from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_
 from SAMLiverTumorLib.io.labels.dataset_json import meanings_in_set
 from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, same_place, why_apart
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.organ_folder import organ_files
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.volume import Volume
 
 LITS_VALUES = {"1": LIVER, "2": TUMOR}
@@ -53,12 +55,14 @@ class CaseFiles:
     :param image: file or DICOM folder.
     :param label: label map or Slicer segmentation on the same voxels; None for an unlabeled scan.
     :param window: how to show it, as `parse_window`; empty where the setting for all holds.
+    :param notes: what finding it took.
     """
 
     name: str
     image: Path
     label: Path | None
     window: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = frozenset()) -> list[CaseFiles]:
@@ -79,27 +83,35 @@ def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = fro
     if is_store(images) and (labels is None or _same(images, labels)):
         return _kept_cases(Path(images), labels is not None, hold_out)
     one = Path(images).is_file() or holds_series(Path(images))
-    if labels is not None and Path(labels).is_file() and one and not is_ircadb(images):
+    if labels is not None and one and not is_ircadb(images) and (Path(labels).is_file() or organ_files(Path(labels))):
         refuse_held_out([patient_of(images)], hold_out)
         return [CaseFiles(patient_of(images), Path(images), Path(labels))]
     found_images = by_patient(images, {False} if labels is None or _same(images, labels) else {False, True})
+    notes = found_images.notes
     if labels is None:
-        cases = [CaseFiles(name, path, None) for name, path in found_images.items()]
+        cases = [CaseFiles(name, path, None, notes=notes) for name, path in found_images.items()]
     else:
-        found_labels = by_patient(labels, {True} if _same(images, labels) else {False, True}, labels=True)
-        for one, other, what, where in (
-            (found_images, found_labels, "label", labels),
-            (found_labels, found_images, "image", images),
-        ):
-            if missing := [str(path.name) for name, path in one.items() if name not in other]:
-                more = " ..." if len(missing) > 3 else ""
-                raise InputError(
-                    f"There is no {what} in '{where}' for {', '.join(missing[:3])}{more}; "
-                    "name both files of a patient alike, such as patient7_ct.nii.gz and patient7_label.nii.gz."
-                )
-        cases = [CaseFiles(name, path, found_labels[name]) for name, path in found_images.items()]
-    refuse_held_out([case.name for case in cases], hold_out)
+        taken = () if is_ircadb(images) else tuple(found_images.values())
+        same = _same(images, labels)
+        found_labels = by_patient(labels, {True} if same else {False, True}, True, taken)
+        pairs = {name: label_of(name, found_labels) for name in found_images}
+        _refuse_missing([found_images[name] for name, label in pairs.items() if label is None], "label", labels)
+        single = [path for name, path in found_labels.items() if name not in pairs.values()]
+        _refuse_missing(single, "image", images)
+        notes = (*notes, *found_labels.notes)
+        cases = [CaseFiles(name, found_images[name], found_labels[pairs[name]], notes=notes) for name in found_images]
+    # two patients of one name have the folder's name before theirs
+    refuse_held_out([name for case in cases for name in {case.name, patient_of(case.image)}], hold_out)
     return cases
+
+
+def _refuse_missing(paths: Sequence[Path], what: str, where: Path) -> None:
+    if paths:
+        names = listed((path.name if path.is_file() else path for path in paths), 3)
+        raise InputError(
+            f"There is no {what} in '{where}' for {names}; name both files of a patient alike, such as "
+            "patient7_ct.nii.gz and patient7_label.nii.gz."
+        )
 
 
 def _kept_cases(folder: Path, labeled: bool, hold_out: frozenset[str]) -> list[CaseFiles]:
@@ -197,7 +209,7 @@ def load_case(
         elif meanings[name] == LIVER:
             liver |= labels.segments[name]
     has_liver = bool(liver.any())
-    return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None, tuple(filter(None, notes)))
+    return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None, (*files.notes, *filter(None, notes)))
 
 
 def read_scan(path: Path, series: str | None = None, note: Callable[[str], None] | None = None) -> Volume:

@@ -7,6 +7,7 @@ Nothing is ever unpacked onto the disk. An archive is refused as a whole if an e
 from __future__ import annotations
 
 import io
+import re
 import stat
 import zipfile
 import zlib
@@ -34,7 +35,13 @@ MAX_RATIO = 200
 
 _SMALL = 2 << 20
 _MAX_DEPTH = 3
-_JUNK = ("__macosx", "thumbs.db", "desktop.ini")
+_JUNK = {
+    *("__macosx", "icon\r", "icon\uf00d", "network trash folder", "temporary items"),  # macOS
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "recycled", "system volume information"),
+    *("@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # network disks
+    *("lost+found", "__pycache__"),
+}
+_JUNK_ENDINGS = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".lnk", ".url", ".webloc", ".swp", ".lock")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 
 
@@ -177,7 +184,14 @@ def _safe_parts(info: zipfile.ZipInfo, shown: str) -> list[str]:
 
 def is_junk(name: str) -> bool:
     """Whether an entry is hidden, or what an operating system leaves behind."""
-    return name.startswith(".") or name.lower() in _JUNK
+    plain = name.lower()
+    return (
+        name.startswith((".", "~"))
+        or plain in _JUNK
+        or plain.endswith(_JUNK_ENDINGS)
+        # streams and attributes that a file system could not keep
+        or re.search(r"[:_\uf03a](zone\.identifier|encryptable)$|@syno(eastream|resource)$", plain) is not None
+    )
 
 
 @contextmanager

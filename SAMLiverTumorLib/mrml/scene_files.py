@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +15,8 @@ import slicer
 from SAMLiverTumorLib.errors import InputError, OutputError, printable
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.images import read_volume
-from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.io.markups_text import markups_in
+from SAMLiverTumorLib.io.old_markups import parsed_markups
 from SAMLiverTumorLib.io.safe_archive import LazyArchive
 from SAMLiverTumorLib.io.safe_names import readable_name, writable_name
 from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
@@ -81,32 +83,52 @@ def loadScene(scene: slicer.vtkMRMLScene, path: Path | str) -> None:
 
 
 def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLMarkupsNode:
-    """Add the markups of a `.mrk.json` saved by Slicer to the scene (points in LPS or RAS, as the file states).
+    """Add the markups of a `.mrk.json` or `.fcsv` saved by Slicer to the scene (in LPS or RAS, as the file states).
 
     :raises InputError: no such file, not a markups file, or not exactly one point list or ROI in it; the scene is then
         unchanged.
     """
     path = _existing(path)
     try:
-        kinds = [markups["type"] for markups in markups_in(parse_json(path.read_text(encoding="utf-8")))]
+        tree, changed = parsed_markups(path.read_bytes())
+        kinds = [markups["type"] for markups in markups_in(tree)]
     except ValueError as error:
-        raise InputError(f"'{path}' is not a markups file (.mrk.json) of Slicer: {error}") from error
+        raise InputError(
+            f"'{path}' is not a markups file that can be read: {error}. In Slicer, save the point list or ROI as "
+            ".mrk.json."
+        ) from error
     if len(kinds) != 1:
         raise InputError(f"'{path}' holds {len(kinds)} markups objects; save the one you mean to a file of its own.")
     className = _MARKUPS_CLASSES.get(kinds[0])
     if className is None:
-        raise InputError(f"'{path}' holds a markup of type '{kinds[0]}'; a point list or an ROI is needed.")
+        raise InputError(
+            f"'{path}' holds a markup of type '{kinds[0][:40]}'; a point list or an ROI is needed: place "
+            "one in Slicer's Markups module and save it as .mrk.json."
+        )
     markupsNode = scene.AddNewNodeByClass(className, printable(path.name.split(".")[0]))
     # each kind has its own storage node: the one for point lists reads an ROI without its size
     storageNode = markupsNode.CreateDefaultStorageNode()
     storageNode.UnRegister(None)
-    with readable_name(path) as named, capturedVtkMessages() as messages:
+    with _markupsFile(path, tree if changed else None) as named, capturedVtkMessages() as messages:
         storageNode.SetFileName(str(named))
         if not storageNode.ReadData(markupsNode):
             scene.RemoveNode(markupsNode)
             raise InputError(f"'{path}' cannot be read as markups (.mrk.json): {messages}")
     markupsNode.CreateDefaultDisplayNodes()
     return markupsNode
+
+
+@contextmanager
+def _markupsFile(path: Path, tree: dict | None) -> Iterator[Path]:
+    """A file that Slicer reads: the user's, or one with the same markups in today's form."""
+    if tree is None:
+        with readable_name(path) as named:
+            yield named
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "markups.mrk.json"
+        written.write_text(json.dumps(tree), encoding="utf-8")
+        yield written
 
 
 def loadVolume(

@@ -175,10 +175,10 @@ def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
     from SAMLiverTumorLib.datasets.layouts import by_patient
 
     held = read_hold_out(args.hold_out) if args.hold_out else frozenset()
-    labeled = set(by_patient(args.labels, {False, True}, labels=True)) if args.labels else set()
     scans = find_cases(args.folder, None)
+    images = [each.image for each in scans]
+    labeled = set(by_patient(args.labels, {False, True}, True, images)) if args.labels else set()
     with suppress(InputError):  # none is named as a label
-        images = {each.image for each in scans}
         beside = by_patient(args.folder, {True}, labels=True).items()
         labeled |= {name for name, path in beside if path not in images}
     left: list[CaseFiles] = []

@@ -13,6 +13,7 @@ from SAMLiverTumorLib.io.formats.content import METAIMAGE, NIFTI, NRRD
 from SAMLiverTumorLib.io.formats.raw_image import RawImage, read_raw
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.label_values import label_values
+from SAMLiverTumorLib.io.labels.organ_folder import organ_files, read_organ_folder
 from SAMLiverTumorLib.io.labels.slicer_segments import has_segments, slicer_segments
 from SAMLiverTumorLib.volume import Volume
 
@@ -29,7 +30,7 @@ def read_labels(path: str | Path, series: str | int | None = None) -> LabelFile:
     DICOM SEG segments have their own names (a second one of the same name gets " (2)") and may overlap.
 
     :param path: a NIfTI, NRRD (.seg.nrrd among them) or MetaImage file, known by its content; a DICOM SEG file, or a
-        folder with one.
+        folder with one; a folder with one mask an organ, see `organ_folder`.
     :param series: which DICOM SEG of a folder with several, by series number or UID; files have no choice.
     :raises InputError: missing, truncated or unreadable file; not three-dimensional; a color or vector
         image; values that are not integers; an image instead of a label map.
@@ -37,6 +38,8 @@ def read_labels(path: str | Path, series: str | int | None = None) -> LabelFile:
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist; check the path.")
+    if path.is_dir() and organ_files(path):
+        return read_organ_folder(path, read_labels)
     if path.is_dir() or is_dicom(path):
         return read_dicom_seg(path, series)
     image = _read(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +17,12 @@ from SAMLiverTumorLib.datasets.cases import (
     case_hash,
     find_cases,
     load_case,
+    patient_of,
     read_hold_out,
     refuse_doubles,
     refuse_held_out,
 )
+from SAMLiverTumorLib.datasets.same_names import told_apart
 from SAMLiverTumorLib.datasets.split import PatientSplit, split_patients, split_slices
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
@@ -59,20 +62,32 @@ def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
     hold_out = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
     if not settings.images:
         raise InputError("There is nothing to train on; give --images and --labels.")
-    found: dict[str, CaseFiles] = {}
+    listed_twice: dict[str, list[CaseFiles]] = {}
     windows = settings.windows or [settings.window] * len(settings.images)
     for images, labels, window in zip(settings.images, settings.labels or settings.images, windows, strict=True):
         for case in find_cases(Path(images), Path(labels)):
-            if case.name in found:
-                raise InputError(f"Patient '{case.name}' is in two of the folders; leave one out.")
-            found[case.name] = replace(case, window=case.window or window)
+            listed_twice.setdefault(case.name, []).append(replace(case, window=case.window or window))
+    found = {case.name: case for name, cases in listed_twice.items() for case in _told_apart(name, cases)}
     if settings.cases:
         if missing := [name for name in settings.cases if name not in found]:
             raise InputError(f"There is no patient {', '.join(missing)}; there are {', '.join(found)}.")
         found = {name: found[name] for name in settings.cases}
-    refuse_held_out(list(found), hold_out)
+    # patients of two centers have the center's name before theirs
+    refuse_held_out([each for name, case in found.items() for each in {name, patient_of(case.image)}], hold_out)
     refuse_doubles(list(found))
     return list(found.values())
+
+
+def _told_apart(name: str, cases: list[CaseFiles]) -> list[CaseFiles]:
+    """Cases of one name, with the names of their folders before it if there are several, as of two centers.
+
+    :raises InputError: two are the same files, or lie in one folder.
+    """
+    try:
+        names = told_apart(name, [Path(os.path.abspath(case.image)) for case in cases], cases[0].image.parent)  # noqa: PTH100
+    except InputError:
+        raise InputError(f"Patient '{name}' is in two of the folders; leave one out.") from None
+    return [replace(case, name=each) for case, each in zip(cases, names, strict=True)]
 
 
 def prepare(
@@ -97,6 +112,7 @@ def prepare(
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     hashes = {}
     said: dict[str, None] = {}
+    scans: dict[tuple[str, str], str] = {}
     if overlap := overlap_note(case.name for case in cases):
         note(overlap)
     for number, files in enumerate(cases):
@@ -107,6 +123,11 @@ def prepare(
             if text not in said:
                 note(text)
         said |= dict.fromkeys(case.notes)
+        same = scans.setdefault((patient_of(files.image), case.volume.voxel_hash), case.name)
+        if same != case.name:
+            raise InputError(
+                f"{same} and {case.name} are the same scan, so they tell nothing of each other; leave one out."
+            )
         hashes[case.name] = case_hash(case)
         for part, image in _slice_images_by_part(case, parse_window(files.window), split, settings, channels):
             if cancel():

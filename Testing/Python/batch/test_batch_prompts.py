@@ -138,11 +138,19 @@ def test_scans_labels_and_rows_of_one_patient_belong_together(table, scans, tmp_
     )
 
 
-def test_two_scans_of_one_name_are_refused(scans, tmp_path):
+def test_two_scans_of_one_name_are_told_apart_by_their_folders(scans, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "1.nrrd").write_bytes(b"")
+    jobs, _ = find_jobs([scans, tmp_path / "more"], tmp_path / "out")
+    assert [job.name for job in jobs] == ["scans_1", "more_1", "2", "4", "p3"]
+
+
+def test_two_scans_of_one_name_in_one_folder_are_refused(scans, tmp_path):
+    (scans / "1.nrrd").write_bytes(b"")
+    with pytest.raises(InputError, match="like the same patient, '1'"):
+        find_jobs([scans], tmp_path / "out")
     with pytest.raises(InputError, match="both be case '1'"):
-        find_jobs([scans, tmp_path / "more"], tmp_path / "out")
+        find_jobs([scans / "1.nrrd", scans / "ct_1.nii.gz"], tmp_path / "out")
 
 
 def test_a_scan_without_its_liver_is_refused(scans, tmp_path):

@@ -120,9 +120,11 @@ def test_a_held_out_patient_can_be_left_out_by_choosing_others(touch):
         labeled_cases(TrainSettings((str(folder),), (str(folder),), hold_out=str(folder / "held.txt")))
 
 
-def test_one_patient_in_two_folders_is_refused(touch):
+def test_one_patient_in_two_folders_is_two_and_twice_in_one_is_refused(touch):
     folder = touch(*(f"{place}/a_{kind}.nii" for place in ("x", "y") for kind in ("ct", "label")))
     places = (str(folder / "x"), str(folder / "y"))
+    assert [case.name for case in labeled_cases(TrainSettings(places, places))] == ["x_a", "y_a"]
+    places = (str(folder / "x"),) * 2
     with pytest.raises(InputError, match="'a' is in two of the folders"):
         labeled_cases(TrainSettings(places, places))
 
