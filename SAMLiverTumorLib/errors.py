@@ -1,4 +1,4 @@
-"""What a user can mend is told by one family of exceptions; everything else propagates as a bug.
+"""One family of exceptions reports what a user can fix; every other exception propagates as a bug.
 
 The text of each error says what is wrong and what to do. The console program prints it as one line
 and exits with status 2; the panel shows it in its status line.
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 class SAMLiverTumorError(Exception):
-    """Base of every error the user can mend; its text can be shown anywhere."""
+    """Base of every error that the user can fix; its text can be shown anywhere."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(printable(each) if isinstance(each, str) else each for each in args))

@@ -1,4 +1,4 @@
-"""`Volume`: voxels and where they lie in the patient, independent of Slicer."""
+"""`Volume`: voxels and their position in the patient, independent of Slicer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Volume:
         nothing is copied and nothing here can change the source.
     :param ijk_to_ras: 4x4 affine from voxel indices (i, j, k), integers at voxel centers, to world
         RAS in millimeters, parent transforms included.
-    :param name: what messages call the volume.
+    :param name: the volume's name in messages.
     :raises InputError: not a three-dimensional scalar volume, NaN or infinite voxels, or a singular
         affine (zero spacing, parallel axes).
 
@@ -107,7 +107,7 @@ class Volume:
 
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
-        """Least and greatest voxel value; NaN if any voxel is NaN."""
+        """Minimum and maximum of the voxel values; NaN if any voxel is NaN."""
         return float(self.array.min()), float(self.array.max())
 
     @cached_property
@@ -118,9 +118,9 @@ class Volume:
 
     @cached_property
     def voxel_hash(self) -> str:
-        """SHA-256 of voxels, shape, type and affine: names the volume's content, not its file.
+        """SHA-256 of voxels, shape, type and affine: identifies the volume's content, not its file.
 
-        The affine counts to a hundredth of a micrometer: files keep it to rounding only.
+        The affine is rounded to a hundredth of a micrometer, since files store it in limited precision.
         """
         digest = hashlib.sha256(repr((self.array.shape, self.array.dtype.str)).encode())
         # adding zero turns -0 into 0

@@ -88,7 +88,8 @@ def slice_uncertainties(
 
     def embed(plane: Plane, shown: Window) -> Embedding:
         raise_if_cancelled(cancel)
-        return predictor.embed(plane_to_rgb(volume, plane, shown), plane.spacing[1::-1], cancel)
+        rgb = plane_to_rgb(volume, plane, shown, predictor.model.info.channels)
+        return predictor.embed(rgb, plane.spacing[1::-1], cancel)
 
     planes = [slice_plane(volume, "axial", index) for index in indices]
     regions: list[np.ndarray | None] = [None] * len(indices)

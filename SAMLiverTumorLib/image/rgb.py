@@ -19,14 +19,21 @@ if TYPE_CHECKING:
 
 CHANNEL_MODES = ("single", "windows", "neighbors")
 
+SLICES = "slices"
+"""The channels of a network that looks at three slices; no choice of a user's, but of the model."""
+
+APART_MM = 3.0
+"""How far the other two of its slices are."""
+
 
 def plane_to_rgb(
     volume: Volume, plane: Plane, window: Window, channels: str = "single", further: Sequence[FurtherChannel] = ()
 ) -> np.ndarray:
-    """The network's picture of a plane: uint8, shape (rows, columns, 3), a copy.
+    """The slice image of a plane for the network: uint8, shape (rows, columns, 3), a copy.
 
     :param channels: "single" shows the window three times; "windows" shows the wide window, the given
-        one and the lesion window; "neighbors" shows the slices before, at and after the plane.
+        one and the lesion window; "neighbors" shows the slices before, at and after the plane; "slices" those about
+        3 mm before, at and after it.
     :param further: one or two further volumes on the same voxels: the first of them is red and the second blue; the
         volume itself is green, as it is with the other modes, and blue too where there is no second.
     :raises InputError: unknown channel mode, or a HU preset on a volume that is not in HU.
@@ -52,4 +59,18 @@ def plane_to_rgb(
         return np.stack([w.to_uint8(values) for w in (PRESETS["wide"], window, PRESETS["lesion"])], axis=2)
     if channels == "neighbors":
         return np.stack([window.to_uint8(sample_plane(volume, plane, step)) for step in (-1, 0, 1)], axis=2)
+    if channels == SLICES:
+        step = neighbor_step(plane.spacing[2])
+        return np.stack([window.to_uint8(sample_plane(volume, plane, n)) for n in (-step, 0, step)], axis=2)
     raise InputError(f"Unknown channel mode '{channels}'; choose one of {', '.join(CHANNEL_MODES)}.")
+
+
+def neighbor_step(slice_mm: float) -> int:
+    """Slices from one to its neighbor among the "slices" of a network: the next one, or some that are 3 mm.
+
+    >>> neighbor_step(1.0), neighbor_step(5.0)
+    (3, 1)
+
+    :param slice_mm: millimeters from slice to slice.
+    """
+    return max(1, round(APART_MM / slice_mm))

@@ -9,12 +9,13 @@ rounding, for a third of the arithmetic.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from SAMLiverTumorLib.models.networks.pyramid_encoder import PACKED_CHANNELS, ImageFeatures
 from SAMLiverTumorLib.models.networks.row_bands import in_parallel
 
 # Image tokens per task on a CPU, so that intermediate results stay in a core's cache. The result does not depend on the
@@ -26,24 +27,26 @@ _TOKENS = 1024
 class ImageSide:
     """The decoder's input that does not depend on prompts, made once for each slice image.
 
-    :param keys: image tokens (1, n, c), with the embedding for "no mask prompt" added.
+    :param keys: image tokens (1, n, c), with the embedding for "no mask prompt", or of the mask prompt, added.
     :param keys_at: the same with their positional encoding added.
     :param places: positional encoding (1, n, c).
     :param features: the embedding (1, c, rows, columns) itself.
+    :param finer: the embedding and finer features, of an encoder that has these; None of SAM's own.
     """
 
     keys: Tensor
     keys_at: Tensor
     places: Tensor
     features: Tensor
+    finer: ImageFeatures | None = None
 
 
 class Decoder:
     """Decodes prompts with a loaded model's prompt encoder and mask decoder, whose weights may change.
 
     :param prompt_encoder: segment_anything's `PromptEncoder`.
-    :param mask_decoder: segment_anything's `MaskDecoder`. If any of its layers were replaced, as by adapters, it runs
-        unmodified.
+    :param mask_decoder: segment_anything's `MaskDecoder`, or `crisp_mask_decoder`. If any of its layers were replaced,
+        as by adapters, it runs unmodified.
     """
 
     def __init__(self, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
@@ -51,14 +54,18 @@ class Decoder:
         self._places: Tensor | None = None
 
     def image_side(self, features: Tensor) -> ImageSide:
-        """Prepare the embedding (1, c, rows, columns) of a slice image.
+        """Prepare the embedding (1, c, rows, columns), or `ImageFeatures.packed`, of a slice image.
 
         During training, the result is valid until the weights change.
         """
+        finer = None
+        if features.shape[1] == PACKED_CHANNELS:
+            finer = ImageFeatures.unpacked(features)
+            features = finer.embedding
         if self._places is None or self._places.device != features.device:
-            self._places = _tokens(self.prompt_encoder.get_dense_pe())
-        keys = _tokens(features) + self.prompt_encoder.no_mask_embed.weight
-        return ImageSide(keys, keys + self._places, self._places, features)
+            self._places = image_tokens(self.prompt_encoder.get_dense_pe())
+        keys = image_tokens(features) + self.prompt_encoder.no_mask_embed.weight
+        return ImageSide(keys, keys + self._places, self._places, features, finer)
 
     def decode(
         self,
@@ -74,25 +81,32 @@ class Decoder:
         :param points: coordinates (b, p, 2) in input pixels and labels (b, p).
         :param boxes: (b, 4) corners in input pixels.
         :param masks: (b, 1, 256, 256) logits.
-        :param ambiguous: three masks for each set of prompts instead of one.
+        :param ambiguous: three masks for each set of prompts instead of one, if the decoder has them.
         :param text: tokens (n, c) of a text prompt, added to all sets of prompts.
         :return: logits (b, m, 256, 256) and IoU (b, m).
         """
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=masks)
         if text is not None:
             sparse = torch.cat([sparse, text[None].expand(len(sparse), -1, -1)], dim=1)
-        if not _is_plain(self.mask_decoder):
+        if image.finer is None and not _is_plain(self.mask_decoder):
             places = self.prompt_encoder.get_dense_pe()
             return self.mask_decoder(image.features, places, sparse, dense, multimask_output=ambiguous)
         keys, keys_at = image.keys, image.keys_at
         if masks is not None:
-            keys = _tokens(image.features) + _tokens(dense)
+            keys = image_tokens(image.features) + image_tokens(dense)
             keys_at = keys + image.places
-        return self._decode(keys, keys_at, image, sparse, slice(1, None) if ambiguous else slice(0, 1))
+        several = ambiguous and self.mask_decoder.num_mask_tokens > 1
+        image = replace(image, keys=keys, keys_at=keys_at)
+        return self.answer(image, sparse, slice(1, None) if several else slice(0, 1))
 
-    def _decode(
-        self, keys: Tensor, keys_at: Tensor, image: ImageSide, sparse: Tensor, wanted: slice
-    ) -> tuple[Tensor, Tensor]:
+    def answer(self, image: ImageSide, sparse: Tensor, wanted: slice) -> tuple[Tensor, Tensor]:
+        """Masks and their predicted IoU for b prompts' tokens, as `decode` gives them.
+
+        :param image: of one image, or of b: one for each of the prompts.
+        :param sparse: (b, n, c).
+        :param wanted: which of the decoder's masks.
+        """
+        keys, keys_at = image.keys, image.keys_at
         decoder, transformer = self.mask_decoder, self.mask_decoder.transformer
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
@@ -113,12 +127,30 @@ class Decoder:
         iou = decoder.iou_prediction_head(queries[:, 0])[:, wanted]
         numbers = range(decoder.num_mask_tokens)[wanted]
         heads = [decoder.output_hypernetworks_mlps[n](queries[:, 1 + n]) for n in numbers]
-        return _masks(decoder.output_upscaling, keys, torch.stack(heads, dim=1), image.features.shape[-2:]), iou
+        heads, (rows, columns) = torch.stack(heads, dim=1), image.features.shape[-2:]
+        if image.finer is not None:
+            tokens = keys.view(len(keys), rows, columns, -1).permute(0, 3, 1, 2)
+            return decoder.upsampling(tokens, image.finer.fine, image.finer.finest, heads), iou
+        return _masks(decoder.output_upscaling, keys, heads, (rows, columns)), iou
 
 
-def _tokens(feature_map: Tensor) -> Tensor:
+def image_tokens(feature_map: Tensor) -> Tensor:
     """(b, c, h, w) to (b, h * w, c), contiguous."""
     return feature_map.flatten(2).transpose(1, 2).contiguous()
+
+
+def prompt_tokens(prompt_encoder: nn.Module, places: Tensor, kinds: Tensor) -> Tensor:
+    """Tokens (b, n, c) of clicks and corners of boxes, as segment_anything's `PromptEncoder` makes them; mixed kinds.
+
+    :param places: (b, n, 2) as (u, v) in pixels of the input.
+    :param kinds: (b, n): 0 exclude, 1 include, 2 and 3 first and last corner of a box, -1 nothing.
+    """
+    tokens = prompt_encoder.pe_layer.forward_with_coords(places + 0.5, prompt_encoder.input_image_size)
+    kinds = kinds[..., None]
+    tokens = torch.where(kinds == -1, prompt_encoder.not_a_point_embed.weight, tokens)
+    for number, embedding in enumerate(prompt_encoder.point_embeddings):
+        tokens = tokens + (kinds == number) * embedding.weight
+    return tokens
 
 
 def _is_plain(decoder: nn.Module) -> bool:
@@ -202,7 +234,7 @@ def _image_after(layer: nn.Module, keys: Tensor, keys_at: Tensor, places: Tensor
     if torch.is_grad_enabled():
         scores = (sought @ keys_at.transpose(1, 2)).view(b, heads, t, -1) + offset
         weights = torch.softmax(scores, dim=2).view(b, heads * t, -1).transpose(1, 2)
-        after = layer.norm4(weights @ given + attention.out_proj.bias + keys)
+        after = layer.norm4(weights @ given + attention.out_proj.bias.to(keys.dtype) + keys)
         return after, after + places
     after = keys.new_empty(b, *keys.shape[1:])
     after_at = torch.empty_like(after)

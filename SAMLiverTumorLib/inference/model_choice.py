@@ -63,3 +63,8 @@ def check_concept(concept: str, info: ModelInfo) -> str:
         known = " and ".join(f"'{each}'" for each in info.concepts)
         raise PromptError(f"Model '{info.id}' does not know '{concept}'; text can name {known}.")
     return wanted
+
+
+def shown_channels(chosen: str, info: ModelInfo) -> str:
+    """What a model's three channels show: the model's own choice where the user made none ("single")."""
+    return info.channels if chosen == "single" else chosen

@@ -18,8 +18,9 @@ _STABILITY_OFFSET = 1.0
 class Embedding:
     """A slice image after the image encoder.
 
-    :param packed: float16 tensor (1, 256, 64, 64) on the model's device. New embeddings are rounded to float16 as well,
-        so that a mask does not depend on whether its embedding comes from the encoder or from disk.
+    :param packed: float16 tensor (1, 256, 64, 64), or (1, 640, 64, 64) with finer features, on the model's device. New
+        embeddings are rounded to float16 as well, so that a mask does not depend on whether its embedding comes from
+        the encoder or from disk.
     :param geometry: position of the slice image in the network's input.
     :param mirror: embedding of the mirror image, if both are to be averaged; see `mirror_averaging.py`.
     """

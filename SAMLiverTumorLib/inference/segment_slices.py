@@ -14,7 +14,7 @@ from SAMLiverTumorLib.image.pending_channel import PendingChannel, prepare_chann
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, within
 from SAMLiverTumorLib.image.window import Window, check_window, parse_window
-from SAMLiverTumorLib.inference.model_choice import AUTO, check_prompts, choose_model
+from SAMLiverTumorLib.inference.model_choice import AUTO, check_prompts, choose_model, shown_channels
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
@@ -215,8 +215,9 @@ def _embed(
 
 def slice_image(volume: Volume, plane: Plane, predictor: Predictor, settings: Settings) -> np.ndarray:
     """What the network sees of a plane: uint8, (rows, columns, 3)."""
-    window = window_for(settings, predictor.model.info)
-    return plane_to_rgb(volume, plane, window, settings.channels, settings.further)
+    info = predictor.model.info
+    channels = settings.channels if settings.further else shown_channels(settings.channels, info)
+    return plane_to_rgb(volume, plane, window_for(settings, info), channels, settings.further)
 
 
 def _predict(

@@ -12,7 +12,7 @@ from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
 from SAMLiverTumorLib.image.window import Window, parse_window
-from SAMLiverTumorLib.inference.model_choice import check_concept, choose_model
+from SAMLiverTumorLib.inference.model_choice import check_concept, choose_model, shown_channels
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment_slices import model_entry
 from SAMLiverTumorLib.mask import Mask, union
@@ -77,13 +77,14 @@ def find(
     info = predictor.model.info
     concept = check_concept(concept, info)
     window = window or parse_window(info.default_window)
+    shown = channels if further else shown_channels(channels, info)
     wanted = axial_slices(volume, liver)
     masks, done = [], 0
     for done, index in enumerate(wanted):
         if cancel is not None and cancel():
             break
         plane = slice_plane(volume, "axial", index)
-        rgb = plane_to_rgb(volume, plane, window, channels, further)
+        rgb = plane_to_rgb(volume, plane, window, shown, further)
         embedding = predictor.embed(rgb, plane.spacing[1::-1], cancel)
         marked = predictor.predict_text(embedding, concept).mask
         if liver is not None:

@@ -1,7 +1,8 @@
-"""`load_model`: from a weight file to networks that are ready to run.
+"""`load_model`: from a weight file to networks ready to run.
 
 Prompt encoder, mask decoder and the ViT image encoders are those of segment_anything (Kirillov et al.,
-"Segment Anything", ICCV 2023), with the sizes that its published weights have.
+"Segment Anything", ICCV 2023), with the sizes that its published weights have; the bundled model's image encoder and
+upsampling are this project's.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from torch import nn
 from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
 from SAMLiverTumorLib.models.clip.clip_text import ClipText, clip_text_of_file
+from SAMLiverTumorLib.models.networks import pyramid_encoder
+from SAMLiverTumorLib.models.networks.mask_upsampling import crisp_mask_decoder
 from SAMLiverTumorLib.models.networks.text_tokens import TextTokens, split_text
 from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
-from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
+from SAMLiverTumorLib.models.registry import INPUT_SIZES, ModelInfo, load_registry
 from SAMLiverTumorLib.models.state_dicts import PARTS, parts_of, spell_out, starts_of
 from SAMLiverTumorLib.models.weights import info_from, read_about
 
@@ -44,11 +47,12 @@ class SamModel:
 
     :param info: how images and prompts have to be made for it.
     :param sha256: of the weight file, 64 hexadecimal digits; part of the key of each embedding.
-    :param image_encoder: images (b, 3, input_size, input_size) to embeddings (b, 256, 64, 64).
+    :param image_encoder: images (b, 3, input_size, input_size) to embeddings (b, 256, 64, 64), or with finer features
+        (b, 640, 64, 64), see `pyramid_encoder.ImageFeatures`.
     :param prompt_encoder: segment_anything's `PromptEncoder`.
-    :param mask_decoder: segment_anything's `MaskDecoder`.
+    :param mask_decoder: segment_anything's `MaskDecoder`, or `crisp_mask_decoder`.
     :param device: where they are.
-    :param text: tokens for what text can name, or of any phrase; None where the model knows no text.
+    :param text: tokens for the phrases of text prompts; None where the model takes no text.
     """
 
     info: ModelInfo
@@ -71,13 +75,12 @@ def load_model(
     >>> model = load_model(store.path(info), info)                              # doctest: +SKIP
     >>> model.image_encoder(images)                                             # doctest: +SKIP
 
-    :param path: a PyTorch checkpoint or a `.safetensors` file. One that a training with adapters wrote needs its base
+    :param path: a PyTorch checkpoint or a `.safetensors` file. One of a training run with adapters needs its base
         in the store.
     :param info: the registered model that the file was verified to be; None for a user's own file, whose
         network is then known by its SHA-256 if it is a registered one's and by its shapes if not.
     :param device: "auto", "cpu", "cuda", "cuda:1" or "mps", see `resolve_device`.
-    :param confirm: asked before CLIP is downloaded, where the model knows phrases by it and one is asked that was not
-        trained.
+    :param confirm: asked before CLIP is downloaded, which phrases need that were not among the trained ones.
     :raises ModelError: the file is missing or damaged, or its weights are not exactly the network's.
     :raises InputError: the device does not exist.
     """
@@ -104,6 +107,9 @@ def load_model(
     _check_names_and_shapes(networks, weights, path, info)
     networks.load_state_dict(weights, strict=True, assign=True)
     networks.to(target).eval().requires_grad_(False)
+    if info.architecture == "pyramid":
+        # as its images are; else each convolution reorders its weights with every image
+        networks["image_encoder"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if text is None and tokens:
         text = TextTokens({concept: value.float() for concept, value in tokens.items()})
     if text is not None:
@@ -119,16 +125,17 @@ def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
 
     :raises ValueError: there is no such architecture for that input size.
     """
-    if (architecture in _VITS and input_size != 1024) or (
-        architecture not in _VITS and (architecture != "tiny_vit" or input_size not in _TINY_VITS)
-    ):
+    if input_size not in INPUT_SIZES.get(architecture, ()):
         raise ValueError(f"There is no {architecture} for images of {input_size} x {input_size} pixels.")
     ensure_torchvision_imports()
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 
     with torch.device("meta"):
+        image_encoder: nn.Module
         if architecture == "tiny_vit":
             image_encoder = TinyViT(_TINY_VITS[input_size])
+        elif architecture == "pyramid":
+            image_encoder = pyramid_encoder.PyramidEncoder(normalizes=False)
         else:
             width, depth, heads, whole_image = _VITS[architecture]
             image_encoder = ImageEncoderViT(
@@ -144,6 +151,17 @@ def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
                 window_size=14,
                 global_attn_indexes=whole_image,
             )
+        transformer = TwoWayTransformer(depth=2, embedding_dim=_EMBEDDING_CHANNELS, num_heads=8, mlp_dim=2048)
+        if architecture == "pyramid":
+            mask_decoder = crisp_mask_decoder(transformer)
+        else:
+            mask_decoder = MaskDecoder(
+                transformer_dim=_EMBEDDING_CHANNELS,
+                transformer=transformer,
+                num_multimask_outputs=3,
+                iou_head_depth=3,
+                iou_head_hidden_dim=256,
+            )
         return nn.ModuleDict(
             {
                 "image_encoder": image_encoder,
@@ -153,15 +171,7 @@ def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
                     input_image_size=(input_size, input_size),
                     mask_in_chans=16,
                 ),
-                "mask_decoder": MaskDecoder(
-                    transformer_dim=_EMBEDDING_CHANNELS,
-                    transformer=TwoWayTransformer(
-                        depth=2, embedding_dim=_EMBEDDING_CHANNELS, num_heads=8, mlp_dim=2048
-                    ),
-                    num_multimask_outputs=3,
-                    iou_head_depth=3,
-                    iou_head_hidden_dim=256,
-                ),
+                "mask_decoder": mask_decoder,
             }
         )
 
@@ -194,7 +204,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _info_of_file(path: Path, state: dict[str, torch.Tensor], about: dict[str, Any] | None) -> ModelInfo:
-    """What is known of a user's own file, and what it says of itself."""
+    """What is known of a user's own file: from the registry, from its header, or from its shapes."""
     digest = sha256_of(path)
     for info in load_registry().values():
         if info.sha256 == digest:

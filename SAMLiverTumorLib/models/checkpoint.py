@@ -1,4 +1,4 @@
-"""Weight files: read without running anything in them, and told apart by the shapes they hold."""
+"""Weight files: read without running anything in them, and recognized by the shapes of their weights."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ BROKEN_STREAM = (
     struct.error,
     zipfile.BadZipFile,
 )
-"""What PyTorch's archive reader and restricted unpickler stumble over in a damaged file."""
+"""What PyTorch's archive reader and restricted unpickler raise on a damaged file."""
 _ANY_PROMPT = frozenset({"points", "box", "mask"})
 
 
 class Detected(NamedTuple):
-    """What the shapes in a weight file say; the fields are those of `registry.ModelInfo`."""
+    """What the shapes in a weight file say of the model; the fields are those of `registry.ModelInfo`."""
 
     architecture: str
     input_size: int
@@ -84,9 +84,9 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
 
 def detect_architecture(state: dict[str, torch.Tensor]) -> Detected:
-    """Which network the weights belong to, and how its images and prompts have to be made.
+    """Which network the weights belong to, and how to prepare its images and prompts.
 
-    Shapes do not tell SAM from MedSAM, nor a fine-tuned network from its origin: a ViT is taken for
+    Shapes do not distinguish SAM from MedSAM, nor a fine-tuned network from its origin: a ViT is taken for
     SAM's own, a TinyViT for MobileSAM or LiteMedSAM by its stem.
 
     :raises ModelError: they belong to none of the known networks.

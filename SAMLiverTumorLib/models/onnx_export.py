@@ -22,7 +22,7 @@ from SAMLiverTumorLib.models.checkpoint import sha256_of
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel
 
-# To be raised whenever the same weights give another graph.
+# Increase whenever the same weights give another graph.
 _FORMAT = "1"
 _INPUT, _OUTPUT = "images", "embedding"
 _OPSET = 17
@@ -35,8 +35,8 @@ _TRACING: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(to
 def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -> Path:
     """Write a model's image encoder: `images`, float32 (1, 3, size, size), to `embedding`, float32 (1, 256, 64, 64).
 
-    Images are normalized and padded as the model's `info` says. The metadata names the model, the SHA-256 of its
-    weights and that of the graph.
+    The embedding of the bundled model has 640 channels. Images are normalized and padded as the model's `info` says.
+    The metadata names the model, the SHA-256 of its weights and that of the graph.
 
     >>> export_encoder(load_model(path, info), "encoder.onnx")                  # doctest: +SKIP
 
@@ -45,11 +45,6 @@ def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -
     :raises ModelError: package `onnx` is missing, or the encoder is too large for one file.
     :raises OutputError: the file exists and `overwrite` is False, or folder or disk refuses.
     """
-    if importlib.util.find_spec("onnx") is None:
-        raise ModelError(
-            "Exporting an encoder needs the Python package onnx: pip install onnx (in Slicer's console: "
-            "slicer.util.pip_install('onnx'))."
-        )
     size = sum(weight.nbytes for weight in model.image_encoder.parameters())
     if size > _MOST_BYTES:
         raise ModelError(
@@ -58,18 +53,41 @@ def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -
         )
     edge = model.info.input_size
     images = torch.zeros(1, 3, edge, edge, device=model.device)
+    return write_graph(_WholeLayers(model.image_encoder), {_INPUT: images}, [_OUTPUT], model, path, overwrite)
+
+
+def write_graph(
+    network: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: list[str],
+    model: SamModel,
+    path: Path | str,
+    overwrite: bool,
+    axes: dict[str, dict[int, str]] | None = None,
+) -> Path:
+    """Write a network as a graph, for `export_encoder` and others; the errors are those.
+
+    :param inputs: of the network by name, in its order, of the shapes that are asked later.
+    :param axes: of inputs that may have other lengths, by number, with a name each.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise ModelError(
+            "Exporting a network needs the Python package onnx: pip install onnx (in Slicer's console: "
+            "slicer.util.pip_install('onnx'))."
+        )
     path = Path(path)
     with atomic_path(path, overwrite) as temporary:
         with warnings.catch_warnings():
-            # that this exporter is the older one, and which shapes become constants, as they are to
+            # that this exporter is the older one, and which shapes become constants, as intended
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                _WholeLayers(model.image_encoder),
-                (images,),
+                network,
+                tuple(inputs.values()),
                 str(temporary),
                 opset_version=_OPSET,
-                input_names=[_INPUT],
-                output_names=[_OUTPUT],
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_axes=axes,
                 **_TRACING,
             )
         _describe(temporary, model)
@@ -77,9 +95,9 @@ def export_encoder(model: SamModel, path: Path | str, overwrite: bool = False) -
 
 
 class _WholeLayers(nn.Module):
-    """An encoder that goes over the whole picture layer by layer: bands would be as many copies of the graph's nodes.
+    """An encoder that runs each layer over the whole image: bands would become as many copies of the graph's nodes.
 
-    TinyViT works so wherever gradients may be wanted (`bands.worth_bands`).
+    TinyViT does so wherever gradients are enabled (`row_bands.worth_bands`).
     """
 
     def __init__(self, encoder: nn.Module) -> None:

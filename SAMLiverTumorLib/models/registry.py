@@ -19,12 +19,16 @@ from SAMLiverTumorLib.io.json_text import parse_json
 
 REGISTRY_PATH = Path(__file__).with_name("models.json")
 
-ARCHITECTURES = ("tiny_vit", "vit_b", "vit_l", "vit_h")
+INPUT_SIZES = {"pyramid": (512,), "tiny_vit": (256, 1024), "vit_b": (1024,), "vit_l": (1024,), "vit_h": (1024,)}
+"""Image encoders, and the edges of the square inputs that each is made for."""
+
+ARCHITECTURES = tuple(INPUT_SIZES)
 _CHOICES = {
     "architecture": ARCHITECTURES,
-    "input_size": (256, 1024),
-    "normalization": ("sam", "unit"),
-    "resize": ("longest", "square"),
+    "input_size": (256, 512, 1024),
+    "normalization": ("sam", "unit", "liver"),
+    "resize": ("longest", "square", "native"),
+    "channels": ("single", "slices"),
 }
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -83,23 +87,26 @@ _SOURCE_KINDS = {"bundled": BundledSource, "package": PackageSource, "https": Ur
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What has to be known of a model before its weights are opened.
+    """What is known of a model before its weights are opened.
 
     :param id: name for the command line and the panel.
     :param title: name for people.
-    :param architecture: image encoder: "tiny_vit", "vit_b", "vit_l" or "vit_h".
+    :param architecture: image encoder: "pyramid", "tiny_vit", "vit_b", "vit_l" or "vit_h".
     :param input_size: pixels along the side of the network's square input.
-    :param prompts: what the model was trained for: some of "points", "box", "mask", "text".
-    :param normalization: "sam" (mean and deviation of ImageNet on 0..255) or "unit" (the image's own minimum
-        and maximum to 0..1).
-    :param resize: "longest" (longest side to `input_size`, zeros below and to the right) or "square" (stretched).
+    :param prompts: the kinds of prompts that the model was trained for: some of "points", "box", "mask", "text".
+    :param normalization: "sam" (mean and deviation of ImageNet on 0..255), "unit" (the image's own minimum
+        and maximum to 0..1) or "liver" (the grey of liver in the wide window to about 0).
+    :param resize: "longest" (longest side to `input_size`, zeros below and to the right), "square" (stretched) or
+        "native" ("longest", but not magnified beyond usual pixels).
+    :param channels: what its three channels show where the user chose nothing: "single", the slice three times, or
+        "slices", the slices some millimeters below, at and above; see `image.rgb.plane_to_rgb`.
     :param file_name: name of the weight file in the store.
     :param size: bytes of the weight file.
     :param sha256: of the weight file, 64 lower-case hexadecimal digits.
     :param licence: SPDX identifier of the weights' licence.
     :param citation: what to cite when the model was used.
     :param notes: training data and anything a user should know.
-    :param sources: where the weights come from, in order of trial; the store's own folder always comes first.
+    :param sources: where the weights come from, in the order of trial; the store's own folder always comes first.
     :param default_window: preset of the HU window that suits the model where the user chose none.
     :param concepts: what text can name, where "text" is among the prompts.
     :param open_text: whether text can be any phrase, of which `concepts` were trained; see `clip_text.py`.
@@ -124,6 +131,7 @@ class ModelInfo:
     concepts: tuple[str, ...] = ()
     open_text: bool = False
     preferred_for: frozenset[str] = frozenset()
+    channels: str = "single"
 
     @property
     def is_downloadable(self) -> bool:
@@ -174,7 +182,7 @@ def get_model(model_id: str) -> ModelInfo:
 
 
 def check_url(url: str) -> None:
-    """Let https pass, and http to this very machine.
+    """Accept https, and http on the loopback interface.
 
     :raises ModelError: any other scheme, http to another host, or no host at all.
     """
@@ -191,7 +199,7 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
         raise ValueError(f"unknown field {unknown[0]!r}")
     values["prompts"] = frozenset(values["prompts"])
     values["concepts"] = tuple(values.get("concepts", ()))
-    check_use({"default_window": "wide", **values}, values["prompts"], values["concepts"])
+    check_use({"default_window": "wide", "channels": "single", **values}, values["prompts"], values["concepts"])
     values["preferred_for"] = frozenset(values.get("preferred_for", ()))
     if not values["preferred_for"] <= values["prompts"]:
         raise ValueError("preferred_for must be some of its prompts")
@@ -208,15 +216,15 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
 
 
 def check_use(values: Mapping[str, Any], prompts: frozenset[str], concepts: tuple[str, ...]) -> None:
-    """Make sure that what an entry, or a weight file of itself, says of its use can be.
+    """Check the fields on a model's use, of a registry entry or of a weight file's header.
 
     :raises KeyError: something is missing.
-    :raises ValueError: something cannot be.
+    :raises ValueError: something is not among the choices.
     """
     for name, choices in _CHOICES.items():
         if values[name] not in choices or isinstance(values[name], bool):
             raise ValueError(f"{name} is {values[name]!r}, not one of {choices}")
-    if values["architecture"] != "tiny_vit" and values["input_size"] != 1024:
+    if values["input_size"] not in INPUT_SIZES[values["architecture"]]:
         raise ValueError(f"there is no {values['architecture']} for {values['input_size']} pixels")
     for name in ("title", "default_window", "licence", "citation", "notes"):
         if not isinstance(values[name], str):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 List, fetch, verify and remove model weights.
 
-`export ID FILE.onnx` writes a model's image encoder for other programs; ID may also be the path of a checkpoint.
+`export ID FILE.onnx` writes a model's image encoder for other programs, and with --decoder its prompt encoder and mask
+decoder; ID may also be the path of a checkpoint.
 """
 
 ACTIONS = ("list", "fetch", "verify", "remove", "export")
@@ -39,6 +40,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "model", nargs="?", metavar="ID", help="the model; `verify` without ID verifies all downloaded ones"
     )
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.onnx", help="file that `export` writes")
+    parser.add_argument("--decoder", action="store_true", help="export the prompt encoder and mask decoder")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE.onnx")
     parser.add_argument("--yes", action="store_true", help="download without asking")
     parser.set_defaults(run=run)
@@ -111,11 +113,19 @@ def _export(args: argparse.Namespace) -> int:
         raise InputError(f"'{args.file}' must end in .onnx.")
     check_output(args.file, args.overwrite)
     model = _load(args)
+    if args.decoder:
+        from SAMLiverTumorLib.inference.onnx_decoder import export_decoder
+
+        export_decoder(model, args.file, args.overwrite)
+        print(f"{args.file}: prompt encoder and mask decoder of {model.info.id}")
+        return 0
+    from SAMLiverTumorLib.models.networks.pyramid_encoder import EMBEDDING_CHANNELS, PACKED_CHANNELS
     from SAMLiverTumorLib.models.onnx_export import export_encoder
 
     export_encoder(model, args.file, args.overwrite)
     edge = model.info.input_size
-    print(f"{args.file}: image encoder of {model.info.id}, (1, 3, {edge}, {edge}) to (1, 256, 64, 64)")
+    channels = PACKED_CHANNELS if model.info.architecture == "pyramid" else EMBEDDING_CHANNELS
+    print(f"{args.file}: image encoder of {model.info.id}, (1, 3, {edge}, {edge}) to (1, {channels}, 64, 64)")
     return 0
 
 

@@ -211,7 +211,7 @@ class SamContestant:
         """Segment each trial by a box, by points and by corrective clicks; by text, the whole slice at once."""
         info = self.predictor.model.info
         window = self.windows.get(case.name) or self.window or shown_window(case.volume, info.default_window)
-        rgb, best = plane_to_rgb(case.volume, plane, window), self.quality == "best"
+        rgb, best = plane_to_rgb(case.volume, plane, window, info.channels), self.quality == "best"
         embedding = self.predictor.embed(rgb, plane.spacing[1::-1], cancel, mirrored=best)
         found: dict[str, TrialMasks] = {}
         if "text" in info.prompts:

@@ -26,6 +26,11 @@ _LEAN = 0.25
 
 _COSINE = 2e-3
 
+# Two slices farther apart than this (mm, thicknesses) are no volume; slices so many times thinner than they are apart
+# leave something out.
+_MOST_APART_MM, _MOST_APART = 20.0, 3.0
+_THIN = 1.5
+
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -160,8 +165,9 @@ def _placed(
     step = regular_step(heights, (first.between, first.thickness))
     lean = np.linalg.norm(moved[:, :2], axis=1).max()
     sheared = lean > max(_LEAN * min(first.spacing), ROUNDING)
+    sparse = _sparse(ordered, float(np.diff(heights).max()), folder)
     if step is not None and not sheared:
-        return step, None, np.zeros(2), _tilt_notes(first)
+        return step, None, np.zeros(2), (*sparse, *_tilt_notes(first))
     if step is None:
         gap = missing_after(heights, [frame.instance_number for frame in ordered])
         steps = np.diff(heights)
@@ -172,7 +178,7 @@ def _placed(
                 f"mm between '{ordered[gap].name}' and '{ordered[gap + 1].name}'; copy the series again, or leave only "
                 "the slices on one side of the gap in the folder."
             )
-    notes = []
+    notes = list(sparse)
     if sheared:
         if not np.allclose(aside, aside[-1:] * (heights / heights[-1])[:, None], atol=_LEAN):
             notes.append("Slices are shifted unevenly against each other, more than a tilt of the gantry does.")
@@ -191,20 +197,26 @@ def _placed(
     return step, placement, low, tuple(notes)
 
 
+def _sparse(ordered: Sequence[Frame], step: float, folder: str) -> tuple[str, ...]:
+    """Said where slices are much thinner than they are apart: a lesion between them is not seen.
+
+    :raises InputError: they are so far apart that they are no volume.
+    """
+    thickness = max((frame.thickness or 0.0 for frame in ordered), default=0.0)
+    if step > max(_MOST_APART_MM, _MOST_APART * thickness) and len(ordered) == 2:
+        raise InputError(
+            f"The DICOM series in '{folder}' has slices missing: '{ordered[0].name}' and '{ordered[1].name}' are all "
+            f"of it, {step:.2f} mm apart; copy the series again."
+        )
+    if 0 < _THIN * thickness < step:
+        return (f"Slices are {thickness:g} mm thick, but up to {step:.2f} mm apart: what lies between is not seen.",)
+    return ()
+
+
 def _said(frame: Frame, *keywords: str) -> str:
     """What the header says in place of numbers, for the reader."""
     found = [f"{keyword} '{frame.unreadable[keyword][:40]}'" for keyword in keywords if keyword in frame.unreadable]
     return f" (its header says {', '.join(found)})" if found else ""
-
-
-def _position(frame: Frame) -> tuple[float, float, float]:
-    assert frame.position is not None, "all images have been checked"
-    return frame.position
-
-
-def _spacing(frame: Frame) -> tuple[float, float]:
-    assert frame.spacing is not None, "all images have been checked"
-    return frame.spacing
 
 
 def _thickness(frame: Frame) -> float:

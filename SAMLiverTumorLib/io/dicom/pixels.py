@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import warnings
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom.decoding import decompressed, native, split
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
 from SAMLiverTumorLib.io.dicom.slices.frames import Frame
 from SAMLiverTumorLib.io.dicom.slices.header_values import number_of
@@ -23,18 +22,6 @@ if TYPE_CHECKING:
 # No scanner makes larger pictures; damaged headers name them, and a small compressed file may then fill the memory.
 _MOST_PIXELS = 1 << 24
 _MOST_VOXELS = 1 << 31
-
-# What of a header GDCM needs to decode one compressed image.
-_PIXEL_TAGS = (
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-)
 
 AIR = -1000.0
 """HU."""
@@ -128,16 +115,16 @@ class Pixels:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
             if self._compressed is None:
-                self._compressed = _split(frame, dataset)
+                self._compressed = split(dataset, frame.frames)
             if len(self._compressed) != frame.frames:
                 there = f"{len(self._compressed)} of {frame.frames} frames are there"
                 raise InputError(f"'{frame.file}' is damaged: {there}; copy it again.")
             data = self._compressed[frame.index]
-            stored = _decompressed(dataset, syntax, data)
+            stored = decompressed(dataset, syntax, data)
             padding = _padding(stored, dataset)
         else:
             if self._native is None:
-                self._native = _native(dataset, allocated)
+                self._native = native(dataset, allocated)
             words = self._native.reshape(-1, frame.rows, frame.columns)[frame.index]
             padding = _padding(words, dataset)
             stored, self._remarks.beyond = _within_bits(words, padding, frame, dataset)
@@ -170,81 +157,6 @@ def _guarded(frame: Frame, read):
     except Exception as error:
         last = ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1]
         raise InputError(f"'{frame.file}' is damaged: {last.rstrip('.')}; copy it again.") from error
-
-
-def _native(dataset, allocated: int) -> np.ndarray:
-    """The uncompressed pixels of a file as they are stored, one after the other, with every bit.
-
-    pydicom's own array leaves out the bits above those stored without a word.
-    """
-    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is not None:
-        little = bool(syntax.is_little_endian)
-    elif hasattr(dataset, "original_encoding"):
-        little = dataset.original_encoding[1] is not False
-    else:  # pydicom before 3
-        little = dataset.is_little_endian is not False
-    data = dataset.PixelData
-    if allocated == 8 and not little and dataset["PixelData"].VR == "OW":  # pairs of bytes are then swapped
-        data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
-    kind = np.dtype(f"{'<' if little else '>'}{'i' if dataset.PixelRepresentation else 'u'}{allocated // 8}")
-    count = int(dataset.get("NumberOfFrames") or 1) * int(dataset.Rows) * int(dataset.Columns)
-    there = len(data) // kind.itemsize
-    if there < count:
-        raise ValueError(f"{there:,} of {count:,} pixels are there")
-    return np.frombuffer(data, kind, count).astype(kind.newbyteorder("="), copy=False)
-
-
-def _split(frame: Frame, dataset) -> list[bytes]:
-    """The compressed images of a file, each as pixel data of a file of its own.
-
-    Put together anew even where there is one: in damaged pixel data GDCM looks for the next part for half a minute.
-    """
-    from pydicom import encaps
-
-    # pydicom 3 has generate_frames, pydicom 2.4 the other
-    split = getattr(encaps, "generate_frames", None)
-    if split is not None:
-        parts = split(dataset.PixelData, number_of_frames=frame.frames)
-    else:
-        parts = encaps.generate_pixel_data_frame(dataset.PixelData, frame.frames)
-    return [encaps.encapsulate([part]) for part in parts]
-
-
-def _decompressed(dataset, syntax, data: bytes) -> np.ndarray:
-    """One compressed image decoded by GDCM, which reads every syntax that Slicer reads.
-
-    It gets a file of its own with nothing but the pixels, so that neither the rescaling nor the geometry that GDCM
-    would make of the header comes in.
-    """
-    import pydicom
-    from pydicom.uid import UID, SecondaryCaptureImageStorage
-
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
-    meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = UID("1.2.3")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "image.dcm")
-        alone = pydicom.dataset.FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
-        alone.SOPClassUID = SecondaryCaptureImageStorage
-        alone.SOPInstanceUID = "1.2.3"
-        for keyword in _PIXEL_TAGS:
-            if keyword in dataset:
-                setattr(alone, keyword, getattr(dataset, keyword))
-        alone.PixelData = data
-        alone["PixelData"].VR = "OB"
-        alone["PixelData"].is_undefined_length = True
-        pydicom.dcmwrite(path, alone)
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.SetImageIO("GDCMImageIO")
-        image = reader.Execute()
-        if image.GetNumberOfComponentsPerPixel() > 1:
-            raise ValueError("its pixels have several values")
-        return sitk.GetArrayFromImage(image)[0]
 
 
 def _padding(words: np.ndarray, dataset) -> np.ndarray | None:

@@ -76,7 +76,12 @@ def write_dicom_seg(
     labels, notes = onto_grid(labels, source.ijk_to_ras, source.dimensions)
     if source.placement is not None:
         labels = _on_slices(labels, source)
-        notes = (*notes, f"The segments were written on the original slices of '{source.name}', by the nearest voxel.")
+        notes = (
+            *notes,
+            f"The segments were written on the original slices of '{source.name}', by the nearest voxel. Programs "
+            "that read a DICOM SEG onto a straight grid (dcmqi, Slicer) show it shifted or with gaps; give them a "
+            ".seg.nrrd.",
+        )
     with atomic_path(path, overwrite) as temporary:
         data = dicom_seg(labels, source, algorithm)
         data.save_as(temporary, enforce_file_format=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -138,7 +139,9 @@ def stacks_of(frames: Sequence[Frame]) -> list[Stack]:
         parts.sort(key=lambda part: not Stack(tuple(part)).is_volume)
         told_by = _told_by(parts)
         stacks.extend(Stack(tuple(part), n + 1 if len(parts) > 1 else 0, told_by[n]) for n, part in enumerate(parts))
-    return sorted(stacks, key=lambda stack: (order(stack.frames[0].series_number), stack.uid))
+    return sorted(
+        stacks, key=lambda stack: (order(stack.frames[0].series_number), stack.frames[0].series_uid, stack.part)
+    )
 
 
 def _told_by(parts: Sequence[Sequence[Frame]]) -> list[str]:
@@ -147,6 +150,11 @@ def _told_by(parts: Sequence[Sequence[Frame]]) -> list[str]:
         values = [{dict(frame.distinguishing).get(name, "") for frame in part} for part in parts]
         if len(parts) > 1 and all(len(each) == 1 for each in values) and len(set.union(*values)) == len(parts):
             return [f"{name} {next(iter(each))}"[:_MOST_LETTERS] for each in values]
+    numbers = [[frame.instance_number for frame in part if frame.instance_number is not None] for part in parts]
+    if len(parts) > 1 and all(len(known) == len(part) for known, part in zip(numbers, parts, strict=True)):
+        ranges = sorted((min(each), max(each)) for each in numbers)
+        if all(one[1] < other[0] for one, other in pairwise(ranges)):
+            return [f"images {min(each)} to {max(each)}" for each in numbers]
     return [""] * len(parts)
 
 

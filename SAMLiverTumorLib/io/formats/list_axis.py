@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _UNNAMED = ("", "???", "none")
+
+
+def with_voxels_at(content: bytes, folder: Path) -> bytes:
+    r"""The beginning of an NRRD file with the name of its voxels' file, where it has one, led by a folder.
+
+    >>> with_voxels_at(b"NRRD0005\ndata file: ct.raw\n\n", Path("/data"))
+    b'NRRD0005\ndata file: /data/ct.raw\n\n'
+    """
+
+    def placed(match: re.Match[bytes]) -> bytes:
+        name = match[2].decode("utf-8", "surrogateescape")
+        return match[1] + (folder / name).as_posix().encode("utf-8", "surrogateescape")
+
+    return re.sub(rb"(?m)^(data ?file: *)(?!LIST)([^\r\n]+)", placed, content, count=1)
 
 
 def with_kinds(content: bytes) -> bytes | None:

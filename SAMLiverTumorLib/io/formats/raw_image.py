@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
 from SAMLiverTumorLib.io.formats.content import METAIMAGE, NIFTI, NRRD, image_kind, is_gzipped, open_unzipped
-from SAMLiverTumorLib.io.formats.list_axis import with_kinds
+from SAMLiverTumorLib.io.formats.list_axis import with_kinds, with_voxels_at
 from SAMLiverTumorLib.io.headers import check_header
 from SAMLiverTumorLib.io.nifti.reader import read_nifti
-from SAMLiverTumorLib.io.safe_names import readable_name
+from SAMLiverTumorLib.io.safe_names import is_plain, readable_name
 
 _ITK_READERS = {NRRD: "NrrdImageIO", METAIMAGE: "MetaImageIO"}
 _ENDINGS = {NRRD: ".nrrd", METAIMAGE: ".mha"}
@@ -104,14 +104,17 @@ def _for_itk(path: Path, kind: str) -> Iterator[tuple[Path, bool]]:
             yield readable, True
         return
     # a copy, as ITK neither unzips whole files nor takes a header from elsewhere
-    with tempfile.TemporaryDirectory() as folder, open_unzipped(path) as stream:
-        copy = Path(folder) / f"image{_ENDINGS[kind]}"
-        with copy.open("wb") as out:
+    copy = Path(tempfile.mkdtemp()) / f"image{_ENDINGS[kind]}"
+    try:
+        with open_unzipped(path) as stream, copy.open("wb") as out:
             if mended is not None:
                 stream.read(len(head))
-                out.write(mended)
+                out.write(with_voxels_at(mended, path.absolute().parent))
             shutil.copyfileobj(stream, out)
         yield copy, True
+    finally:
+        copy.unlink(missing_ok=True)
+        copy.parent.rmdir()
 
 
 def _check(readable: Path, path: Path) -> None:
@@ -146,9 +149,20 @@ def _by_itk(readable: Path, kind: str, path: Path) -> RawImage:
         raise InputError(_unreadable(path, str(error).replace(str(readable), path.name))) from error
     while image.GetDimension() > 3:
         image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
-    texts = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    # SimpleITK hands out keys that are no UTF-8, and takes none
+    texts = {key: printable(image.GetMetaData(key)) for key in image.GetMetaDataKeys() if is_plain(key)}
     # a copy: SimpleITK's array view does not keep its image alive
-    return RawImage(sitk.GetArrayFromImage(image), image_affine(image), texts)
+    return RawImage(sitk.GetArrayFromImage(image), image_affine(image), texts, _without_place(kind, texts, path))
+
+
+def _without_place(kind: str, texts: Mapping[str, str], path: Path) -> tuple[str, ...]:
+    """A note on an NRRD file that says nothing of the patient, as pynrrd and others write when told nothing."""
+    if kind != NRRD or "NRRD_space" in texts:
+        return ()
+    return (
+        f"'{path.name}' does not say where in the patient it lies, and which way round. It is taken to lie at the "
+        "origin, with rows to the left, columns to the back and slices to the head: check left and right.",
+    )
 
 
 @contextmanager
@@ -170,5 +184,7 @@ def _unreadable(path: Path, text: str) -> str:
         return f"'{path}' has a spacing of zero; correct its header."
     if "Unable to determine ImageIO" in text:
         return f"'{path}' is not an image file; a NIfTI, NRRD or MHA file or a DICOM folder is needed."
+    if "bzip2 encoding not available" in text:
+        return f"'{path}' is compressed with bzip2, which Slicer does not read either; save it with gzip."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"'{path}' cannot be read as an image ({lines[-1] if lines else text}); copy or save it again."

@@ -255,4 +255,6 @@ def _plain(name: str) -> str:
 
 
 def _told(meaning: str | None) -> str:
-    return {None: "not clear", IGNORE: "ignored"}.get(meaning, meaning)
+    if meaning is None:
+        return "not clear"
+    return "ignored" if meaning == IGNORE else meaning

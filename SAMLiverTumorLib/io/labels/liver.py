@@ -22,10 +22,12 @@ LIVER_OPTION = "--liver-label"
 
 # Codes of the liver: SNOMED CT and what DICOM had before.
 _LIVER_CODES = {LIVER_CODE.value, "T-62000"}
-_LIVER_WORDS = {
+LIVER_NAMES = {
     *("liver", "leber", "foie", "fegato", "hígado", "higado", "fígado", "figado", "lever", "wątroba", "печень"),
     *("karaciğer", "肝", "肝脏", "肝臟", "肝臓", "간"),
 }
+"""What segments of the liver are called, in small letters."""
+
 _TUMOR_WORDS = re.compile(r"肝?(脏|臟|臓)?(肿瘤|腫瘤|腫瘍|病灶|病变|转移瘤?|结节|囊肿)\d*")
 _LITS = {"1", "2"}
 _TOTALSEGMENTATOR = 50
@@ -39,7 +41,7 @@ def is_liver(labels: LabelFile, name: str) -> bool:
         term = details.terminology
         return term.type.value in _LIVER_CODES
     plain = _plain(name)
-    return plain in _LIVER_WORDS or (details or _NONE).meaning(plain) == LIVER
+    return plain in LIVER_NAMES or (details or _NONE).meaning(plain) == LIVER
 
 
 def is_liver_tumor(labels: LabelFile, name: str) -> bool:

@@ -68,7 +68,7 @@ class SegmentUpdater:
         target.known = target.nodes.read()
         said = self._messages.message
         self.reconcile(target)
-        if self._messages.message == said:
+        if self._messages.message == said and not self._jobs.busy:
             self._messages.message = self.stateLine()
         self._messages.showProgress(self._jobs.progress)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.errors import InputError, ModelError
 from SAMLiverTumorLib.models.builders import SamModel, load_model
 from SAMLiverTumorLib.models.download.store import ModelStore
 from SAMLiverTumorLib.models.networks.encoder_split import before_last
@@ -32,6 +32,18 @@ def open_base(base: str, confirm: Callable[[str], bool], device: str) -> SamMode
     if not Path(base).is_file():
         raise ModelError(f"'{base}' is neither a known model ({', '.join(load_registry())}) nor a weight file.")
     return load_model(Path(base), None, device)
+
+
+def check_trainable(train: str, model: SamModel) -> None:
+    """Refuse to train a part that a model's image encoder does not have.
+
+    :raises InputError: adapters or a last stage for a convolutional encoder.
+    """
+    if model.info.architecture == "pyramid" and train in ("lora", "last"):
+        raise InputError(
+            f"The image encoder of '{model.info.id}' is trained as a whole or not at all; choose --train decoder or "
+            "--train all."
+        )
 
 
 def sample_store(folder: Path, model: SamModel, train: str = "decoder") -> SampleStore:
@@ -60,7 +72,7 @@ def encoder_hash(model: SamModel) -> str:
     A model of which only the decoder was trained has the same hash as its base.
     """
     info = model.info
-    digest = hashlib.sha256(repr((info.input_size, info.normalization, info.resize)).encode())
+    digest = hashlib.sha256(repr((info.input_size, info.normalization, info.resize, info.channels)).encode())
     for name, weight in sorted(model.image_encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())

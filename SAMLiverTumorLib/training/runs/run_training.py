@@ -27,7 +27,7 @@ from SAMLiverTumorLib.training.optimization.schedule import Schedule
 from SAMLiverTumorLib.training.optimization.trainable_model import TrainableModel
 from SAMLiverTumorLib.training.optimization.validation import KINDS, overall, validate
 from SAMLiverTumorLib.training.progress_events import Reporter
-from SAMLiverTumorLib.training.runs.base_model import open_base, sample_store
+from SAMLiverTumorLib.training.runs.base_model import check_trainable, open_base, sample_store
 from SAMLiverTumorLib.training.runs.process import RESULTS, TrainingProcess, job_lock
 from SAMLiverTumorLib.training.runs.resume_checks import check_resumable, check_same_data
 from SAMLiverTumorLib.training.runs.weight_file import file_content, mixture
@@ -95,6 +95,7 @@ def _run(
     device = local_device(settings.device)
     resolve_device(device)
     model = open_base(settings.base, confirm, device)
+    check_trainable(settings.train, model)
     store = sample_store(Path(settings.cache) if settings.cache else folder / "pictures", model, settings.train)
     report("start", settings=settings.as_dict(), base=model.sha256, resumed_at=state.step)
     samples = prepare(
@@ -103,6 +104,7 @@ def _run(
         lambda name, done, total: report("prepare", patient=name, done=done, total=total),
         cancel,
         lambda text: report("note", text=text),
+        channels=model.info.channels,
     )
     report(
         "data",

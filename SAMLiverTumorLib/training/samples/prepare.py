@@ -96,11 +96,13 @@ def prepare(
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     cancel: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda text: None,
+    channels: str = "single",
 ) -> TrainingSet:
     """Read, split and encode all cases.
 
     :param progress: called for each patient with its name, the number done and the total.
     :param note: called with remarks that belong with a patient's figures.
+    :param channels: of the slice images, see `image.rgb.plane_to_rgb`.
     :raises InputError: no tumor in the training or validation part, or reading or splitting fails.
     """
     cases = labeled_cases(settings)
@@ -127,13 +129,13 @@ def prepare(
                 f"{same} and {case.name} are the same scan, so they tell nothing of each other; leave one out."
             )
         hashes[case.name] = case_hash(case)
-        for part, image in _slice_images_by_part(case, parse_window(files.window), split, settings):
+        for part, image in _slice_images_by_part(case, parse_window(files.window), split, settings, channels):
             if cancel():
                 break
             copies = settings.copies if part == "train" else 0
             parts[part].extend(_with_copies(image, copies, settings.seed, store))
         if case.name in split.train:
-            for image in () if cancel() else _synthetic(case, files.window, split, settings):
+            for image in () if cancel() else _synthetic(case, files.window, split, settings, channels):
                 parts["train"].extend(_with_copies(image, min(settings.copies, 1), settings.seed, store))
     progress("", len(cases), len(cases))
     for part, what in (("train", "train on"), ("validation", "validate on"), ("test", "test with")):
@@ -149,11 +151,11 @@ def prepare(
 
 
 def _slice_images_by_part(
-    case: Case, window: Window, split: PatientSplit, settings: TrainSettings
+    case: Case, window: Window, split: PatientSplit, settings: TrainSettings, channels: str
 ) -> Iterator[tuple[str, SliceImage]]:
     limit = settings.slices or None
     if split.same_volume:
-        images = list(case_slice_images(case, window, settings.negatives, limit=limit))
+        images = list(case_slice_images(case, window, settings.negatives, channels, limit))
         with_tumor = [image.index for image in images if image.numbers]
         learned, block = split_slices(with_tumor, _step_mm(case), settings.validation_share)
         for image in images:
@@ -165,9 +167,9 @@ def _slice_images_by_part(
     for part in ("validation", "test"):
         if case.name in getattr(split, part):
             count = limit if part == "test" else settings.validation_slices or None
-            yield from ((part, image) for image in case_slice_images(case, window, settings.negatives, limit=count))
+            yield from ((part, image) for image in case_slice_images(case, window, settings.negatives, channels, count))
     if case.name in split.train:
-        yield from (("train", image) for image in case_slice_images(case, window, settings.negatives, limit=limit))
+        yield from (("train", image) for image in case_slice_images(case, window, settings.negatives, channels, limit))
 
 
 def _step_mm(case: Case) -> float:
@@ -186,7 +188,9 @@ def _with_copies(image: SliceImage, copies: int, seed: int, store: SampleStore) 
         yield store.add_from_recipe(recipe, image.case, partial(augmented, image, seeds))
 
 
-def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSettings) -> Iterator[SliceImage]:
+def _synthetic(
+    case: Case, window: str, split: PatientSplit, settings: TrainSettings, channels: str
+) -> Iterator[SliceImage]:
     """Slice images with painted tumors: this case's share of the synthetic volumes."""
     painted = [name for name in split.train if name in settings.painted or not settings.painted]
     if case.name not in painted:
@@ -199,4 +203,4 @@ def _synthetic(case: Case, window: str, split: PatientSplit, settings: TrainSett
     from SAMLiverTumorLib.training.synthetic.painted_cases import painted_cases
 
     for painted in painted_cases(case, share, (settings.seed, sum(case.name.encode())), window):
-        yield from case_slice_images(painted, parse_window(window), limit=12)
+        yield from case_slice_images(painted, parse_window(window), channels=channels, limit=12)

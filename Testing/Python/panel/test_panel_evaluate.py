@@ -155,7 +155,7 @@ def test_label_values_are_read_in_the_workers_thread_once_for_each_change_of_the
     run(
         """
 import threading
-from SAMLiverTumorLib.panel import reference
+from SAMLiverTumorLib.panel import voxel_source_selector as reference
 threads, read = [], reference.label_values
 reference.label_values = lambda *arguments: (threads.append(threading.current_thread().name), read(*arguments))[1]
 labels = row()

@@ -91,7 +91,7 @@ volumeNode.SetAndObserveTransformNodeID(transform.GetID())
 session.segmentationNode.SetAndObserveTransformNodeID(transform.GetID())
 export(".nii.gz", "again.nii.gz")
 assert Path("again.nii.gz").read_bytes() == Path("label.nii.gz").read_bytes()
-assert "not where its transform shows it" in session.log[-2]
+assert "without the transform that moves it" in session.log[-2]
 # a file that has another grid by now lends its affine to nobody
 image.SetOrigin((0, 0, 0))
 sitk.WriteImage(image, "ct.nii.gz")
@@ -268,7 +268,7 @@ def refused(folder):
     ui.exportButton.click()
     user.finish()
 refused("")
-assert "is not known; load it through the DICOM module" in session.message and not Path("tumor.dcm").exists()
+assert "are not known; load it through the DICOM module" in session.message and not Path("tumor.dcm").exists()
 Path("empty").mkdir()
 refused(str(Path("empty").absolute()))
 assert "no DICOM series" in session.message and not Path("tumor.dcm").exists(), session.message

@@ -142,7 +142,7 @@ before = widget._parameterNode.model
 tell(process, START, DATA, step(1), done(False))
 process.running = False
 panel.train.poll()
-assert widget._parameterNode.model == before and "kept aside" in ui.trainNoteLabel.text
+assert widget._parameterNode.model == before and "set aside" in ui.trainNoteLabel.text
 # a folder of ours that was used is left, and a new one taken
 (training.folder / "not-adopted.safetensors").write_bytes(b"")
 import time; time.sleep(1.1)

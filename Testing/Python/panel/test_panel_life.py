@@ -11,7 +11,7 @@ user.click(5, 6, 4)
 desktop.wait(user.network.waiting.is_set)
 assert ui.cancelButton.enabled and ui.progressBar.enabled and "Segmenting 1 slice" in ui.statusLabel.text
 ui.cancelButton.click()
-assert not session.busy and not panel.timer.active and ui.statusLabel.text == "Cancelled."
+assert not session.busy and not panel.timer.active and ui.statusLabel.text == "Cancelled. Liver tumor is empty."
 user.network.gate.set()
 panel.worker.wait(10)
 assert session.poll() == [] and user.count() == 0

@@ -102,7 +102,7 @@ editor.mrmlSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.
 drawn = np.zeros_like(inside)
 drawn[15] = inside[15]
 editor.paint(drawn)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 effect = editor.activeEffect().self()
 effect.panel.ui.propagateBothButton.click()
 desktop.wait(lambda: not session.busy)
@@ -118,7 +118,7 @@ assert (user.array(other) == drawn).all() and (user.array(segmentId) == whole).a
 def test_uncertainty_lies_over_the_slices_until_it_is_switched_off(at_phantom):
     at_phantom(
         """
-assert not ui.uncertaintyButton.enabled and "Follow" in ui.uncertaintyButton.toolTip
+assert not ui.uncertaintyButton.enabled and "Propagate" in ui.uncertaintyButton.toolTip
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
 ui.propagateBothButton.click()

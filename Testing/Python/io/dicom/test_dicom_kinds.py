@@ -194,6 +194,8 @@ def test_phases_that_instance_numbers_alone_tell_apart_are_parts(tmp_path):
     write_series(folder, names="b{}", change=lambda k: {"InstanceNumber": 6 + k, "RescaleIntercept": -1000})
     assert (read_volume(folder, "3/1").array == expected(5)).all()
     assert (read_volume(folder, "3/2").array == expected(5, 1, -1000)).all()
+    with pytest.raises(SeveralSeries, match=r"images 1 to 5, .* images 6 to 10, "):
+        read_dicom(folder)
 
 
 def test_a_copy_of_one_file_does_not_hide_that_there_are_two_phases(tmp_path):
@@ -333,6 +335,16 @@ def test_missing_slices_are_named_by_their_neighbors(tmp_path, gone, numbered):
     before, after = gone[0] - 1, gone[0] + 1 + (gone == (3, 4))
     with pytest.raises(InputError, match=f"slices missing: .* between 'IM{before:04}' and 'IM{after:04}'"):
         read_dicom(folder)
+
+
+def test_two_slices_far_apart_are_no_volume_and_thin_ones_leave_something_out(tmp_path):
+    far = write_series(tmp_path / "far", 2, change=lambda k: at(200.0 * k))
+    with pytest.raises(InputError, match=r"'IM0000' and 'IM0001' are all of it, 200\.00 mm apart"):
+        read_dicom(far)
+    thin = write_series(tmp_path / "thin", change=lambda k: at(10.0 * k), SliceThickness=1)
+    read = read_dicom(thin)
+    assert read.volume.spacing[2] == pytest.approx(10)
+    assert read.notes == ("Slices are 1 mm thick, but up to 10.00 mm apart: what lies between is not seen.",)
 
 
 def test_every_second_slice_missing_of_a_half_is_not_another_distance(tmp_path):

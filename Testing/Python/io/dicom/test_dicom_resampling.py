@@ -37,6 +37,8 @@ SHAPES = {
     "tilt": (usual, TILT, STRAIGHT),
     "tilt downwards": (usual, -TILT, STRAIGHT),
     "tilt in the orientation": (usual, 0.0, TURNED),
+    "tilt of one degree": (usual, np.tan(np.radians(1)), STRAIGHT),
+    "uneven by drift": (lambda k: float(np.cumsum([0, *(STEP * 1.004 ** np.arange(20))])[k]), 0.0, STRAIGHT),
     "two distances": (two_distances, 0.0, STRAIGHT),
     "jitter": (jittered, 0.0, STRAIGHT),
     "tilt and two distances": (two_distances, TILT, STRAIGHT),
@@ -109,11 +111,11 @@ def test_every_voxel_has_the_density_of_its_place_and_the_note_says_how(tmp_path
     assert covered.sum() >= 0.97 * COUNT * ROWS * COLUMNS
     told = " ".join(read.notes)
     assert ("gantry tilt" in told) == ("tilt" in shape) and ("uneven distances" in told) == (
-        "two" in shape or "jitter" in shape
+        "two" in shape or "jitter" in shape or "uneven" in shape
     )
     assert "linear interpolation" in told
     if "tilt" in shape:
-        assert f"{15.0 if 'orientation' in shape else 12.0} degrees" in told
+        assert f" {15.0 if 'orientation' in shape else 1.0 if 'one' in shape else 12.0} degrees" in told
 
 
 def test_steps_keep_their_number_where_they_wobble_and_take_the_smallest_where_there_are_two(tmp_path):

@@ -60,6 +60,31 @@ def test_a_list_axis_without_its_name_is_one(tmp_path, kinds):
     assert np.allclose(labels.ijk_to_ras, AFFINE)
 
 
+def test_a_header_apart_from_its_voxels_is_read_without_the_names_of_its_axes_too(tmp_path):
+    segments = [named("liver"), named("tumor", layer=1)]
+    whole = write_segmentation(tmp_path / "case.seg.nrrd", BOTH, segments, kinds="", further=["data file: case.raw.gz"])
+    header, _, voxels = whole.read_bytes().partition(b"\n\n")
+    whole.rename(tmp_path / "case.nhdr").write_bytes(header + b"\n\n")
+    (tmp_path / "case.raw.gz").write_bytes(voxels)
+    assert counts(read_labels(tmp_path / "case.nhdr")) == {"liver": LIVER.sum(), "tumor": TUMOR.sum()}
+
+
+def test_a_file_that_does_not_say_where_it_lies_says_so(tmp_path):
+    path = write_segmentation(tmp_path / "bare.nrrd", LABELS, [])
+    lines = [line for line in path.read_bytes().split(b"\n") if not line.startswith(b"space")]
+    path.write_bytes(b"\n".join(lines))
+    labels = read_labels(path)
+    assert labels.label_values == {"1": 1, "2": 2}
+    assert "check left and right" in labels.notes[0]
+
+
+def test_bzip2_is_refused_with_what_to_save_it_as(tmp_path):
+    path = write_segmentation(tmp_path / "case.seg.nrrd", LIVER, [named("liver")])
+    path.write_bytes(path.read_bytes().replace(b"encoding: gzip", b"encoding: bzip2"))
+    with pytest.raises(InputError, match=r"compressed with bzip2.*save it with gzip"):
+        read_labels(path)
+
+
 def test_a_list_axis_of_one_is_one_layer(tmp_path):
     path = write_segmentation(tmp_path / "case.seg.nrrd", TUMOR[None], [named("Liver tumor")])
     assert counts(read_labels(path)) == by_slicer(path) == {"Liver tumor": TUMOR.sum()}
