@@ -1,6 +1,6 @@
 """Set up, try and test SAM Liver Tumor from a checkout, with nothing but Python 3.10-3.13.
 
-    python3 dev.py demo [...]   the main job on the sample case; pictures and figures in out/demo
+    python3 dev.py demo [...]   the main job on the sample case; images and figures in out/demo
     python3 dev.py test [...]   lint and tests; further arguments go to pytest (test -k plane)
     python3 dev.py run ...      the console program sam-liver-tumor with the given arguments
     python3 dev.py lint         ruff check, ruff format --check and mypy
@@ -8,7 +8,7 @@
                                 learning-curve; each takes --help
     python3 dev.py fuzz [...]   damaged files against every reader: --inputs N, --seed S, --target NAME
     python3 dev.py faults [...] kill, full disk, read-only folders, wrong clocks; afterwards everything is whole
-    python3 dev.py screenshots  retake the pictures of the panel in Resources/Screenshots
+    python3 dev.py screenshots  retake the screenshots of the panel in Resources/Screenshots
     python3 dev.py setup        only make or complete the environment in .venv
     python3 dev.py cmake-lists  rewrite the file lists of the CMake packages from what is on disk
 
@@ -275,7 +275,7 @@ def pip(python: Path, what: str, arguments: list) -> None:
 
 
 def run_shown(command: list, what: str, is_shown) -> None:
-    """Run a program, printing the lines that tell of progress.
+    """Run a program, printing the lines that show progress.
 
     :raises SetupError: with the program's last lines and what to do about them.
     """

@@ -1,4 +1,4 @@
-"""`raise_if_cancelled`: how long work stops where Cancel was pressed."""
+"""`raise_if_cancelled`: how long-running work stops after Cancel."""
 
 from __future__ import annotations
 

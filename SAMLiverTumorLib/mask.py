@@ -1,4 +1,4 @@
-"""`Mask`: a result in voxels, kept as the box that holds it, so that its cost is its own size."""
+"""`Mask`: a result in voxels, stored as its bounding box, so that its cost depends on its own size."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from SAMLiverTumorLib.volume import VoxelGrid
 class Mask:
     """Voxels of a volume that belong to a structure.
 
-    :param array: bool, shape (k, j, i): the smallest box that holds every voxel of the mask
-        (shape (0, 0, 0) when there is none).
+    :param array: bool, shape (k, j, i): the bounding box of the mask (shape (0, 0, 0) when it is empty).
     :param origin: voxel index (i, j, k) of the box's first voxel.
     :param dimensions: voxels of the whole volume along (i, j, k).
     :param ijk_to_ras: 4x4 affine of the whole volume (mm, world RAS).
@@ -28,7 +27,7 @@ class Mask:
 
     @classmethod
     def from_array(cls, array: np.ndarray, volume: VoxelGrid, origin: tuple[int, int, int] = (0, 0, 0)) -> Mask:
-        """Crop a boolean array of shape (k, j, i), whose first voxel is `origin`, to what it holds."""
+        """Crop a boolean array of shape (k, j, i), whose first voxel is `origin`, to its bounding box."""
         array = np.asarray(array, dtype=bool)
         if not array.any():
             return cls(np.zeros((0, 0, 0), bool), (0, 0, 0), volume.dimensions, volume.ijk_to_ras)
@@ -65,7 +64,7 @@ class Mask:
 
 
 def union(masks: Iterable[Mask], volume: VoxelGrid) -> Mask:
-    """One mask over the smallest box that holds all of them."""
+    """The union of masks of one volume."""
     filled = [mask for mask in masks if mask.count]
     if not filled:
         return Mask.from_array(np.zeros((1, 1, 1), bool), volume)

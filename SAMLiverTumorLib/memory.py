@@ -1,4 +1,4 @@
-"""How much memory this process has taken at most."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> int | None:
-    """Bytes of physical memory at most so far; None where the system does not tell.
+    """Peak physical memory so far, in bytes; None where the system does not report it.
 
-    On Linux not from getrusage: there a process begins with what its parent had when it was started, so that a training
-    started from Slicer would report Slicer's volumes as its own.
+    On Linux not from getrusage: there a process inherits its parent's peak, so that a training run started from Slicer
+    would report Slicer's volumes as its own.
     """
     if _STATUS.exists() and (peak := re.search(r"^VmHWM:\s*(\d+) kB", _STATUS.read_text(), re.MULTILINE)):
         return 1024 * int(peak[1])

@@ -1,4 +1,4 @@
-"""`Plane`: the two-dimensional picture the network sees, and where its pixels lie in the patient.
+"""`Plane`: the grid of the slice image that the network sees, and where its pixels lie in the patient.
 
 A plane is laid out as radiologists look at it, whatever the order and sign of the volume's axes:
 
@@ -10,10 +10,10 @@ coronal    patient left            inferior
 sagittal   posterior               inferior
 =========  ======================  ====================
 
-The network so gets the same picture of the same patient however the file was stored.
+So the network sees the same slice image of the same patient however the file was stored.
 Plane coordinates are (u, v, w): column, row, step along the normal; pixel centers are integers and
-the picture itself lies at w = 0. The normal of a straight slice points superior, anterior or right,
-also where the voxel index runs the other way.
+the plane itself lies at w = 0. The normal of a straight slice points superior, anterior or right,
+even where the voxel index runs the other way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from SAMLiverTumorLib.volume import Volume, apply_affine
 
 ORIENTATIONS = ("axial", "coronal", "sagittal")
 
-# A millionth of a voxel: what affines and their inverses may round away.
+# A millionth of a voxel: rounding of affines and their inverses.
 _TIE = 1e-6
 
 # Patient axis (0 R, 1 A, 2 S) and direction (+1/-1 along it) of columns, rows and normal.

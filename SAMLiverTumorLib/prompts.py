@@ -1,4 +1,4 @@
-"""`Prompts`: what the user says about the tumor, in world RAS, and what of it one plane sees."""
+"""`Prompts`: the user's points and box in world RAS, and the part of them that lies on one plane."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.plane import Plane, box_section, nearest_slices, normal_axis, slice_plane, within_step
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
-# A click this far outside the image is a slip of the hand and is moved to the border; farther out
-# it was meant for something else and is refused.
+# A click up to this far outside the volume is a slip of the hand and is moved to the border; farther out it is refused.
 _SLIP_MM = 5.0
 
-# Nearer than this to the volume's border (mm or voxels) is on it.
+# A point nearer to the volume's border than this (mm or voxels) counts as on it.
 _BORDER = 1e-4
 
 _Edges = tuple[float, float, float, float]
@@ -103,7 +102,7 @@ class Prompts:
 
 @dataclass(frozen=True, eq=False)
 class PlanePrompts:
-    """What one plane sees of the prompts, in its pixels.
+    """The prompts on one plane, in its pixels.
 
     :param points: (n, 2) as (u, v): column, row; integers are pixel centers.
     :param labels: (n,) 1 for include, 0 for exclude.
@@ -129,15 +128,15 @@ class PlanePrompts:
 
     @property
     def says_where(self) -> bool:
-        """Whether there is anything to segment: exclude points alone name no structure."""
+        """Whether the prompts name a structure, which exclude points alone do not."""
         return self.box is not None or self.mask is not None or bool((self.labels == 1).any())
 
 
 def fit_to_volume(prompts: Prompts, volume: Volume) -> tuple[Prompts, tuple[str, ...]]:
-    """Bring prompts that leave the volume by a little back inside.
+    """Move points that lie slightly outside the volume back inside.
 
     :return: the prompts and one note for each change. The box itself stays as it is; its sections
-        are clipped to the picture.
+        are clipped to the plane.
     :raises PromptError: no prompts at all, a point more than 5 mm outside the volume, or a box that
         does not overlap it.
     """
@@ -190,7 +189,7 @@ def on_plane(prompts: Prompts, plane: Plane) -> PlanePrompts:
 
 
 def prompts_by_slice(prompts: Prompts, volume: Volume, orientation: str) -> dict[int, PlanePrompts]:
-    """Every slice that the prompts name something on, by voxel index along the normal.
+    """The prompts on each slice that they name a structure on, by voxel index along the normal.
 
     :raises PromptError: there are only exclude points, or exclude points lie on slices where nothing
         is included.
@@ -240,7 +239,7 @@ def _box_on_plane(prompts: Prompts, plane: Plane) -> _Edges | None:
 
 
 def _clip(box: _Edges | None, shape: tuple[int, int]) -> _Edges | None:
-    """Clip a box's edges to the picture's; None where nothing, or only an edge, is left."""
+    """Clip a box to the plane's pixels; None where nothing, or only an edge, is left."""
     if box is None:
         return None
     rows, columns = shape

@@ -1,4 +1,4 @@
-"""Where the files lie that are shipped beside the library and are not Python."""
+"""Where the extension's data files lie, such as the sample case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which versions made a result."""
+"""Versions of the software behind a result."""
 
 from __future__ import annotations
 

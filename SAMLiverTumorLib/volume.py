@@ -1,4 +1,4 @@
-"""`Volume`: voxels and where they lie in the patient, independent of Slicer."""
+"""`Volume`: voxels and their position in the patient, independent of Slicer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
 
 # CT numbers of fat (about -100) and of air (-1000) occur in every abdominal CT, so a volume without
 # any voxel below this is not in Hounsfield units (8-bit grey, MR, CT without its rescale applied).
@@ -38,7 +38,7 @@ class Volume:
         nothing is copied and nothing here can change the source.
     :param ijk_to_ras: 4x4 affine from voxel indices (i, j, k), integers at voxel centers, to world
         RAS in millimeters, parent transforms included.
-    :param name: what messages call the volume.
+    :param name: the volume's name in messages.
     :raises InputError: not a three-dimensional scalar volume, NaN or infinite voxels, or a singular
         affine (zero spacing, parallel axes).
 
@@ -52,6 +52,8 @@ class Volume:
     name: str = "volume"
 
     def __post_init__(self) -> None:
+        # names of files may hold bytes that neither MRML nor a report can
+        object.__setattr__(self, "name", printable(self.name))
         array = np.asarray(self.array)
         if array.ndim != 3:
             raise InputError(
@@ -105,7 +107,7 @@ class Volume:
 
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
-        """Least and greatest voxel value; NaN if any voxel is NaN."""
+        """Minimum and maximum of the voxel values; NaN if any voxel is NaN."""
         return float(self.array.min()), float(self.array.max())
 
     @cached_property
@@ -116,9 +118,9 @@ class Volume:
 
     @cached_property
     def voxel_hash(self) -> str:
-        """SHA-256 of voxels, shape, type and affine: names the volume's content, not its file.
+        """SHA-256 of voxels, shape, type and affine: identifies the volume's content, not its file.
 
-        The affine counts to a hundredth of a micrometer: files keep it to rounding only.
+        The affine is rounded to a hundredth of a micrometer, since files store it in limited precision.
         """
         digest = hashlib.sha256(repr((self.array.shape, self.array.dtype.str)).encode())
         # adding zero turns -0 into 0

@@ -1,4 +1,4 @@
-"""`VoxelMap`: probabilities or uncertainties in voxels, kept as the box that holds them."""
+"""`VoxelMap`: probabilities or uncertainties in voxels, stored as their bounding box."""
 
 from __future__ import annotations
 

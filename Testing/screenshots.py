@@ -112,7 +112,7 @@ def main() -> int:
     editor.setSegmentationNode(session.segmentationNode)
     editor.setSourceVolumeNode(volumeNode)
     editor.setCurrentSegmentID(session.segmentId)
-    editor.setActiveEffectByName("SAM")
+    editor.setActiveEffectByName("SAM Liver Tumor")
     session.promptNodes[0].AddControlPointWorld(*CLICK)
     finish()
     desktop.grab(editor, OUT / "segment-editor-effect.png")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
@@ -13,6 +14,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.models.download.digest import file_sha256
 from SAMLiverTumorLib.models.registry import load_registry
 
@@ -56,7 +58,8 @@ def find_jobs(
     if liver is not None:
         livers = _labels(liver, jobs)
         if missing := [job.name for job in jobs if job.name not in livers]:
-            raise InputError(f"There is no liver in '{liver}' for {_listed(missing)}; name the files as the scans are.")
+            without = listed(missing, _MOST_NAMED, quoted=True)
+            raise InputError(f"There is no liver in '{liver}' for {without}; name the files as the scans are.")
         jobs = [replace(job, liver=livers[job.name]) for job in jobs]
     if references is not None:
         labels = _labels(references, jobs)
@@ -64,7 +67,7 @@ def find_jobs(
         if missing := [job.name for job in jobs if job.reference is None]:
             if len(missing) == len(jobs):
                 raise InputError(f"No label in '{references}' is named as one of the scans, such as '{jobs[0].name}'.")
-            notes.append(f"There is no reference for {_listed(missing)}.")
+            notes.append(f"There is no reference for {listed(missing, _MOST_NAMED, quoted=True)}.")
     if prompts is not None:
         jobs, said = _prompted(jobs, prompts)
         notes += said
@@ -104,9 +107,10 @@ def _prompted(jobs: list[Job], prompts: Mapping[str, CasePrompts]) -> tuple[list
     names = {job.name for job in jobs}
     belongs: dict[str, CasePrompts] = {}
     unknown = []
+    notes = list(getattr(prompts, "notes", ()))
     for case, said in prompts.items():
-        name = case if case in names else patient_of(case)
-        if name not in names:
+        name = _scan_of(case, names)
+        if name is None:
             unknown.append((case, said.row))
         elif name in belongs:
             raise InputError(
@@ -114,15 +118,36 @@ def _prompted(jobs: list[Job], prompts: Mapping[str, CasePrompts]) -> tuple[list
             )
         else:
             belongs[name] = said
+            if name not in (case, patient_of(PureWindowsPath(case).as_posix())):
+                notes.append(f"Row {said.row} of the prompts: '{case}' is taken for '{name}'.")
     if not belongs:
         case, row = unknown[0]
         raise InputError(f"The prompts name none of the scans: '{case}' in row {row}, but '{jobs[0].name}' is a scan.")
-    notes = [f"Row {row} of the prompts: none of the scans is named '{case}'." for case, row in unknown[:_MOST_NAMED]]
+    notes += [f"Row {row} of the prompts: none of the scans is named '{case}'." for case, row in unknown[:_MOST_NAMED]]
     if len(unknown) > _MOST_NAMED:
         notes.append(f"{len(unknown) - _MOST_NAMED} more cases of the prompts are none of the scans.")
     if missing := [job.name for job in jobs if job.name not in belongs]:
-        notes.append(f"There is no prompt for {_listed(missing)}, which will fail.")
+        notes.append(f"There is no prompt for {listed(missing, _MOST_NAMED, quoted=True)}, which will fail.")
     return [replace(job, tumors=belongs[job.name].tumors) if job.name in belongs else job for job in jobs], notes
+
+
+def _scan_of(case: str, names: Collection[str]) -> str | None:
+    """The scan that a table calls so, or None: by its name or path, however spelled, or as spreadsheets change it."""
+    # paths of any system
+    for name in (case, patient_of(PureWindowsPath(case).as_posix())):
+        if name in names:
+            return name
+        # macOS spells letters with accents in two parts; spreadsheets write 001 as 1
+        for spelled in (_folded, lambda each: str(int(each)) if each.isdecimal() else None):
+            key = spelled(name)
+            same = [each for each in names if key is not None and spelled(each) == key]
+            if len(same) == 1:
+                return same[0]
+    return None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def models_of(jobs: Sequence[Job], settings: BatchSettings) -> dict[str, str]:
@@ -154,8 +179,3 @@ def _kinds(job: Job, settings: BatchSettings) -> set[frozenset[str]]:
         # a slice may see any part of them; a tumor followed is boxed on each of the next slices
         kinds |= {points, box, points | box} | ({frozenset({"box"})} if settings.mode == "volume" else set())
     return kinds - {frozenset()}
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + more

@@ -48,6 +48,7 @@ class BatchSettings:
     :param series: number or UID of the DICOM series to read; None where each folder holds one.
     :param window: as `parse_window`, or "auto".
     :param hashes: model id or file -> SHA-256, of the models that the prompts and `model` lead to.
+    :param liver_label: segment or value that is the liver in its files; None where that is plain.
     :param reference_label: value or name of the reference's label to compare with; None for the only one.
     :param min_ml: components of the reference smaller than this are no lesions.
     :param threads: of each worker; None leaves what the worker was started with.
@@ -68,6 +69,7 @@ class BatchSettings:
     device: str = "auto"
     hashes: tuple[tuple[str, str], ...] = ()
     reference_label: str | None = None
+    liver_label: str | None = None
     min_ml: float = 0.0
     threads: int | None = None
     pinned: bool = True
@@ -87,8 +89,9 @@ class BatchSettings:
         # a weight file is known by its hash wherever it lies
         models = {Path(name).name: digest for name, digest in self.hashes}
         said = {name: getattr(self, name) for name in names} | {"model": Path(self.model).name, "models": models}
-        # records written before there was this choice stay good
-        return said if self.series is None else said | {"series": self.series}
+        # records written before there were these choices stay good
+        chosen = {"series": self.series, "liver_label": self.liver_label}
+        return said | {name: value for name, value in chosen.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def segment_scan(
         `cancel` says so: a part of a scan is no result.
     """
     from SAMLiverTumorLib.datasets.cases import read_scan
-    from SAMLiverTumorLib.io.labels.region import labels_on
+    from SAMLiverTumorLib.io.labels.region import liver_on
     from SAMLiverTumorLib.mrml.api.write_result import writeResult
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
     from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
@@ -52,7 +52,7 @@ def segment_scan(
         raise PromptError(f"No row of the prompts names '{job.name}'.")
     notes: list[str] = []
     volume = read_scan(job.image, settings.series, notes.append)
-    liver = labels_on(job.liver, volume) if job.liver is not None else None
+    liver = liver_on(job.liver, volume, settings.liver_label, notes.append) if job.liver is not None else None
     volumeNode = addVolumeNode(createScene(), volume)
     node = createSegmentation(volumeNode.GetScene(), volumeNode)
     segments: list[dict] = []

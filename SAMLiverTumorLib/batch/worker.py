@@ -94,11 +94,13 @@ def _segment(job: Job, settings: BatchSettings, cancel: Callable[[], bool] | Non
 def _compare(job: Job, settings: BatchSettings) -> dict:
     from SAMLiverTumorLib.datasets.cases import read_case_labels
     from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
+    from SAMLiverTumorLib.io.labels.dataset_json import reference_label
 
+    label, said = reference_label(job.reference, settings.reference_label)
     compared = compare_labels(
         read_case_labels(job.segmentation),
         read_case_labels(job.reference),
-        label=settings.reference_label,
+        label=label,
         min_ml=settings.min_ml,
         option="--reference-label",
     )
@@ -106,7 +108,7 @@ def _compare(job: Job, settings: BatchSettings) -> dict:
         **_compared_with(settings),
         "reference": fingerprint(job.reference),
         "prediction": fingerprint(job.segmentation),
-        "notes": list(compared.notes),
+        "notes": [*said, *compared.notes],
         **compared.evaluation.as_dict(),
     }
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.text_table import aligned
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
 
 if TYPE_CHECKING:
@@ -53,11 +53,16 @@ def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list
     print(f"Wrote {', '.join(map(str, outputs))}")
 
 
-def read_cases(files: list[CaseFiles], names: dict[str, str]) -> Iterator[Case]:
-    """The cases one by one."""
+def read_cases(
+    files: list[CaseFiles], names: Mapping[str, str], others: Mapping[str, str] | None = None
+) -> Iterator[Case]:
+    """The cases one by one.
+
+    :param names, others: see `load_case`.
+    """
     from SAMLiverTumorLib.datasets.cases import load_case
 
-    return (load_case(each, names) for each in files)
+    return (load_case(each, names, others) for each in files)
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -65,12 +70,12 @@ def _command(args: argparse.Namespace) -> str:
     words = ["sam-liver-tumor compare", *(_bare(model) for model in args.models)]
     if args.run_folder is not None:
         words.insert(1, f"--run {args.run_folder.resolve().name}")
-    for option in ("images", "labels", "cases", "hold_out", "limit", "window", "device"):
+    for option in ("images", "labels", "cases", "hold_out", "limit", "liver_label", "window", "device"):
         value = getattr(args, option)
         if value is not None:
             words.append(f"--{option.replace('_', '-')} {value.name if isinstance(value, Path) else value}")
     words += [f"--label {text}" for text in args.label]
-    return " ".join([*words, f"-o {args.output.name}"])
+    return printable(" ".join([*words, f"-o {args.output.name}"]))
 
 
 def _bare(model: str) -> str:

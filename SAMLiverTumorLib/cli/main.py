@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.cli.commands import (
@@ -23,10 +24,14 @@ from SAMLiverTumorLib.cli.commands import (
     suggest,
     train,
 )
-from SAMLiverTumorLib.errors import SAMLiverTumorError
+from SAMLiverTumorLib.cli.console import Console, any_console
+from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 
 # Options whose value may begin with a minus sign; argparse would take "-10,20,30" for an option.
 _COORDINATE_OPTIONS = ("--point", "--exclude-point", "--box", "--window")
+
+# Options of files and folders that are kept as texts.
+_PATHS_AS_TEXT = ("images", "labels", "out", "config", "cache", "hold_out", "store")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,21 +51,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :return: 0 when done; 2 with one line on standard error for what the user can mend; 130 when interrupted; 141
-        when nobody reads the output any more.
+        when nobody reads the output any more; 74 when it cannot be written. With the last two the work was done.
     """
-    args = build_parser().parse_args(_join_negative_values(sys.argv[1:] if argv is None else list(argv)))
+    with any_console() as console:
+        try:
+            return console.status(_run(sys.argv[1:] if argv is None else list(argv), console))
+        except SystemExit as ended:  # by --help, or options that argparse refuses
+            raise SystemExit(console.status(ended.code) if isinstance(ended.code, int) else ended.code) from None
+
+
+def _run(argv: list[str], console: Console) -> int:
+    args = build_parser().parse_args(_join_negative_values(argv))
     try:
+        if console.folder_lost:
+            _refuse_relative(args)
         return args.run(args)
     except SAMLiverTumorError as error:
-        print(f"sam-liver-tumor: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # whoever read the output, such as `head`, has enough; Python's own flush at exit must not complain either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _refused(str(error))
+    except MemoryError:
+        return _refused("There is not enough memory for this; close other programs, or use a machine with more.")
+    except UnicodeError as error:
+        name = str(getattr(error, "object", ""))[:80]
+        return _refused(f"A text or name cannot be used here, {name!r} ({error.reason}); rename it.")
+    except OSError as error:
+        name = f"'{os.fsdecode(error.filename)}'" if isinstance(error.filename, str | bytes) else "A file"
+        return _refused(f"{name} cannot be used ({error.strerror or error}); check the path and the disk.")
     except KeyboardInterrupt:
         print("sam-liver-tumor: interrupted; nothing was left half written", file=sys.stderr)
         return 130
+
+
+def _refused(text: str) -> int:
+    print(f"sam-liver-tumor: error: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def _refuse_relative(args: argparse.Namespace) -> None:
+    """Refuse paths from a working folder that is gone.
+
+    :raises InputError: naming the first.
+    """
+    for name, value in vars(args).items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            is_path = isinstance(each, Path) or (isinstance(each, str) and each and name in _PATHS_AS_TEXT)
+            if is_path and not Path(each).expanduser().is_absolute():
+                raise InputError(
+                    f"The folder that this was started in does not exist any more, so '{each}' is nowhere; change to a "
+                    "folder that exists, or give full paths."
+                )
 
 
 def _join_negative_values(argv: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.voxel_map import VoxelMap
 
 
-def read_ct(args: argparse.Namespace) -> Volume:
-    """The CT; what there is to know about it is printed.
+def read_ct(args: argparse.Namespace, note: Callable[[str], None]) -> Volume:
+    """The CT.
 
+    :param note: told what there is to know about it.
     :raises InputError: see `read_volume`.
     """
     from SAMLiverTumorLib.io.images import read_volume
 
-    return read_volume(args.ct, args.series, print_note)
+    return read_volume(args.ct, args.series, note)
+
+
+def _stands_for(args: argparse.Namespace) -> dict[str | Path, str]:
+    """What a report calls the files that were read."""
+    files = {args.ct: "the volume", args.liver: "the file of the liver", args.start: "the file to start from"}
+    return {path: text for path, text in files.items() if path is not None}
 
 
 def print_note(note: str) -> None:
@@ -43,7 +50,7 @@ def write_files(
     from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
     if not args.paths:
-        report = {**report, "notes": without_names(report["notes"], {args.ct: "the volume"})}
+        report = {**report, "notes": without_names(report["notes"], _stands_for(args))}
     # the report is written first and put in place last
     with ExitStack() as outputs:
         if args.json:
@@ -58,7 +65,17 @@ def write_files(
 
             role = segmentationNode.GetReferenceImageGeometryReferenceRole()
             volumeNode = segmentationNode.GetNodeReference(role)
-            saveDicomSeg(segmentationNode, volumeNode, args.output, args.ct, args.series, overwrite=args.overwrite)
+            notes = saveDicomSeg(
+                segmentationNode,
+                volumeNode,
+                args.output,
+                args.ct,
+                args.series,
+                overwrite=args.overwrite,
+                deriveFrameOfReference=args.derive_frame_of_reference,
+            )
+            for note in notes:
+                print_note(note)
         else:
             saveSegmentation(segmentationNode, args.output, args.overwrite)
 

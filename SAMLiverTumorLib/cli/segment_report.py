@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.inference.segmentation_request import SegmentationResult, SegmentedSlice
 
 
-def report_of(args: argparse.Namespace, mode: str, result: SegmentationResult) -> dict:
+def report_of(args: argparse.Namespace, mode: str, result: SegmentationResult, read: Sequence[str] = ()) -> dict:
     """The report, JSON-ready; that the spacing, and so the volume, cannot be true is the first of its notes.
 
     :param mode: of the request: "slices", "volume" or "text".
+    :param read: what reading the files took.
     """
     mask = result.mask
+    # the spacing is said without a name
+    notes = [text for text in read if not text.startswith("The spacing of ")]
     files = {"ct": str(args.ct), "output": str(args.output)} if args.paths else {}
     head = {
         **files,
         "segment": args.segment_name,
         "voxels": mask.count,
         "volume_ml": round(mask.volume_ml, 6),
-        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *result.notes],
+        "notes": [*filter(None, [doubtful_spacing(mask.dimensions, mask.ijk_to_ras)]), *notes, *result.notes],
     }
     slices = [_slice(each) for each in result.slices]
     if mode == "slices":

@@ -26,7 +26,10 @@ def confirm_on_terminal(assume_yes: bool) -> Callable[[str], bool]:
         if sys.stdin is None or not sys.stdin.isatty():
             raise ModelError(f"{question} There is no terminal to answer on; give --yes to agree.")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except OSError:  # the terminal has gone, or the program is in the background
+            return False
 
     return confirm
 

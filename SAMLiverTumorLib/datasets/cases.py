@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
+from SAMLiverTumorLib.datasets.label_meanings import LIVER, TUMOR, meanings_of
 from SAMLiverTumorLib.datasets.layouts import by_patient, holds_series, patient_of
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore, is_store
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb, read_ircadb
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_lits
-from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.dataset_json import meanings_in_set
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, same_place, why_apart
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.volume import Volume
 
-TUMOR, LIVER, IGNORE = "tumor", "liver", "ignore"
 LITS_VALUES = {"1": LIVER, "2": TUMOR}
 """What the label values of LiTS and the Medical Segmentation Decathlon mean."""
 
@@ -142,27 +143,40 @@ def read_hold_out(path: Path) -> frozenset[str]:
     return frozenset(name for line in lines if (name := line.split("#")[0].strip()))
 
 
-def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
+def load_case(
+    files: CaseFiles, names: Mapping[str, str] | None = None, others: Mapping[str, str] | None = None
+) -> Case:
     """Read a case.
 
-    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore".
+    :param names: label value, or name of a segment, to "tumor", "liver" or "ignore". The set's `dataset.json` says the
+        others.
+    :param others: meanings of values that neither says, where there is no `dataset.json`; by default those of LiTS if
+        `names` has none.
     :raises InputError: image and label lie on different voxels; a label value that has no name; no label file.
     """
     if files.label is None:
         raise InputError(f"'{files.name}' has no labels.")
-    volume = read_scan(files.image)
-    notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name)]
+    read: list[str] = []
+    volume = read_scan(files.image, note=read.append)
+    lost = doubtful_spacing(volume.dimensions, volume.ijk_to_ras, volume.name)
+    # said by the case's name below
+    notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name), *(t for t in read if t != lost)]
     if is_ircadb(files.label):
         labels, said = _ircadb_labels(files.label)
         names = LITS_VALUES
         notes += said
     else:
         labels = read_labels(files.label)
-        notes += labels.notes
-    if labels.from_slicer and fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
-        # these files hold only the part of the volume that is outlined
+        others = others or ({} if names else LITS_VALUES)
+        names, said = meanings_in_set(None if labels.from_slicer else files.label, names or {}, others)
+        notes += (*labels.notes, *said)
+    grid = volume.ijk_to_ras, volume.dimensions
+    if same_place(labels, *grid) or (labels.from_slicer and fits_grid(labels, *grid) and not why_apart(labels, *grid)):
+        # in another order; files of Slicer hold only the part of the volume that is outlined
         labels, moved = onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
         notes += moved
+    if reason := why_apart(labels, *grid):
+        raise InputError(f"The label of '{files.name}' {reason}")
     if labels.dimensions != volume.dimensions:
         raise InputError(
             f"Image and label of '{files.name}' have different sizes, {volume.dimensions} and {labels.dimensions} "
@@ -173,19 +187,14 @@ def load_case(files: CaseFiles, names: Mapping[str, str] = LITS_VALUES) -> Case:
             f"Image and label of '{files.name}' lie in different places (their affines differ by up to "
             f"{np.abs(labels.ijk_to_ras - volume.ijk_to_ras).max():.3g}); resample the label onto the image."
         )
-    unknown = [name for name in labels.entries if name not in names]
-    if unknown:
-        raise InputError(
-            f"The label of '{files.name}' has the value{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}, whose "
-            f"meaning is not known (known: {', '.join(f'{v} {n}' for v, n in names.items())}); name it with "
-            f"--label {unknown[0]}=tumor, --label {unknown[0]}=liver or --label {unknown[0]}=ignore."
-        )
+    meanings, said = meanings_of(labels, names, files.name)
+    notes += said
     tumor = np.zeros(volume.array.shape, bool)
     liver = tumor.copy()
     for name in labels.entries:
-        if names[name] == TUMOR:
+        if meanings[name] == TUMOR:
             tumor |= labels.segments[name]
-        elif names[name] == LIVER:
+        elif meanings[name] == LIVER:
             liver |= labels.segments[name]
     has_liver = bool(liver.any())
     return Case(files.name, volume, tumor, (liver | tumor) if has_liver else None, tuple(filter(None, notes)))

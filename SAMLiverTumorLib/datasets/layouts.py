@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
 from SAMLiverTumorLib.io.dicom.seg_reader import find_segs
 from SAMLiverTumorLib.io.ircadb.cases import find_ircadb, is_ircadb
 
@@ -31,7 +31,8 @@ def patient_of(path: str | Path) -> str:
     """
     words = re.split(r"([_\-. ]+)", _stem(Path(path).name))
     kept = [words[n] for n in range(0, len(words), 2) if words[n].lower() not in _LABEL_WORDS | _IMAGE_WORDS]
-    return "_".join(word for word in kept if word) or Path(path).resolve().parent.name
+    # a name that any report, table and scene can hold
+    return printable("_".join(word for word in kept if word) or Path(path).resolve().parent.name)
 
 
 def by_patient(folder: Path, kinds: set[bool], labels: bool = False) -> dict[str, Path]:

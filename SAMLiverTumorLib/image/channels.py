@@ -1,4 +1,4 @@
-"""Further phases or modalities of the same patient, shown to the network in the other two of its three channels."""
+"""Further phases or modalities of the same patient, as the other two of the network's three channels."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _POINTS = 40
 
 @dataclass(frozen=True, eq=False)
 class FurtherChannel:
-    """One more volume that the network sees.
+    """One more volume as a channel of the network's input.
 
     :param volume: on the first volume's voxels; see `further_channel`.
-    :param window: intensity range that it is shown with.
-    :param registration: how it was moved onto the first volume, None where it lay right.
+    :param window: its intensity range.
+    :param registration: how it was registered to the first volume; None where it was not.
     """
 
     volume: Volume
@@ -60,14 +60,14 @@ def further_channel(
 ) -> tuple[FurtherChannel, tuple[str, ...]]:
     """Bring another phase or modality onto the first volume's voxels.
 
-    Voxels are interpolated linearly, unless both lie on the same grid; outside of the other volume the channel has
-    its least value.
+    Voxels are interpolated linearly, unless both lie on the same grid; outside the other volume the channel has
+    its minimum.
 
     :param window: a preset's name, "LOW,HIGH", "percentile", a `Window`, or "auto": the wide window for Hounsfield
         units, percentiles for everything else.
-    :param register: move it rigidly onto the first volume; needed where the two do not overlap.
+    :param register: register it rigidly to the first volume; needed where the two do not overlap.
     :param cancel: asked between slices, and between steps of the registration.
-    :param progress: told of (slices done, slices in all).
+    :param progress: called with (slices done, slices in all).
     :return: (the channel, notes for the reader).
     :raises InputError: no overlap, a window for Hounsfield units on what has none, or a registration that failed.
     :raises Cancelled: `cancel` answers true.

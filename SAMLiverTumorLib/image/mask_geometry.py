@@ -1,4 +1,4 @@
-"""Small questions to pictures: a mask's box, its surroundings, the piece that goes on, its depth."""
+"""Geometry of masks on a slice: bounding box, surroundings, connected components, depth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from SAMLiverTumorLib.voxel_map import INSIDE
 PixelBox = tuple[float, float, float, float]
 """Edges (u0, v0, u1, v1): a box around exactly pixels 10 to 20 has edges 9.5 and 20.5."""
 
-# A piece of the mask apart from the last one's is kept from this share of the main piece on.
+# A component is kept from this share of the main component's size on.
 _PIECE = 0.25
 
 
@@ -23,7 +23,7 @@ def grown_box(mask: np.ndarray, pixels: float) -> PixelBox:
 
 
 def around(mask: np.ndarray, plane: Plane, mm: float) -> tuple[slice, slice]:
-    """Index of the part of a picture that holds a mask and its surroundings."""
+    """Index of the part of a slice image that holds a mask and its surroundings."""
     u0, v0, u1, v1 = grown_box(mask, 0)
     row_mm, column_mm = row_column_mm(plane)
     rows, columns = int(np.ceil(mm / row_mm)), int(np.ceil(mm / column_mm))
@@ -34,15 +34,15 @@ def around(mask: np.ndarray, plane: Plane, mm: float) -> tuple[slice, slice]:
 
 
 def deepest(mask: np.ndarray) -> tuple[float, float]:
-    """(u, v) of the pixel of a mask that is farthest from its outline."""
+    """(u, v) of the pixel of a mask that lies farthest from its outline."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     v, u = np.unravel_index(int(depth.argmax()), mask.shape)
     return float(u), float(v)
 
 
-def area_mm2(picture: np.ndarray, plane: Plane) -> float:
+def area_mm2(mask: np.ndarray, plane: Plane) -> float:
     """Area of a mask in square millimeters."""
-    return float(np.count_nonzero(picture)) * plane.spacing[0] * plane.spacing[1]
+    return float(np.count_nonzero(mask)) * plane.spacing[0] * plane.spacing[1]
 
 
 def row_column_mm(plane: Plane) -> tuple[float, float]:
@@ -51,7 +51,7 @@ def row_column_mm(plane: Plane) -> tuple[float, float]:
 
 
 def connected(mask: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The pieces of a mask that go on from the last one; none where it does not touch any."""
+    """The components of a mask that overlap the last one; its largest one where none does."""
     labels, count = ndimage.label(mask)
     if count <= 1:
         return mask
@@ -65,7 +65,7 @@ def connected(mask: np.ndarray, last: np.ndarray) -> np.ndarray:
 
 
 def stored(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Logits as stored probabilities, uint8: on the right side of the threshold where the mask was cut or filled."""
+    """Logits as stored probabilities, uint8, moved across the threshold where the mask was clipped or filled."""
     values = np.rint(255.0 / (1.0 + np.exp(-np.clip(logits, -20.0, 20.0)))).astype(np.uint8)
     return np.where(mask, np.maximum(values, INSIDE), np.minimum(values, INSIDE - 1))
 
@@ -81,7 +81,7 @@ Box = tuple[slice, ...]
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
-    """Smallest box of a bool array (k, j, i) that holds all its voxels; None if there are none."""
+    """Bounding box of a bool array (k, j, i); None if it is empty."""
     box = []
     for axis in range(mask.ndim):
         filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))

@@ -1,4 +1,4 @@
-"""`PendingChannel`: a further channel that is made when the network first needs it."""
+"""`PendingChannel`: a further channel that is computed when the network first needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rigid registration of one scan onto another of the same patient, the same in every run, and its result checked."""
+"""Rigid registration of one scan to another of the same patient: reproducible, with a check of the result."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from SAMLiverTumorLib.volume import Volume, apply_affine
 
 _RADIUS_MM = 100.0
 
-# Both scans are looked at in voxels of this size: a liver is 150 mm, and the result is good to a part of a voxel.
+# Both scans are resampled to voxels of this size: a liver is 150 mm, and the result is accurate to a part of a voxel.
 _VOXEL_MM = 3.0
 _FEWEST = 8
 
 # Two runs with other random samples have to agree to this, at the corners of the first volume.
 _AGREEMENT_MM = 5.0
 
-# A patient turned farther than this lies otherwise in the scanner; rigid registration does not find that by itself.
+# A larger rotation means another position of the patient, which rigid registration does not find by itself.
 _MOST_DEGREES = 45.0
 
-# Of scans that already lie right, the information changes by less than this share, from the samples alone.
+# For scans that are already aligned, random sampling alone changes the mutual information by less than this share.
 _NOISE = 0.03
 
 _BINS, _SAMPLED, _SEEDS = 32, 0.1, (1, 2)
@@ -36,7 +36,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """How a scan was moved.
+    """The result of a registration.
 
     :param matrix: 4x4, from points of the first volume to those of the other, world RAS in mm.
     :param shift_mm: how far the center of the first volume is from its point in the other.
@@ -85,11 +85,10 @@ class Registration:
 
 
 def register_rigid(first: Volume, other: Volume, cancel: Callable[[], bool] | None = None) -> Registration:
-    """Find how a scan has to be moved to lie on the first one: rotation and shift, by Mattes mutual information.
+    """Find the rotation and shift that align a scan with the first one, by Mattes mutual information.
 
-    It does not matter whether they are of one modality. Done twice with other random samples: where the two differ,
-    or the scans do not match better than before, nothing is believed. Breathing and bending are no rigid movements:
-    look at the result.
+    The modalities may differ. It runs twice with other random samples; the result is refused where the two runs differ
+    or the scans match no better than before. Breathing and bending are not rigid: look at the result.
 
     :param cancel: asked at each step.
     :raises InputError: the two cannot be matched.
@@ -107,7 +106,7 @@ def _register_rigid(first: Volume, other: Volume, cancel: Callable[[], bool]) ->
     start.SetCenter(_center(fixed))
     centered = sitk.Euler3DTransform(start)
     centered.SetTranslation((np.array(_center(moving)) - _center(fixed)).tolist())
-    # scans that lie roughly right are best begun with where they lie
+    # scans that are roughly aligned are best started from their own positions
     as_they_lie, from_centers = (_information(fixed, moving, transform) for transform in (start, centered))
     best = start if as_they_lie >= from_centers else centered
     try:

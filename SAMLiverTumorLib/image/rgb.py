@@ -29,7 +29,7 @@ APART_MM = 3.0
 def plane_to_rgb(
     volume: Volume, plane: Plane, window: Window, channels: str = "single", further: Sequence[FurtherChannel] = ()
 ) -> np.ndarray:
-    """The network's picture of a plane: uint8, shape (rows, columns, 3), a copy.
+    """The slice image of a plane for the network: uint8, shape (rows, columns, 3), a copy.
 
     :param channels: "single" shows the window three times; "windows" shows the wide window, the given
         one and the lesion window; "neighbors" shows the slices before, at and after the plane; "slices" those about

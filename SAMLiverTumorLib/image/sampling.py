@@ -1,4 +1,4 @@
-"""Pixels of a plane out of a volume, and a plane's mask back into voxels."""
+"""Sampling: from a volume to the pixels of a plane, and from a plane's mask back to voxels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
     """Voxel values at the plane's pixels, shape (rows, columns).
 
     A slice of the volume's own grid is a view, without interpolation and without a copy; an oblique
-    plane is interpolated linearly and reads the volume's least value outside of it.
+    plane is interpolated linearly and has the volume's minimum outside of it.
 
     :param step: whole steps along the normal: 0 the plane itself, -1 and 1 its neighbors. Straight neighbors
         beyond the volume repeat its border.
@@ -22,7 +22,7 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
         along = step if plane.to_ijk[plane.axis, 2] > 0 else -step
         index = min(max(plane.index + along, 0), volume.dimensions[plane.axis] - 1)
         # array axes are (k, j, i): voxel axis a is array axis 2 - a
-        return _as_picture(_slice_view(volume.array, 2 - plane.axis, index), plane)
+        return _as_slice_image(_slice_view(volume.array, 2 - plane.axis, index), plane)
     from scipy.ndimage import map_coordinates
 
     rows, columns = plane.shape
@@ -30,36 +30,36 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
     m = plane.to_ijk
     ijk = [m[a, 0] * u + m[a, 1] * v + m[a, 2] * step + m[a, 3] for a in range(3)]
     # the outermost voxels reach half a voxel beyond their centers, and rounding may put a plane through
-    # them a little outside: only beyond that is the picture empty
-    picture = map_coordinates(volume.array, ijk[::-1], output=np.float32, order=1, mode="nearest")
+    # them a little outside: only beyond that is the slice image empty
+    image = map_coordinates(volume.array, ijk[::-1], output=np.float32, order=1, mode="nearest")
     sizes = volume.dimensions
     outside = [(x < -0.5 - 1e-6) | (x > size - 0.5 + 1e-6) for x, size in zip(ijk, sizes, strict=True)]
-    picture[np.logical_or.reduce(outside)] = volume.intensity_range[0]
-    return picture
+    image[np.logical_or.reduce(outside)] = volume.intensity_range[0]
+    return image
 
 
-def mask_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> Mask:
-    """Put a boolean picture (rows, columns) into the voxels its pixels stand for; see `picture_to_voxels`."""
-    array, origin = picture_to_voxels(picture, plane, volume)
+def mask_to_voxels(image: np.ndarray, plane: Plane, volume: Volume) -> Mask:
+    """Put a mask (rows, columns) of a plane into the voxels that its pixels stand for; see `picture_to_voxels`."""
+    array, origin = picture_to_voxels(image, plane, volume)
     return Mask.from_array(array, volume, origin)
 
 
-def picture_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Put a picture (rows, columns) of any type into the voxels its pixels stand for; zero says that there is nothing.
+def picture_to_voxels(image: np.ndarray, plane: Plane, volume: Volume) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Put a slice image (rows, columns) of any type into the voxels that its pixels stand for; zero is empty.
 
     On a slice of the volume's own grid pixels are voxels. On an oblique plane every voxel whose
     center is within half a step of the plane takes the value of the nearest pixel, so that a mask
     is one voxel layer thick and has no holes.
 
-    :return: array (k, j, i) of a box that holds all that is not zero, and the box's first voxel (i, j, k).
+    :return: array (k, j, i) of a box around all that is not zero, and the box's first voxel (i, j, k).
     """
     if plane.axis is not None and plane.index is not None:
         origin = [0, 0, 0]
         origin[plane.axis] = plane.index
-        return np.expand_dims(_from_picture(picture, plane), 2 - plane.axis), (origin[0], origin[1], origin[2])
-    filled = np.argwhere(picture)
+        return np.expand_dims(_from_slice_image(image, plane), 2 - plane.axis), (origin[0], origin[1], origin[2])
+    filled = np.argwhere(image)
     if not len(filled):
-        return np.zeros((1, 1, 1), picture.dtype), (0, 0, 0)
+        return np.zeros((1, 1, 1), image.dtype), (0, 0, 0)
     (v0, u0), (v1, u1) = filled.min(axis=0) - 0.5, filled.max(axis=0) + 0.5
     corners = np.array([(u, v, w) for u in (u0, u1) for v in (v0, v1) for w in (-0.5, 0.5)])
     ijk = corners @ plane.to_ijk[:3, :3].T + plane.to_ijk[:3, 3]
@@ -72,19 +72,19 @@ def picture_to_voxels(picture: np.ndarray, plane: Plane, volume: Volume) -> tupl
     rows, columns = plane.shape
     # the plane seen from the voxel: halfway between two layers it belongs to the one along the normal
     inside = within_step(-w) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    array = np.zeros(inside.shape, picture.dtype)
-    array[inside] = picture[row[inside], column[inside]]
+    array = np.zeros(inside.shape, image.dtype)
+    array[inside] = image[row[inside], column[inside]]
     return array, (int(low[0]), int(low[1]), int(low[2]))
 
 
 def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:
-    """The plane's picture, shape (rows, columns), of an array (k, j, i) over the whole volume's grid.
+    """The plane's slice image, shape (rows, columns), of an array (k, j, i) on the whole volume's grid.
 
     :raises ValueError: the plane is oblique.
     """
     if plane.axis is None or plane.index is None:
-        raise ValueError("an oblique plane has no picture of its own in a voxel array")
-    return _as_picture(_slice_view(array, 2 - plane.axis, plane.index), plane)
+        raise ValueError("an oblique plane is no slice of a voxel array")
+    return _as_slice_image(_slice_view(array, 2 - plane.axis, plane.index), plane)
 
 
 def within(box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
@@ -98,27 +98,27 @@ def _slice_view(array: np.ndarray, axis: int, index: int) -> np.ndarray:
     return array[tuple(index if a == axis else slice(None) for a in range(3))]
 
 
-def _as_picture(voxels: np.ndarray, plane: Plane) -> np.ndarray:
+def _as_slice_image(voxels: np.ndarray, plane: Plane) -> np.ndarray:
     """Turn the two remaining array axes into (rows, columns) by transposing and flipping views."""
-    row_axis, column_axis = _picture_axes(plane)
+    row_axis, column_axis = _image_axes(plane)
     if row_axis < column_axis:  # array order (k, j, i) puts the higher voxel axis first
         voxels = voxels.T
     return _flip(voxels, plane)
 
 
-def _from_picture(picture: np.ndarray, plane: Plane) -> np.ndarray:
-    row_axis, column_axis = _picture_axes(plane)
-    picture = _flip(picture, plane)
-    return picture.T if row_axis < column_axis else picture
+def _from_slice_image(image: np.ndarray, plane: Plane) -> np.ndarray:
+    row_axis, column_axis = _image_axes(plane)
+    image = _flip(image, plane)
+    return image.T if row_axis < column_axis else image
 
 
-def _picture_axes(plane: Plane) -> tuple[int, int]:
+def _image_axes(plane: Plane) -> tuple[int, int]:
     """Voxel axes along rows (v) and columns (u)."""
     return int(np.argmax(np.abs(plane.to_ijk[:3, 1]))), int(np.argmax(np.abs(plane.to_ijk[:3, 0])))
 
 
-def _flip(picture: np.ndarray, plane: Plane) -> np.ndarray:
-    row_axis, column_axis = _picture_axes(plane)
+def _flip(image: np.ndarray, plane: Plane) -> np.ndarray:
+    row_axis, column_axis = _image_axes(plane)
     rows = slice(None, None, -1 if plane.to_ijk[row_axis, 1] < 0 else 1)
     columns = slice(None, None, -1 if plane.to_ijk[column_axis, 0] < 0 else 1)
-    return picture[rows, columns]
+    return image[rows, columns]

@@ -1,4 +1,4 @@
-"""From CT numbers to the 8-bit color picture that SAM was trained on, always on a copy."""
+"""Intensity windows: from CT numbers to the 8-bit values that SAM was trained on, always on a copy."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ PRESETS = {
 
 
 PERCENTILE = "percentile"
-"""A window made from the volume's own values; see `percentile_window`."""
+"""A window from the volume's own values; see `percentile_window`."""
 
 
 def percentile_window(volume: Volume, low: float = 0.5, high: float = 99.5) -> Window:
     """The window between two percentiles of a volume's values, for MR, whose values have no unit.
 
-    The least value, which is the background, does not count: in MR it is most of the picture. MedSAM was trained on
+    The minimum, which is the background, does not count: in MR it is most of the slice image. MedSAM was trained on
     MR between the same percentiles (Ma et al., "Segment anything in medical images", 2024).
 
     :raises InputError: the volume has one value only.
     """
     values = volume.array[volume.array > volume.intensity_range[0]]
     if not values.size:
-        raise InputError(f"'{volume.name}' has one value everywhere; there is nothing to see in it.")
+        raise InputError(f"'{volume.name}' has one value everywhere; it shows nothing.")
     ends = np.percentile(values, [low, high])
     if ends[1] <= ends[0]:
         ends = volume.intensity_range

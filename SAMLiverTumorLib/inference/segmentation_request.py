@@ -15,6 +15,7 @@ from SAMLiverTumorLib.inference.segment_slices import Settings, SliceResult, seg
 from SAMLiverTumorLib.inference.text_search import find
 from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.prompts import Prompts
+from SAMLiverTumorLib.versions import versions
 from SAMLiverTumorLib.volume import Volume
 
 if TYPE_CHECKING:
@@ -252,7 +253,11 @@ def _text(
         cancel=cancel,
     )
     return SegmentationResult(
-        found.mask, found.provenance, slices_seen=found.slices, cancelled=found.cancelled, lesions=found.lesions
+        found.mask,
+        {**found.provenance, "versions": versions()},
+        slices_seen=found.slices,
+        cancelled=found.cancelled,
+        lesions=found.lesions,
     )
 
 

@@ -1,8 +1,7 @@
 """What an image file's header promises, checked because ITK reads past it in silence.
 
-Seen with SimpleITK 2.5: a truncated NIfTI file gives a full-size image with garbage in the missing part,
-damaged compressed NRRD and MetaImage files give garbage, a spacing of NaN (and in most formats of zero or
-below) becomes 1 mm, and NaN voxels of NIfTI files become 0. Each would put a wrong tumor volume into a report.
+Seen with SimpleITK 2.5: damaged compressed NRRD and MetaImage files give garbage, and a spacing of NaN (and in most
+formats of zero or below) becomes 1 mm. Each would put a wrong tumor volume into a report.
 """
 
 from __future__ import annotations
@@ -10,84 +9,39 @@ from __future__ import annotations
 import gzip
 import math
 import re
-import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.formats.content import METAIMAGE, NIFTI, NRRD, image_kind
 from SAMLiverTumorLib.io.header_fields import METAIMAGE_BYTES, metaimage_voxel_bytes, nrrd_voxel_bytes
+from SAMLiverTumorLib.io.nifti.reader import check_nifti
 
 _CHUNK = 1 << 22
 _HEADER_LIMIT = 1 << 20
-
-# Offset of the voxels, scaling, and both ways to say where they lie, as every fourth byte of the header.
-_NIFTI_PLACES = [27, 28, 29, *range(64, 82)]
-_NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
 
 def check_header(path: Path) -> None:
     """Refuse an image file whose spacing is unusable or whose voxels are not all there, undamaged.
 
-    NIfTI, NRRD and MetaImage are told by their suffix; anything else is left to its reader.
+    NIfTI, NRRD and MetaImage are told by their content; anything else is left to its reader.
 
     :raises InputError: the file cannot be opened, or naming the file and what is wrong with it.
     """
-    name = path.name.lower()
     try:
-        if name.endswith((".nii", ".nii.gz")):
-            _check_nifti(path)
-        elif name.endswith((".mha", ".mhd")):
+        kind = image_kind(path)
+        if kind == NIFTI:
+            check_nifti(path)
+        elif kind == METAIMAGE:
             _check_metaimage(path)
-        elif name.endswith((".nrrd", ".nhdr")):
+        elif kind == NRRD:
             _check_nrrd(path)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"'{path}' is truncated or damaged ({error}); copy it again.") from error
     except OSError as error:
         raise InputError(f"'{path}' cannot be opened: {error.strerror or error}.") from error
-
-
-def _check_nifti(path: Path) -> None:
-    opener = gzip.open if path.name.lower().endswith(".gz") else Path.open
-    with opener(path, "rb") as stream:
-        header = stream.read(348)
-        order, dimensions, spacing, data_type, voxel_bits, offset = _nifti_fields(path, header)
-        length = len(header) + len(stream.read(offset - len(header)))
-        voxels = np.dtype(order + _NIFTI_FLOATS[data_type]) if data_type in _NIFTI_FLOATS else None
-        while chunk := stream.read(_CHUNK):
-            length += len(chunk)
-            if voxels is not None:
-                values = np.frombuffer(chunk, voxels, len(chunk) // voxels.itemsize)
-                if not np.isfinite(values).all():
-                    raise InputError(
-                        f"'{path}' has NaN or infinite voxels; replace them (for example with -1024) before segmenting."
-                    )
-    # ITK turns in a circle over an infinite one
-    if not np.isfinite(np.frombuffer(header, order + "f4")[_NIFTI_PLACES]).all():
-        raise InputError(f"'{path}' has no usable position in its header; correct it, or save the file anew.")
-    for axis, step in zip("ijk", spacing, strict=False):
-        _check_spacing(path, step, f"along {axis}; correct its header")
-    _check_length(path, length, offset + math.prod(max(d, 1) for d in dimensions) * voxel_bits // 8)
-
-
-def _nifti_fields(path: Path, header: bytes):
-    """(byte order, dimensions, spacing of the first three, data type, bits per voxel, offset of the voxels)."""
-    if len(header) == 348:
-        for order in "<>":
-            if struct.unpack_from(order + "i", header, 0)[0] == 348:
-                rank, *dimensions = struct.unpack_from(order + "8h", header, 40)
-                rank = min(max(rank, 1), 7)
-                spacing = struct.unpack_from(order + "8f", header, 76)[1 : min(rank, 3) + 1]
-                data_type, bits = struct.unpack_from(order + "2h", header, 70)
-                offset = struct.unpack_from(order + "f", header, 108)[0]
-                offset = int(offset) if 348 <= offset < 1 << 30 else 352
-                return order, dimensions[:rank], spacing, data_type, bits, offset
-        if struct.unpack_from("<i", header, 0)[0] == 540 or struct.unpack_from(">i", header, 0)[0] == 540:
-            raise InputError(f"'{path}' is a NIfTI-2 file; save it as NIfTI-1, NRRD or MHA.")
-    raise InputError(f"'{path}' is not a NIfTI file; check that it is what its name says.")
 
 
 def _check_metaimage(path: Path) -> None:

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import OutputError
 from SAMLiverTumorLib.io.images import set_image_affine
+from SAMLiverTumorLib.io.safe_names import writable_name
 from SAMLiverTumorLib.voxel_map import VoxelMap
 
 SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
@@ -36,6 +37,7 @@ def write_map(values: VoxelMap, path: Path) -> None:
     del whole  # a copy of it is in the image
     set_image_affine(image, values.ijk_to_ras)
     try:
-        sitk.WriteImage(image, str(path), True)
+        with writable_name(path) as written:
+            sitk.WriteImage(image, str(written), True)
     except RuntimeError as error:
         raise OutputError(f"'{path}' cannot be written: {str(error).strip().splitlines()[-1]}") from error

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.images import set_image_affine
+from SAMLiverTumorLib.io.safe_names import writable_name
 
 # Of the direction of an image file, whose axes have to be at right angles.
 _SQUARE = 1e-3
@@ -29,6 +30,7 @@ def write_image(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
     image = sitk.GetImageFromArray(array)
     set_image_affine(image, ijk_to_ras)
     try:
-        sitk.WriteImage(image, str(path), True)
+        with writable_name(path) as written:
+            sitk.WriteImage(image, str(written), True)
     except RuntimeError as error:
         raise OutputError(f"'{path.name}' cannot be written: {str(error).strip().splitlines()[-1]}") from error

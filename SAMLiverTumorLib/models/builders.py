@@ -1,4 +1,4 @@
-"""`load_model`: from a weight file to networks that are ready to run.
+"""`load_model`: from a weight file to networks ready to run.
 
 Prompt encoder, mask decoder and the ViT image encoders are those of segment_anything (Kirillov et al.,
 "Segment Anything", ICCV 2023), with the sizes that its published weights have; the bundled model's image encoder and
@@ -25,6 +25,7 @@ from SAMLiverTumorLib.models.networks.text_tokens import TextTokens, split_text
 from SAMLiverTumorLib.models.networks.tiny_vit import TinyViT
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import INPUT_SIZES, ModelInfo, load_registry
+from SAMLiverTumorLib.models.state_dicts import PARTS, parts_of, spell_out, starts_of
 from SAMLiverTumorLib.models.weights import info_from, read_about
 
 _EMBEDDING_CHANNELS = 256
@@ -51,7 +52,7 @@ class SamModel:
     :param prompt_encoder: segment_anything's `PromptEncoder`.
     :param mask_decoder: segment_anything's `MaskDecoder`, or `crisp_mask_decoder`.
     :param device: where they are.
-    :param text: tokens for what text can name, or of any phrase; None where the model knows no text.
+    :param text: tokens for the phrases of text prompts; None where the model takes no text.
     """
 
     info: ModelInfo
@@ -74,13 +75,12 @@ def load_model(
     >>> model = load_model(store.path(info), info)                              # doctest: +SKIP
     >>> model.image_encoder(images)                                             # doctest: +SKIP
 
-    :param path: a PyTorch checkpoint or a `.safetensors` file. One that a training with adapters wrote needs its base
+    :param path: a PyTorch checkpoint or a `.safetensors` file. One of a training run with adapters needs its base
         in the store.
     :param info: the registered model that the file was verified to be; None for a user's own file, whose
         network is then known by its SHA-256 if it is a registered one's and by its shapes if not.
     :param device: "auto", "cpu", "cuda", "cuda:1" or "mps", see `resolve_device`.
-    :param confirm: asked before CLIP is downloaded, where the model knows phrases by it and one is asked that was not
-        trained.
+    :param confirm: asked before CLIP is downloaded, which phrases need that were not among the trained ones.
     :raises ModelError: the file is missing or damaged, or its weights are not exactly the network's.
     :raises InputError: the device does not exist.
     """
@@ -109,7 +109,7 @@ def load_model(
     networks.to(target).eval().requires_grad_(False)
     if info.architecture == "pyramid":
         # as its images are; else each convolution reorders its weights with every image
-        networks["image_encoder"].to(memory_format=torch.channels_last)
+        networks["image_encoder"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if text is None and tokens:
         text = TextTokens({concept: value.float() for concept, value in tokens.items()})
     if text is not None:
@@ -131,6 +131,7 @@ def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 
     with torch.device("meta"):
+        image_encoder: nn.Module
         if architecture == "tiny_vit":
             image_encoder = TinyViT(_TINY_VITS[input_size])
         elif architecture == "pyramid":
@@ -203,7 +204,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _info_of_file(path: Path, state: dict[str, torch.Tensor], about: dict[str, Any] | None) -> ModelInfo:
-    """What is known of a user's own file, and what it says of itself."""
+    """What is known of a user's own file: from the registry, from its header, or from its shapes."""
     digest = sha256_of(path)
     for info in load_registry().values():
         if info.sha256 == digest:
@@ -234,10 +235,18 @@ def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor
 
     :raises ModelError: naming the first that are wrong.
     """
+    there = parts_of(weights)
+    if absent := [part for part in PARTS if part not in there]:
+        raise ModelError(
+            f"'{path.name}' holds the weights of {spell_out(there) or starts_of(weights)} alone, without "
+            f"{spell_out(absent)}; save the state_dict of the whole network, frozen parts included."
+        )
+    floating = {name for name, weight in networks.state_dict().items() if weight.is_floating_point()}
     expected = {name: tuple(weight.shape) for name, weight in networks.state_dict().items()}
     faults = [
         ("missing", [name for name in expected if name not in weights]),
         ("unknown", [name for name in weights if name not in expected]),
+        ("in whole numbers", [name for name in weights if name in floating and not weights[name].is_floating_point()]),
         (
             "of another shape",
             [
@@ -247,13 +256,13 @@ def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor
             ],
         ),
     ]
-    told = [
+    reasons = [
         f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for fault, names in faults
         if names
     ]
-    if told:
+    if reasons:
         raise ModelError(
             f"The weights in '{path.name}' are not those of {info.title} ({info.architecture}, {info.input_size} "
-            f"pixels): {'; '.join(told)}."
+            f"pixels): {'; '.join(reasons)}."
         )

@@ -1,8 +1,9 @@
-"""Weight files: read without running anything in them, and told apart by the shapes they hold."""
+"""Weight files: read without running anything in them, and recognized by the shapes of their weights."""
 
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.models.download.digest import file_sha256
+from SAMLiverTumorLib.models.inert_values import plain_values_are_inert
+from SAMLiverTumorLib.models.state_dicts import network_state, parts_of, spell_out, starts_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 # How `torch.save` writes: a zip archive, or before PyTorch 1.6 a bare pickle.
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
-# Training scripts put the weights under one of these, beside optimizer and epoch.
-_WRAPPERS = ("model", "state_dict")
 _VITS = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}
 BROKEN_STREAM = (
     RuntimeError,
@@ -34,12 +35,12 @@ BROKEN_STREAM = (
     struct.error,
     zipfile.BadZipFile,
 )
-"""What PyTorch's archive reader and restricted unpickler stumble over in a damaged file."""
+"""What PyTorch's archive reader and restricted unpickler raise on a damaged file."""
 _ANY_PROMPT = frozenset({"points", "box", "mask"})
 
 
 class Detected(NamedTuple):
-    """What the shapes in a weight file say; the fields are those of `registry.ModelInfo`."""
+    """What the shapes in a weight file say of the model; the fields are those of `registry.ModelInfo`."""
 
     architecture: str
     input_size: int
@@ -62,20 +63,19 @@ def sha256_of(path: Path) -> str:
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """The weights of a `.safetensors` file or a PyTorch checkpoint, on the CPU, by parameter name.
 
-    A `{"model": ...}` or `{"state_dict": ...}` around them and the prefix `module.` of data-parallel
-    training are taken off. Nothing that the file holds is run: of pickled objects only tensors and
-    plain values are made.
+    Whatever a training script has put around them or before their names is taken off, see `network_state`. Nothing
+    that the file holds is run: of pickled objects only tensors and plain values are made.
 
-    :raises ModelError: the file is missing, damaged, no checkpoint or more than weights, or a weight
-        is not a finite number.
+    :raises ModelError: the file is missing, damaged or no checkpoint, holds program objects or several networks, or a
+        weight is not a finite number.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"There is no weight file {path}; download the model or give another file.")
     loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
-    state = _unwrap(loaded, path)
+    state = {name: weight.detach() for name, weight in network_state(loaded, path.name).items()}
     for name, weight in state.items():
-        if weight.is_floating_point() and not weight.isfinite().all():
+        if weight.is_floating_point() and not _is_finite(weight):
             raise ModelError(
                 f"'{path.name}' is of no use: its weight {name} holds values that are not finite numbers. "
                 "The training behind it has failed, or the file is damaged."
@@ -84,9 +84,9 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
 
 def detect_architecture(state: dict[str, torch.Tensor]) -> Detected:
-    """Which network the weights belong to, and how its images and prompts have to be made.
+    """Which network the weights belong to, and how to prepare its images and prompts.
 
-    Shapes do not tell SAM from MedSAM, nor a fine-tuned network from its origin: a ViT is taken for
+    Shapes do not distinguish SAM from MedSAM, nor a fine-tuned network from its origin: a ViT is taken for
     SAM's own, a TinyViT for MobileSAM or LiteMedSAM by its stem.
 
     :raises ModelError: they belong to none of the known networks.
@@ -108,9 +108,15 @@ def detect_architecture(state: dict[str, torch.Tensor]) -> Detected:
             f"{16 * positions[1]} x {16 * positions[2]} pixels; "
             "of this family SAM's ViT-B, ViT-L and ViT-H for 1024 x 1024 pixels can be used."
         )
+    parts = parts_of(state)
+    if parts and "image_encoder" not in parts:
+        raise ModelError(
+            f"The weights are those of {spell_out(parts)} alone, without an image encoder; save the state_dict of the "
+            "whole network, frozen parts included."
+        )
     raise ModelError(
         "The weights do not belong to a Segment Anything network: there is no image encoder of SAM (ViT-B, ViT-L, "
-        "ViT-H), MedSAM, MobileSAM or LiteMedSAM among them."
+        f"ViT-H), MedSAM, MobileSAM or LiteMedSAM among them. Their names begin with {starts_of(state)}."
     )
 
 
@@ -144,11 +150,14 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             # about the pickle's protocol, on a file that is refused in the next line anyway
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with plain_values_are_inert():
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        objects = f"program objects ({named[1][:60]})" if named else "program objects"
         raise ModelError(
-            f"'{path.name}' was not opened: it holds program objects beside the weights, or it is damaged. Nothing in "
-            "it was run. Copy it again, or ask its author for the weights alone, best as .safetensors."
+            f"'{path.name}' was not opened: it holds {objects} beside the weights, or it is damaged. Nothing in it was "
+            "run. Copy it again, or ask its author for the weights alone (model.state_dict()), best as .safetensors."
         ) from error
     except BROKEN_STREAM as error:
         raise _damaged(path) from error
@@ -158,20 +167,6 @@ def _damaged(path: Path) -> ModelError:
     return ModelError(f"The weight file '{path.name}' is damaged or incomplete; download or copy it again.")
 
 
-def _unwrap(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The weights by name, without what a training script has put around them."""
-    import torch
-
-    for key in _WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    if (
-        not isinstance(loaded, dict)
-        or not loaded
-        or not all(isinstance(name, str) and isinstance(weight, torch.Tensor) for name, weight in loaded.items())
-    ):
-        raise ModelError(
-            f"'{path.name}' holds no weights by name; save the network's state_dict, alone or under 'model'."
-        )
-    return {name.removeprefix("module."): weight for name, weight in loaded.items()}
+def _is_finite(weight: torch.Tensor) -> bool:
+    # PyTorch does not know this of all numbers of 8 bits
+    return bool((weight.float() if weight.element_size() == 1 else weight).isfinite().all())

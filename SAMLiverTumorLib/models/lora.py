@@ -1,10 +1,10 @@
-"""Low-rank adapters: an encoder's attention learns through two thin matrices beside each of its frozen weights.
+"""Low-rank adapters: an encoder's attention is trained through two thin matrices beside each of its frozen weights.
 
 Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685. A layer W x becomes W x + B A x with
 A (rank, inputs) and B (outputs, rank). A starts at random and B at zero, so that nothing changes at first. Adapted are
 the linear layers `qkv` and `proj` of each attention, in TinyViT and in segment_anything's ViT.
 
-A file of a training with adapters holds what has learned alone; the rest is its base's, see `with_base`.
+A training run with adapters writes a file of the trained weights alone; the others are its base's, see `with_base`.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def add_lora(encoder: nn.Module, rank: int, seed: int = 0) -> None:
 def merged(encoder: nn.Module) -> nn.Module:
     """The same encoder with plain layers again, each with its adapter's product in its weight.
 
-    It is changed in place. What works on layers one by one (bands of rows, export to ONNX, files) sees nothing of
-    adapters then.
+    It is changed in place. What works on layers one by one (bands of rows, export to ONNX, files) then sees no
+    adapters.
     """
     for attention, name in list(_attentions(encoder, LowRank)):
         layer = getattr(attention, name)
@@ -86,11 +86,11 @@ def merged(encoder: nn.Module) -> nn.Module:
 
 
 def with_base(state: Mapping[str, Tensor], adapter: Any, file_name: str) -> dict[str, Tensor]:
-    """All weights of a model of which a file holds adapters and what else has learned.
+    """All weights of a model, given a file of adapters and other trained weights.
 
     :param state: the file's weights by name.
     :param adapter: what its header says of its base: "base" (model id) and "base_sha256".
-    :return: the base's weights, float32, with products added and learned ones exchanged.
+    :return: the base's weights, float32, with products added and trained ones exchanged.
     :raises ModelError: the base is unknown, not in the store, or not the one that was adapted.
     """
     if not isinstance(adapter, Mapping) or not {"base", "base_sha256"} <= adapter.keys():
@@ -115,7 +115,7 @@ def with_base(state: Mapping[str, Tensor], adapter: Any, file_name: str) -> dict
 
 
 def applied(base: Mapping[str, Tensor], learned: Mapping[str, Tensor], file_name: str | Path) -> dict[str, Tensor]:
-    """Weights of a base with adapters' products added, and with the other learned ones in place of its own.
+    """A base's weights with the adapters' products added and the other trained weights in place of its own.
 
     :raises ModelError: an adapter lacks its other half, or fits no weight of the base.
     """
@@ -135,7 +135,7 @@ def applied(base: Mapping[str, Tensor], learned: Mapping[str, Tensor], file_name
 
 
 def _attentions(encoder: nn.Module, kind: type[nn.Module]) -> Iterator[tuple[nn.Module, str]]:
-    """Each attention with the name of a layer of it, where the layer is of that very kind."""
+    """Each attention with the name of each of its layers that is of exactly that kind."""
     for part in encoder.modules():
         if all(hasattr(part, name) for name in _LAYERS):
             yield from ((part, name) for name in _LAYERS if type(getattr(part, name)) is kind)

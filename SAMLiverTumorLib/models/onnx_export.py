@@ -22,7 +22,7 @@ from SAMLiverTumorLib.models.checkpoint import sha256_of
 if TYPE_CHECKING:
     from SAMLiverTumorLib.models.builders import SamModel
 
-# To be raised whenever the same weights give another graph.
+# Increase whenever the same weights give another graph.
 _FORMAT = "1"
 _INPUT, _OUTPUT = "images", "embedding"
 _OPSET = 17
@@ -78,7 +78,7 @@ def write_graph(
     path = Path(path)
     with atomic_path(path, overwrite) as temporary:
         with warnings.catch_warnings():
-            # that this exporter is the older one, and which shapes become constants, as they are to
+            # that this exporter is the older one, and which shapes become constants, as intended
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,
@@ -95,9 +95,9 @@ def write_graph(
 
 
 class _WholeLayers(nn.Module):
-    """An encoder that goes over the whole picture layer by layer: bands would be as many copies of the graph's nodes.
+    """An encoder that runs each layer over the whole image: bands would become as many copies of the graph's nodes.
 
-    TinyViT works so wherever gradients may be wanted (`bands.worth_bands`).
+    TinyViT does so wherever gradients are enabled (`row_bands.worth_bands`).
     """
 
     def __init__(self, encoder: nn.Module) -> None:

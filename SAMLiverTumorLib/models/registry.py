@@ -87,13 +87,13 @@ _SOURCE_KINDS = {"bundled": BundledSource, "package": PackageSource, "https": Ur
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What has to be known of a model before its weights are opened.
+    """What is known of a model before its weights are opened.
 
     :param id: name for the command line and the panel.
     :param title: name for people.
     :param architecture: image encoder: "pyramid", "tiny_vit", "vit_b", "vit_l" or "vit_h".
     :param input_size: pixels along the side of the network's square input.
-    :param prompts: what the model was trained for: some of "points", "box", "mask", "text".
+    :param prompts: the kinds of prompts that the model was trained for: some of "points", "box", "mask", "text".
     :param normalization: "sam" (mean and deviation of ImageNet on 0..255), "unit" (the image's own minimum
         and maximum to 0..1) or "liver" (the grey of liver in the wide window to about 0).
     :param resize: "longest" (longest side to `input_size`, zeros below and to the right), "square" (stretched) or
@@ -106,7 +106,7 @@ class ModelInfo:
     :param licence: SPDX identifier of the weights' licence.
     :param citation: what to cite when the model was used.
     :param notes: training data and anything a user should know.
-    :param sources: where the weights come from, in order of trial; the store's own folder always comes first.
+    :param sources: where the weights come from, in the order of trial; the store's own folder always comes first.
     :param default_window: preset of the HU window that suits the model where the user chose none.
     :param concepts: what text can name, where "text" is among the prompts.
     :param open_text: whether text can be any phrase, of which `concepts` were trained; see `clip_text.py`.
@@ -182,7 +182,7 @@ def get_model(model_id: str) -> ModelInfo:
 
 
 def check_url(url: str) -> None:
-    """Let https pass, and http to this very machine.
+    """Accept https, and http on the loopback interface.
 
     :raises ModelError: any other scheme, http to another host, or no host at all.
     """
@@ -216,10 +216,10 @@ def _parse(model_id: str, entry: dict[str, Any]) -> ModelInfo:
 
 
 def check_use(values: Mapping[str, Any], prompts: frozenset[str], concepts: tuple[str, ...]) -> None:
-    """Make sure that what an entry, or a weight file of itself, says of its use can be.
+    """Check the fields on a model's use, of a registry entry or of a weight file's header.
 
     :raises KeyError: something is missing.
-    :raises ValueError: something cannot be.
+    :raises ValueError: something is not among the choices.
     """
     for name, choices in _CHOICES.items():
         if values[name] not in choices or isinstance(values[name], bool):

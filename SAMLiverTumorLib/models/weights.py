@@ -1,4 +1,4 @@
-"""Weight files that say what they hold: safetensors whose header carries how to use them and where they came from."""
+"""Weight files that describe themselves: safetensors whose header says how to use them and where they came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from SAMLiverTumorLib.models.registry import ModelInfo
 
 HEADER = "sam-liver-tumor"
-# What of ModelInfo a file can say of itself; size and hash are the file's own.
+# The fields of ModelInfo that a file's header holds; size and hash are the file's own.
 _USE = (
     "title",
     "architecture",
@@ -36,7 +36,7 @@ _EARLIER = {"channels": "single"}
 
 
 def describe(info: ModelInfo) -> dict[str, Any]:
-    """What a file of weights has to say so that they can be used as `info` says."""
+    """The header of a weight file that is to be used as `info` says."""
     use = {name: getattr(info, name) for name in _USE}
     return {**use, "prompts": sorted(info.prompts), "concepts": list(info.concepts)}
 
@@ -63,7 +63,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
-    """What a file says of itself; None for a file that does not come from `save_weights`.
+    """The header of a weight file; None for a file that does not come from `save_weights`.
 
     :raises ModelError: the header is damaged.
     """
@@ -83,9 +83,9 @@ def read_about(path: Path) -> dict[str, Any] | None:
 
 
 def info_from(about: Mapping[str, Any], path: Path, sha256: str) -> ModelInfo:
-    """The model that a file says it is.
+    """The model that a header describes.
 
-    :raises ModelError: the header lacks something, or says what cannot be.
+    :raises ModelError: the header lacks something or is inconsistent.
     """
     from SAMLiverTumorLib.models.registry import ModelInfo, check_use
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
 
-from SAMLiverTumorLib.errors import InputError, OutputError, SAMLiverTumorError
+from SAMLiverTumorLib.errors import InputError, OutputError, printable
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.io.headers import check_header
+from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.io.markups_text import markups_in
 from SAMLiverTumorLib.io.safe_archive import LazyArchive
+from SAMLiverTumorLib.io.safe_names import readable_name, writable_name
 from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
-from SAMLiverTumorLib.mrml.nodes.conversions import createVolumeDisplay, volumeFromNode
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 
 _MARKUPS_CLASSES = {"Fiducial": "vtkMRMLMarkupsFiducialNode", "ROI": "vtkMRMLMarkupsROINode"}
 
@@ -38,8 +40,12 @@ def saveSegmentation(
         raise OutputError(f"Segmentation '{segmentationNode.GetName()}' has no segment to write.")
     # not the node's own storage node, which keeps the path where the user saved the node
     storageNode = slicer.vtkMRMLSegmentationStorageNode()
-    with atomic_path(path, overwrite) as temporary, capturedVtkMessages() as messages:
-        storageNode.SetFileName(str(temporary))
+    with (
+        atomic_path(path, overwrite) as temporary,
+        writable_name(temporary) as named,
+        capturedVtkMessages() as messages,
+    ):
+        storageNode.SetFileName(str(named))
         if not storageNode.WriteData(segmentationNode):
             raise OutputError(f"'{path}' cannot be written: {messages}")
 
@@ -52,8 +58,13 @@ def saveScene(scene: slicer.vtkMRMLScene, path: Path | str, overwrite: bool = Fa
     path = Path(path)
     if path.suffix.lower() != ".mrb":
         raise OutputError(f"'{path}' has to end in .mrb (Slicer's scene with its data in one file).")
-    with atomic_path(path, overwrite) as temporary, _sameWorkingFolder(), capturedVtkMessages() as messages:
-        if not scene.WriteToMRB(str(temporary)):
+    with (
+        atomic_path(path, overwrite) as temporary,
+        writable_name(temporary) as named,
+        _sameWorkingFolder(),
+        capturedVtkMessages() as messages,
+    ):
+        if not scene.WriteToMRB(str(named)):
             raise OutputError(f"'{path}' cannot be written: {messages}")
 
 
@@ -64,8 +75,8 @@ def loadScene(scene: slicer.vtkMRMLScene, path: Path | str) -> None:
     """
     path = _existing(path)
     _refuseEscapes(path)
-    with _sameWorkingFolder(), capturedVtkMessages() as messages:
-        if not scene.ReadFromMRB(str(path.resolve()), False):
+    with readable_name(path.resolve()) as named, _sameWorkingFolder(), capturedVtkMessages() as messages:
+        if not scene.ReadFromMRB(str(named), False):
             raise InputError(f"'{path}' cannot be read as a Slicer scene (.mrb): {messages}")
 
 
@@ -85,12 +96,12 @@ def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLM
     className = _MARKUPS_CLASSES.get(kinds[0])
     if className is None:
         raise InputError(f"'{path}' holds a markup of type '{kinds[0]}'; a point list or an ROI is needed.")
-    markupsNode = scene.AddNewNodeByClass(className, path.name.split(".")[0])
+    markupsNode = scene.AddNewNodeByClass(className, printable(path.name.split(".")[0]))
     # each kind has its own storage node: the one for point lists reads an ROI without its size
     storageNode = markupsNode.CreateDefaultStorageNode()
     storageNode.UnRegister(None)
-    storageNode.SetFileName(str(path))
-    with capturedVtkMessages() as messages:
+    with readable_name(path) as named, capturedVtkMessages() as messages:
+        storageNode.SetFileName(str(named))
         if not storageNode.ReadData(markupsNode):
             scene.RemoveNode(markupsNode)
             raise InputError(f"'{path}' cannot be read as markups (.mrk.json): {messages}")
@@ -98,32 +109,20 @@ def loadMarkups(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLM
     return markupsNode
 
 
-def loadVolume(scene: slicer.vtkMRMLScene, path: Path | str) -> slicer.vtkMRMLScalarVolumeNode:
+def loadVolume(
+    scene: slicer.vtkMRMLScene, path: Path | str, note: Callable[[str], None] | None = None
+) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a NIfTI, NRRD or MetaImage volume to the scene, named after its file.
 
-    :raises InputError: no such file, damaged, or not a three-dimensional scalar volume; the scene is then unchanged.
+    Read as the console program reads it: see `read_volume`.
+
+    :param note: told what there is to know about it.
+    :raises InputError: no such file, damaged, or not a three-dimensional scalar volume; the scene is
+        then as it was.
     """
     path = _existing(path)
-    check_header(path)
-    name = path.name.split(".")[0]
-    volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    storageNode = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storageNode.SetFileName(str(path))
-    storageNode.SetSingleFile(True)
-    try:
-        with capturedVtkMessages():
-            if not storageNode.ReadData(volumeNode):
-                # the reader's own message describes its internals, not the file
-                raise InputError(
-                    f"'{path}' cannot be read: it is damaged, cut off, or not a three-dimensional grey image "
-                    "in NIfTI, NRRD or MetaImage format."
-                )
-        volume = volumeFromNode(volumeNode)
-    except SAMLiverTumorError:
-        scene.RemoveNode(volumeNode)
-        raise
-    createVolumeDisplay(volumeNode, volume)
-    return volumeNode
+    volume = read_volume(path, note=note)
+    return addVolumeNode(scene, replace(volume, name=volume.name.split(".")[0]))
 
 
 def _refuseEscapes(path: Path) -> None:

@@ -29,6 +29,14 @@ class SessionState:
         return self._selection.volume()
 
     @property
+    def canPropagate(self) -> bool:
+        """Whether a tumor is prompted or drawn in the current view; also True while anything is running."""
+        current, source, view = self._selection.current, self._selection.source, self._selection.view
+        if current is None or source is None or view is None:
+            return False
+        return self._jobs.busy or self._jobs.canPropagate(current, source, view)
+
+    @property
     def propagation(self) -> Propagation | None:
         """The propagation of the segment's tumor through the volume; None if there was none."""
         current, source = self._selection.current, self._selection.source

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.io.labels.label_values import label_values
+from SAMLiverTumorLib.io.labels.liver import LIVER_NAMES
 from SAMLiverTumorLib.mrml.nodes.label_sources import labelArray, labelName, labelSource, segmentSource
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.panel.engine import whenIdle
@@ -52,9 +53,16 @@ REFERENCE = Binding(
     "2",
 )
 # Names of segments that data sets cut out of the liver: "tumor", "Liver tumor 2", "livertumor01", "lesions".
-_OF_LIVER = re.compile(r"(liver)?[ _-]*(tumou?r|lesion)s?[ _-]*\d*")
+_OF_LIVER = re.compile(r"(liver)?[ _-]*(tumou?r|lesion)s?[ _-]*\d*|肝?(肿瘤|病灶)\d*")
 
-INSIDE = Binding("insideSelector", "insideSegmentCombo", "inside", "insideSegmentId", ("liver",), "1")
+INSIDE = Binding(
+    "insideSelector",
+    "insideSegmentCombo",
+    "inside",
+    "insideSegmentId",
+    ("liver", *sorted(LIVER_NAMES - {"liver"})),
+    "1",
+)
 
 
 class Reference:

@@ -23,7 +23,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     """Prompts of the Segment Anything Model beside Paint, Scissors and masking."""
 
     def __init__(self, scriptedEffect: Any) -> None:
-        scriptedEffect.name = "SAM"
+        # Segment Editor keeps one effect of each name, and others bring SAM too
+        scriptedEffect.name = "SAM Liver Tumor"
         scriptedEffect.title = _("SAM")
         scriptedEffect.perSegment = True
         scriptedEffect.requireSegments = True
@@ -105,7 +106,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.panel = EditorPanel(ui, self._widget, requirements, SAMLiverTumorLogic().getParameterNode)
 
     def _editor(self) -> Any:
-        """The Segment Editor widget that the options lie in; the module's where that cannot be told."""
+        """The Segment Editor widget that the options lie in; the module's where that is unknown."""
         widget = self.scriptedEffect.optionsFrame()
         while widget is not None and not widget.inherits("qMRMLSegmentEditorWidget"):
             widget = widget.parentWidget()

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.json_text import parse_json
 
@@ -51,7 +50,8 @@ class TrainSettings:
     :param validation_share: share of the patients to draw for validation.
     :param test: patients for the comparison before and after; empty to compare on the validation patients.
     :param hold_out: file that lists patients to refuse.
-    :param label_names: label value or segment name -> "tumor", "liver" or "ignore".
+    :param label_names: label value or segment name -> "tumor", "liver" or "ignore"; empty for what `dataset.json` says,
+        or 1 liver and 2 tumor.
     :param window: as in `parse_window`; becomes the default window of the new model.
     :param windows: one for each of `images`, for scans that are not in Hounsfield units. It has to show the same as
         `window`, such as "0,255" for scans stored as 8-bit grey of that window.
@@ -95,7 +95,7 @@ class TrainSettings:
     validation_share: float = 0.25
     test: tuple[str, ...] = ()
     hold_out: str = ""
-    label_names: Mapping[str, str] = field(default_factory=lambda: dict(LITS_VALUES))
+    label_names: Mapping[str, str] = field(default_factory=dict)
     window: str = "wide"
     windows: tuple[str, ...] = ()
     epochs: int = 20

@@ -21,7 +21,7 @@ class test_SAMLiverTumorEffect(SelfTest):
         editor.setSegmentationNode(segmentationNode)
         editor.setSourceVolumeNode(volumeNode)
         editor.setCurrentSegmentID(segmentId)
-        editor.setActiveEffectByName("SAM")
+        editor.setActiveEffectByName("SAM Liver Tumor")
         return editor, volumeNode, segmentationNode, segmentId
 
     def tearDown(self):

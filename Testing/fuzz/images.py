@@ -124,7 +124,7 @@ def _scalar_files() -> dict[str, Files]:
     names = {"x.nii": {}, "x.nii.gz": {}}
     files = {name: {name: seeds.image_bytes(name[1:], **options)} for name, options in names.items()}
     files["float.nii"] = {"x.nii": seeds.image_bytes(".nii", kind=sitk.sitkFloat32)}
-    return files
+    return files | seeds.odd_nifti(labels=False)
 
 
 def _nrrd_files() -> dict[str, Files]:
@@ -145,7 +145,7 @@ def _label_files() -> dict[str, Files]:
     return {
         suffix: {f"x{suffix}": seeds.image_bytes(suffix, labels=True)}
         for suffix in (".nii", ".nii.gz", ".nrrd", ".mha")
-    }
+    } | seeds.odd_nifti(labels=True)
 
 
 def _dicom_files() -> dict[str, Files]:
@@ -162,7 +162,7 @@ TARGETS = (
     Target("labels", _label_files, _read_labels, {**_NIFTI, **_TEXTUAL}, _NRRD_WORDS),
     Target(
         "segmentation",
-        lambda: {"two": {"x.seg.nrrd": seeds.segmentation_bytes()}},
+        lambda: {"two": {"x.seg.nrrd": seeds.segmentation_bytes()}} | seeds.odd_segmentations(),
         _read_labels,
         _TEXTUAL,
         (b"Segment0_", b"Segment1_", b"Segment99999999999_ID:=x", b"LabelValue:=", b"Layer:=", *_NRRD_WORDS),

@@ -44,6 +44,42 @@ def image_bytes(suffix: str, labels: bool = False, compressed: bool = False, kin
     return gzip.compress(data, mtime=0) if suffix.endswith(".gz") else data
 
 
+def odd_nifti(labels: bool) -> dict[str, dict[str, bytes]]:
+    """The crop in versions, types and byte orders that ITK writes none of; name -> files by their names."""
+    from support.nifti_files import nifti_bytes
+
+    array = sitk.GetArrayFromImage(crops()[labels])
+    pair = nifti_bytes(array, changes=[(108, "f", (0.0,)), (344, "4s", (b"ni1\0",))])
+    return {
+        "two.nii": {"x.nii": nifti_bytes(array, version=2)},
+        "big.nii": {"x.nii": nifti_bytes(array.astype(np.int64), order=">", extra_sizes=(1, 1))},
+        "scaled.nii": {"x.nii": nifti_bytes(array.astype(np.int16), changes=[(112, "2f", (2.0, -3.0))])},
+        "pair.hdr": {"x.hdr": pair[:348], "x.img": pair[352:]},
+        "plain.nii.gz": {"x.nii.gz": nifti_bytes(array)},
+        "zipped.nii": {"x.nii": gzip.compress(nifti_bytes(array), mtime=0)},
+    }
+
+
+def odd_segmentations() -> dict[str, dict[str, bytes]]:
+    """Segmentations as pynrrd, slicerio and users leave them; name -> files by their names."""
+    from support.segmentation_files import named, write_segmentation
+
+    array = sitk.GetArrayFromImage(crops()[True]).astype(np.uint8)
+    layers = np.stack([array > 0, array == 2]).astype(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.seg.nrrd"
+        write_segmentation(path, layers, [named("肝脏"), named("tumor", layer=1)], kinds="")
+        unnamed = path.read_bytes()
+        write_segmentation(path, array, [named("liver"), named("tumor"), named("nothing", 0)])
+        shared = path.read_bytes()
+    zipped = gzip.compress(shared, mtime=0)
+    return {
+        "unnamed axis": {"x.seg.nrrd": unnamed},
+        "one value": {"x.seg.nrrd": shared},
+        "zipped": {"x.seg.nrrd": zipped},
+    }
+
+
 def segmentation_bytes() -> bytes:
     """A .seg.nrrd of two segments as Slicer writes it, provenance included."""
     import slicer

@@ -14,6 +14,7 @@ SPACING = (0.8, 0.8, 2.0)
 ORIGIN = (-20.0, -30.0, 100.0)
 """LPS (mm) of voxel (0, 0, 0)."""
 SHAPE = (12, 40, 48)
+STUDY, SERIES = generate_uid(), generate_uid()
 KINDS = ("PATIENT_DICOM", "LABELLED_DICOM", "MASKS_DICOM")
 
 
@@ -81,7 +82,9 @@ class Patient:
         found = {}
         for k, number in enumerate(self.order):
             # stored with an offset, as scanners do
-            found[f"PATIENT_DICOM/image_{number}"] = slice_bytes(hu[k] + 1024, k, intercept=-1024)
+            # the set names study and series, but no frame of reference
+            uids = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES}
+            found[f"PATIENT_DICOM/image_{number}"] = slice_bytes(hu[k] + 1024, k, intercept=-1024, **uids)
             found[f"LABELLED_DICOM/image_{number}"] = slice_bytes(labels[k], k)
             for folder, mask in self.masks.items():
                 pixels = np.where(mask[k], 255, 0)

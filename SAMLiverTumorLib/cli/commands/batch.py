@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.commands.segment import MODES
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
@@ -55,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     what.add_argument("--prompts", type=Path, metavar="FILE.csv", help="points and boxes of all cases")
     what.add_argument("--text", metavar="CONCEPT", help='find everything that a text such as "liver tumor" names')
     parser.add_argument("--liver", type=Path, metavar="DIR", help="labels that no tumor leaves, named as the scans")
+    add_liver_label_option(parser, "the files of --liver")
     parser.add_argument("--references", type=Path, metavar="DIR", help="labels to compare with, named as the scans")
     parser.add_argument("--reference-label", metavar="N", help="value or name of the label to compare with")
     parser.add_argument(
@@ -129,6 +131,7 @@ def _check(args: argparse.Namespace) -> None:
             raise InputError(f"--{name} {getattr(args, name)}: give 1 or more.")
     if args.scheduler is not None and args.workers is not None:
         raise InputError("--workers sets processes on this machine; a --scheduler has its own.")
+    check_liver_label(args)
     if not args.min_ml >= 0:
         raise InputError(f"--min-ml {args.min_ml:g}: give 0 or more.")
     if args.window not in ("auto", PERCENTILE):
@@ -170,6 +173,7 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], BatchSettings]:
         segment_name=args.segment_name,
         device=args.device,
         reference_label=args.reference_label,
+        liver_label=args.liver_label,
         min_ml=args.min_ml,
         threads=args.threads,
         yes=args.yes,

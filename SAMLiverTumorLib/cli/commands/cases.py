@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label, read_liver
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
 from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
@@ -55,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="segment, or value in a label map, that is tumor; repeatable (default: the only one)",
     )
     add.add_argument("--liver", type=Path, metavar="FILE", help="labels of the liver, any value, for text prompts")
+    add_liver_label_option(add)
     add.add_argument("--liver-segment", metavar="NAME", help="segment or value of SEGMENTATION that is liver")
     add.add_argument("--name", metavar="NAME", help="name instead of a number; it is kept, so no patient's name")
     add.add_argument("--hold-out", type=Path, metavar="FILE", help="refuse patients listed in FILE, by CT's name")
@@ -88,24 +90,25 @@ def run_add(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.grids import onto_grid
     from SAMLiverTumorLib.io.labels.reader import read_labels
-    from SAMLiverTumorLib.io.labels.region import labels_on
 
+    check_liver_label(args)
     if args.hold_out:
         # the kept name is anonymous, so this is the last moment to check
         refuse_held_out([patient_of(args.ct), *([args.name] if args.name else [])], read_hold_out(args.hold_out))
     prompts = _prompts(args)
-    volume = read_volume(args.ct)
+    volume = read_volume(args.ct, note=lambda note: print(f"note: {note}"))
     given = read_labels(args.segmentation)
     tumors = _chosen(given, args.segment, args.liver_segment)
     moved, notes = onto_grid(given, volume.ijk_to_ras, volume.dimensions)
     labels = _painted(moved, [args.liver_segment] if args.liver_segment else [], volume.array.shape) * LIVER
-    if args.liver:
-        labels[labels_on(args.liver, volume)] = LIVER
+    said = [*given.notes, *notes]
+    if (liver := read_liver(args, volume, said.append)) is not None:
+        labels[liver] = LIVER
     labels[_painted(moved, tumors, volume.array.shape) > 0] = TUMOR
     provenance = [entry for name in tumors if name in given.details for entry in given.details[name].provenance_entries]
     case = TrainingCase(volume, labels, [*provenance, *prompts])
     added = CaseStore(args.store).add(case, args.name)
-    for note in notes:
+    for note in said:
         print(f"note: {note}")
     if not (labels == LIVER).any():
         print("note: there is no liver; with one, text prompts learn it, and slices without tumor can be used")

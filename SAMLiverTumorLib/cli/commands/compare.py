@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_report
 from SAMLiverTumorLib.cli.options.label_names import parse_label_names
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
@@ -51,8 +52,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         action="append",
         default=[],
         metavar="VALUE=WHAT",
-        help="meaning of a label value: tumor, liver or ignore (default: 1=liver, 2=tumor)",
+        help='meaning of a label value or segment: tumor, liver or ignore; "*" for all others (default: as '
+        "dataset.json says, else 1=liver, 2=tumor, and segments by their names)",
     )
+    add_liver_label_option(parser, "the labels, as --label NAME=liver")
     parser.add_argument(
         "--window",
         metavar="NAME|LOW,HIGH",
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Give models, --images and -o OUT; or a finished training run with --run RUN.")
     outputs = check_outputs(args)
     window = None if args.window == "auto" else parse_window(args.window)
-    names = LITS_VALUES | parse_label_names(args.label)
+    names = parse_label_names(args.label, args.liver_label)
     files = _chosen(args)
 
     from SAMLiverTumorLib.cli.terminal import bar, download_bar
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         pool = pools.PredictorPool(confirm_on_terminal(args.yes), device=args.device, progress=downloaded)
         contestants = [contestant(model, pool, window, device, args.quality) for model in args.models]
     with bar("comparing", "slice") as progressed:
-        comparison = compare(read_cases(files, names), contestants, args.limit, progressed)
+        comparison = compare(read_cases(files, names, LITS_VALUES), contestants, args.limit, progressed)
     write_report(args, comparison, outputs)
     return 0
 

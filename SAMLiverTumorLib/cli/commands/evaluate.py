@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.options.hide_names import add_paths_option, without_names
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.errors import InputError, printable
+from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION
+
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _DESCRIPTION = """\
 Compare a segmentation with a reference: Dice, IoU, accuracy, sensitivity, specificity, precision, volumes and surface
@@ -42,6 +47,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="value in the reference label map, or name of a segment in a .seg.nrrd (default: the only one)",
     )
     parser.add_argument(
+        LIVER_OPTION,
+        metavar="NAME|N",
+        help="compare the livers, tumors included: segment or value of the reference; the prediction's is the one of "
+        "that name or value, or the one named liver",
+    )
+    parser.add_argument(
         "--min-ml",
         type=float,
         default=0.0,
@@ -71,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             "--series chooses a DICOM SEG from a folder, but prediction and reference are files; leave it out."
         )
+    if args.liver_label is not None and (args.segment is not None or args.label is not None):
+        raise InputError(f"{LIVER_OPTION} chooses from both files; leave --segment and --label out.")
     if args.json:
         check_output(args.json, args.overwrite)
     with tqdm(desc="Comparing", unit="part", delay=1.0, leave=False, disable=None) as bar:
@@ -80,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         prediction, reference = (read_labels(path, args.series) for path in (args.prediction, args.reference))
+        if args.liver_label is not None:
+            prediction, reference = _livers(prediction, reference, args.liver_label)
         compared = compare_labels(prediction, reference, args.segment, args.label, args.min_ml, progress)
     size = " x ".join(map(str, compared.dimensions))
     print(f"Prediction: {args.prediction}\nReference:  {args.reference}, label {compared.label}")
@@ -103,6 +118,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _livers(prediction: LabelFile, reference: LabelFile, wanted: str) -> tuple[LabelFile, LabelFile]:
+    """Both with the liver as their only segment.
+
+    :raises InputError: the reference has no such segment, or it cannot be told which is the liver.
+    """
+    from SAMLiverTumorLib.io.labels.liver import liver_alone
+
+    truth = liver_alone(reference, wanted)
+    try:
+        return liver_alone(prediction, wanted), truth
+    except InputError:
+        return liver_alone(prediction), truth
+
+
 def _file(args: argparse.Namespace, path: Path) -> dict[str, str]:
     """The entry that names the file, if --paths is given."""
-    return {"file": str(path)} if args.paths else {}
+    return {"file": printable(str(path))} if args.paths else {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
@@ -49,9 +50,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="write only this segment, as NEW if given; repeatable, numbered in this order (default: all)",
     )
     parser.add_argument(
+        LIVER_OPTION, metavar="NAME|N", help='write this segment or value as "Liver", as --segment "NAME=Liver"'
+    )
+    parser.add_argument(
         "--resample",
         action="store_true",
         help="resample segments on another grid to that of --source, by nearest neighbor",
+    )
+    parser.add_argument(
+        "--same-voxels",
+        action="store_true",
+        help="take the voxels for those of --source one by one, for labels whose header lost its place",
     )
     surface = parser.add_argument_group("surfaces")
     surface.add_argument(
@@ -63,6 +72,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     dicom = parser.add_argument_group("DICOM SEG")
     dicom.add_argument(
         "--algorithm", default="", metavar="NAME", help="what made segments without provenance (default: drawn by hand)"
+    )
+    dicom.add_argument(
+        "--derive-frame-of-reference",
+        action="store_true",
+        help="make the FrameOfReferenceUID, and what else identifies the series, from its UID where the "
+        "headers lack it, as those of 3D-IRCADb do",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(run=run)
@@ -85,12 +100,21 @@ def run(args: argparse.Namespace) -> int:
     )
 
     settings = ExportSettings(
-        args.source, args.series, args.resample, args.smoothing, args.coordinates, args.algorithm, args.overwrite
+        args.source,
+        args.series,
+        args.resample,
+        args.same_voxels,
+        args.smoothing,
+        args.coordinates,
+        args.algorithm,
+        args.overwrite,
+        args.derive_frame_of_reference,
     )
     _check_paths(args)
     for path in args.to:
         check_export(path, settings)
-    labels = chosen_segments(read_labels(args.segmentation), args.segment)
+    liver = [] if args.liver_label is None else [f"{args.liver_label}=Liver"]
+    labels = chosen_segments(read_labels(args.segmentation), [*args.segment, *liver])
     for note in labels.notes:
         print(f"note: {note}")
     for path in args.to:

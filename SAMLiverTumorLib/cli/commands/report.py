@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMLiverTumorLib.cli.options.hide_names import without_names
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,11 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="FILE",
         help="label map or .seg.nrrd with the liver, for distance to its border and share; may be SEGMENTATION",
     )
-    parser.add_argument(
-        "--liver-label",
-        metavar="N",
-        help="the liver's label or segment in FILE (default: the only one, the one named liver, or 1 and 2)",
-    )
+    add_liver_label_option(parser)
     parser.add_argument(
         "--min-ml",
         type=float,
@@ -80,33 +78,38 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
     from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
     from SAMLiverTumorLib.io.images import read_volume
+    from SAMLiverTumorLib.io.labels.liver import liver_of
     from SAMLiverTumorLib.io.labels.reader import read_labels
 
     if args.pictures is not None and args.pictures < 0:
         raise InputError(f"--pictures {args.pictures}: give 0 or more.")
-    if args.liver_label is not None and args.liver is None:
-        raise InputError("--liver-label needs --liver; add it.")
+    check_liver_label(args)
     check_folder(args.output, args.overwrite)
     labels = read_labels(args.segmentation)
+    read = list(labels.notes)
     wanted = args.segment if args.label is None else args.label
     option = "--segment" if labels.from_slicer else "--label"
     labels, name, notes = chosen_label(labels, wanted, option, "segmentation")
-    for note in notes:
-        print(f"! {note}")
-    volume = read_volume(args.ct, args.series, lambda note: print(f"! {note}"))
-    mask, notes = _on_volume(labels, volume, "segmentation")
+    read += notes
+    volume = read_volume(args.ct, args.series, read.append)
+    mask, moved = _on_volume(labels, volume, "segmentation")
     liver = None
+    stands = {args.segmentation: "the segmentation", args.ct: "the CT"}
     if args.liver is not None:
-        chosen = _liver(read_labels(args.liver), args.liver_label)
-        liver, moved = _on_volume(chosen, volume, "liver")
-        notes += moved
+        given = read_labels(args.liver)
+        chosen, said = liver_of(given, args.liver_label)
+        read += [*given.notes, *said]
+        liver, of_liver = _on_volume(chosen, volume, "liver")
+        moved += of_liver
+        stands.setdefault(args.liver, "the file of the liver")
+    notes = [*without_names(read, stands), *moved]
     details = labels.details.get(name)
     provenance = details.provenance_entries if details is not None else []
     with bar("measuring", "lesion") as progress:
         report = measure_lesions(mask, volume, liver, args.min_ml, provenance, notes, progress)
     paths = write_report(args.output, report, volume, mask, args.title, args.pictures, args.overwrite)
     _show(report)
-    for note in notes:
+    for note in [*read, *moved]:
         print(f"! {note}")
     print(f"Wrote {', '.join(map(str, paths))}")
     return 0
@@ -127,26 +130,6 @@ def _on_volume(labels: LabelFile, volume: Volume, what: str) -> tuple[np.ndarray
     if not mask.any() and any(segment.any() for segment in labels.segments.values()):
         raise InputError(f"'{labels.name}' labels no voxel of '{volume.name}'; check that it belongs to this CT.")
     return mask, list(notes)
-
-
-def _liver(labels: LabelFile, wanted: str | None) -> LabelFile:
-    """A label file with only the liver: the wanted label, the only one, the one named liver, or 1 and 2 as in LiTS.
-
-    :raises InputError: it is unclear which label is the liver, or it has no voxel.
-    """
-    from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
-
-    entries = labels.entries
-    if wanted is None and len(entries) > 1:
-        named = [name for name in entries if name.strip().lower() == "liver"]
-        if set(entries) == {"1", "2"} and not labels.from_slicer:
-            named = ["1", "2"]
-        if named:
-            return replace(labels, entries={name: entries[name] for name in named})
-    chosen, _, notes = chosen_label(labels, wanted, "--liver-label", "liver")
-    if notes:
-        raise InputError(f"{notes[0]} Choose another file or --liver-label, or leave --liver out.")
-    return chosen
 
 
 def _show(report: LesionReport) -> None:

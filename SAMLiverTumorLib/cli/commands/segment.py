@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from SAMLiverTumorLib.cli.options.channels import (
     read_channels,
 )
 from SAMLiverTumorLib.cli.options.hide_names import add_paths_option
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label, read_liver
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
 from SAMLiverTumorLib.cli.options.uncertainty import (
     add_fusion_options,
@@ -96,8 +98,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     propagation = parser.add_argument_group("propagating the tumor through the volume (--mode volume)")
     propagation.add_argument("--mode", choices=MODES, default="slice", help="default: slice, the prompted slices alone")
     propagation.add_argument(
-        "--liver", type=Path, metavar="FILE", help="labels that no tumor leaves, any value; also with --text"
+        "--liver", type=Path, metavar="FILE", help="labels of the liver, which no tumor leaves; also with --text"
     )
+    add_liver_label_option(propagation)
     propagation.add_argument(
         "--start", type=Path, metavar="FILE", help="outlined slices to start from, kept as they are"
     )
@@ -108,6 +111,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--segment-name", default="Liver tumor", metavar="NAME", help="name of the segment")
     parser.add_argument("--json", type=Path, metavar="REPORT", help="write scores per slice and provenance to REPORT")
     add_paths_option(parser)
+    parser.add_argument(
+        "--derive-frame-of-reference",
+        action="store_true",
+        help="for a DICOM SEG: make the FrameOfReferenceUID, and what else identifies the series, from its UID where "
+        "the headers lack it, as those of 3D-IRCADb do",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
     parser.add_argument("--yes", action="store_true", help="download a missing model without asking")
     parser.set_defaults(run=run)
@@ -133,8 +142,14 @@ def run(args: argparse.Namespace) -> int:
 
     scene = createScene()
     prompts = read_prompts(args, scene)
-    volume = read_ct(args)
-    request = _request(args, mode, prompts, volume)
+    noted: list[str] = []
+
+    def note(text: str) -> None:
+        print_note(text)
+        noted.append(text)
+
+    volume = read_ct(args, note)
+    request = _request(args, mode, prompts, volume, note)
     # of slices alone there is no part to keep: there Ctrl+C ends the program as usual
     interrupted = nullcontext() if mode == "slices" else cancel_by_interrupt()
     with download_bar() as downloaded, interrupted as cancel, bar(_DOING[mode], "slice") as progressed:
@@ -142,9 +157,9 @@ def run(args: argparse.Namespace) -> int:
         result = run_request(volume, request, pool, progressed, cancel)
     volumeNode = addVolumeNode(scene, volume)
     segmentationNode, _ = writeResult(volumeNode, result.mask, result.provenance, segmentName=args.segment_name)
-    for note in result.notes:
-        print_note(note)
-    write_files(args, report_of(args, mode, result), segmentationNode, maps_of(args, result))
+    for text in result.notes:
+        print_note(text)
+    write_files(args, report_of(args, mode, result, noted), segmentationNode, maps_of(args, result))
     for line in summary_of(args, mode, result):
         print(line)
     return _INTERRUPTED if result.cancelled else 0
@@ -164,9 +179,11 @@ def _check_outputs(args: argparse.Namespace) -> None:
     if writes_dicom(args):
         from SAMLiverTumorLib.io.dicom.source import read_source
 
-        read_source(args.ct, args.series)  # refuses what no DICOM SEG could refer to, before any work is done
+        # refuses what no DICOM SEG could refer to, before any work is done
+        read_source(args.ct, args.series, args.derive_frame_of_reference)
     if args.json:
         check_output(args.json, args.overwrite)
+    check_liver_label(args)
     _check_paths_differ(args)
 
 
@@ -214,9 +231,12 @@ def _mode_of(args: argparse.Namespace) -> str:
     return "slices"
 
 
-def _request(args: argparse.Namespace, mode: str, prompts: Prompts, volume: Volume) -> SegmentationRequest:
+def _request(
+    args: argparse.Namespace, mode: str, prompts: Prompts, volume: Volume, note: Callable[[str], None]
+) -> SegmentationRequest:
     """What the options ask for, with the files they name read.
 
+    :param note: told what there is to know about these files.
     :raises SAMLiverTumorError: a file or a window that cannot be used.
     """
     from SAMLiverTumorLib.inference.segment_slices import Settings
@@ -224,17 +244,17 @@ def _request(args: argparse.Namespace, mode: str, prompts: Prompts, volume: Volu
     from SAMLiverTumorLib.io.labels.region import labels_on
     from SAMLiverTumorLib.mask import Mask
 
-    window, further = window_for(args.window, volume), read_channels(args, volume, print_note)
+    window, further = window_for(args.window, volume), read_channels(args, volume, note)
     asked: dict[str, Any] = {}
     if mode == "text":
         asked = {"concept": args.text}
     elif mode == "volume":
-        start = Mask.from_array(labels_on(args.start, volume), volume) if args.start else None
+        start = Mask.from_array(labels_on(args.start, volume, note), volume) if args.start else None
         asked = {"start": start, "direction": args.direction, "ensemble": ensemble_of(args)}
     return SegmentationRequest(
         mode,
         prompts,
-        liver=labels_on(args.liver, volume) if args.liver else None,
+        liver=read_liver(args, volume, note),
         settings=Settings(args.model, args.plane, window, args.channels, args.quality, further),
         **asked,
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
@@ -56,6 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="DIR",
         help="label files of livers, named as the scans, any value (default: liver found by the model)",
     )
+    add_liver_label_option(parser)
     parser.add_argument("--labels", type=Path, metavar="DIR", help="label files of scans that need no outlines")
     parser.add_argument("--hold-out", type=Path, metavar="FILE", help="file of patients to skip, one per line")
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of kept cases, as with `cases`")
@@ -81,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     :return: 0; 130 if Ctrl+C interrupted it, with the scans ranked until then.
     :raises SAMLiverTumorError: the user can fix it; nothing is written then.
     """
+    check_liver_label(args)
     if args.json:
         check_output(args.json, args.overwrite)
     window = None if args.window == AUTO else parse_window(args.window)
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
             args.text,
             args.model,
             window,
-            _livers(args.liver) if args.liver else None,
+            _livers(args.liver, args.liver_label) if args.liver else None,
             CaseStore(args.store),
             args.every,
             1 if args.quick else 2,
@@ -193,16 +196,23 @@ def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
     return left, [f"{why}: {', '.join(names)}" for why, names in skipped.items() if names]
 
 
-def _livers(folder: Path) -> Callable[[str, Volume], np.ndarray | None]:
+def _livers(folder: Path, wanted: str | None) -> Callable[[str, Volume], np.ndarray | None]:
     """Outlines of the liver by the scan's name.
 
+    :param wanted: the liver's segment or value; None where that is plain.
     :raises InputError: there are no label files.
     """
     from SAMLiverTumorLib.datasets.layouts import by_patient
-    from SAMLiverTumorLib.io.labels.region import labels_on
+    from SAMLiverTumorLib.io.labels.region import liver_on
 
     files = by_patient(folder, {False, True}, labels=True)
-    return lambda name, volume: labels_on(files[name], volume) if name in files else None
+
+    def read(name: str, volume: Volume) -> np.ndarray | None:
+        if name not in files:
+            return None
+        return liver_on(files[name], volume, wanted, lambda note: print(f"note: {name}: {note}"))
+
+    return read
 
 
 @contextmanager

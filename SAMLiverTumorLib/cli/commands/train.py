@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.cli.options.label_names import parse_label_names
+from SAMLiverTumorLib.cli.options.liver import add_liver_label_option
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
@@ -74,8 +75,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "--label",
         action="append",
         metavar="VALUE=NAME",
-        help="meaning of a label value or segment: tumor, liver or ignore (default: 1=liver 2=tumor)",
+        help='meaning of a label value or segment: tumor, liver or ignore; "*" for all others (default: as '
+        "dataset.json says, else 1=liver, 2=tumor, and segments by their names)",
     )
+    add_liver_label_option(parser, "the labels, as --label NAME=liver")
     parser.add_argument(
         "--store",
         nargs="?",
@@ -173,8 +176,8 @@ def settings_of(args: argparse.Namespace) -> TrainSettings:
         value = getattr(args, each.name, None)
         if value is not None:
             given[each.name] = value
-    if args.label:
-        given["label_names"] = parse_label_names(args.label)
+    if args.label or args.liver_label:
+        given["label_names"] = parse_label_names(args.label or [], args.liver_label)
     base = read_settings(Path(args.config)) if args.config else None
     if args.store is not None:
         kept = str(CaseStore(args.store or None).root)

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from SAMLiverTumorLib.errors import printable
+
 
 def add_paths_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add --paths, which puts file names into the report."""
@@ -24,6 +26,6 @@ def without_names(notes: Iterable[str], names: Mapping[str | Path, str]) -> list
     """
     texts = list(notes)
     for path, description in names.items():
-        for name in (str(path), Path(path).name):
+        for name in map(printable, (str(path), Path(path).name)):
             texts = [text.replace(f"'{name}'", description).replace(name, description) for text in texts]
     return texts

@@ -207,7 +207,7 @@ def compare(
     scores.sort(key=lambda score: order[score.model])
     models = [ComparedModel(c.name, c.sha256, c.note, tuple(contaminated[c.name])) for c in contestants]
     parts = tuple(models), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays)
-    return Comparison(counts, *parts, limit, tuple(notes))
+    return Comparison(counts, *parts, limit, tuple(dict.fromkeys(notes)))
 
 
 class _Lesions:

@@ -12,6 +12,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.evaluation.metrics.evaluate import Evaluation, evaluate
 from SAMLiverTumorLib.io.labels.grids import common_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.liver import is_liver_tumor
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 
 _NOTHING = "(nothing)"
@@ -57,8 +58,12 @@ def compare_labels(
 
     >>> compare_labels(read_labels("out.seg.nrrd"), read_labels("label.nii.gz"), label="2")   # doctest: +SKIP
     """
+    several = len(reference.entries) > 1
     prediction, prediction_notes = _chosen_segments(prediction, segment)
     reference, label, reference_notes = chosen_label(reference, label, option)
+    if segment is None and len(prediction.entries) > 1:
+        prediction, said = _of_several(prediction, label if several else None)
+        prediction_notes += said
     affine, dimensions, grid_notes = common_grid(prediction, reference)
     prediction, moved = onto_grid(prediction, affine, dimensions)
     reference, _ = onto_grid(reference, affine, dimensions)
@@ -70,6 +75,7 @@ def compare_labels(
     notes = (*prediction.notes, *reference.notes, *prediction_notes, *reference_notes, *grid_notes, *moved)
     if lost := doubtful_spacing(dimensions, affine, reference.name):
         notes = (*notes, lost)
+    notes = tuple(dict.fromkeys(notes))
     return Compared(evaluation, tuple(segments), label, dimensions, reference.voxel_volume_ml, notes)
 
 
@@ -81,6 +87,21 @@ def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFi
     if wanted not in prediction.entries:
         raise InputError(f"'{prediction.name}' has no segment '{wanted}'; it has {_listed(prediction)}.")
     return replace(prediction, entries={wanted: prediction.entries[wanted]}), []
+
+
+def _of_several(prediction: LabelFile, label: str | None) -> tuple[LabelFile, list[str]]:
+    """What is judged of a prediction with several segments, and a note that says so.
+
+    :param label: the reference's, where that was chosen from several too: the same of the prediction is meant.
+    """
+    if label in prediction.entries:
+        note = f"Of '{prediction.name}' {label} alone is judged, as of the reference; --segment chooses another."
+        return replace(prediction, entries={label: prediction.entries[label]}), [note]
+    if all(is_liver_tumor(prediction, name) for name in prediction.entries):
+        return prediction, []
+    number = len(prediction.entries)
+    listed = _listed(prediction)
+    return prediction, [f"All {number} segments of '{prediction.name}' are judged together: {listed}."]
 
 
 def chosen_label(
@@ -100,6 +121,8 @@ def chosen_label(
         name = next(iter(reference.entries), None)
     elif wanted in reference.entries:
         name = wanted
+    elif same := [name for name in reference.entries if name.strip().lower() == wanted.strip().lower()]:
+        name = same[0]
     else:
         number = int(wanted) if re.fullmatch(r"[+-]?[0-9]{1,10}", wanted) else 0
         names = [name for name, value in reference.label_values.items() if value == number]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +11,8 @@ from typing import Any, TypeVar
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
+from SAMLiverTumorLib.io.dicom.slices.frames import TAGS, Frame, frame_of
+from SAMLiverTumorLib.io.dicom.slices.header_values import number_of
 
 _Parsed = TypeVar("_Parsed")
 
@@ -23,98 +24,6 @@ _DERIVED = ("Segmentation Storage", "Label Map Segmentation Storage", "RT Dose S
 
 # No scanner makes more; damaged headers name billions.
 _MOST_FRAMES = 1 << 16
-
-# What tells apart images of one series that lie at the same place: phases, time points, echoes, diffusion weights,
-# Dixon images.
-_DISTINGUISHING = (
-    "AcquisitionNumber",
-    "TemporalPositionIdentifier",
-    "TemporalPositionIndex",
-    "EchoNumbers",
-    "EchoTime",
-    "DiffusionBValue",
-    "ImageType",
-    "SeriesTime",
-    "AcquisitionTime",
-    "ContentTime",
-)
-
-# Only these are read: neither names nor other data of the patient come into memory.
-_TAGS = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "Modality",
-    "FrameOfReferenceUID",
-    "InstanceNumber",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "PixelSpacing",
-    "SliceThickness",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "GantryDetectorTilt",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "LossyImageCompression",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    *_DISTINGUISHING,
-]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One two-dimensional image, and what its header says of it; None where it says nothing.
-
-    :param index: number of the frame in its file, from 0; a file of one image holds frame 0.
-    :param spacing: mm between the centers of (rows, columns).
-    :param orientation: directions (LPS) in which columns and rows count up: six cosines.
-    :param position: center of the first pixel, mm, LPS.
-    :param thickness: slice thickness in mm.
-    :param slope, intercept: value in HU (or the modality's units) = stored value * slope + intercept.
-    :param distinguishing: acquisition, echo, time ... by the header's own names.
-    """
-
-    file: Path
-    index: int
-    frames: int
-    instance_uid: str
-    series_uid: str
-    series_number: int | None
-    description: str
-    modality: str
-    frame_of_reference: str
-    rows: int
-    columns: int
-    samples: int
-    photometric: str
-    spacing: tuple[float, float] | None
-    orientation: tuple[float, ...] | None
-    position: tuple[float, float, float] | None
-    thickness: float | None
-    slope: float | None
-    intercept: float | None
-    has_lookup_table: bool
-    tilt: float
-    lossy: bool
-    distinguishing: tuple[tuple[str, str], ...]
-
-    @property
-    def name(self) -> str:
-        """What messages call it: the file, and the frame where the file holds several."""
-        return self.file.name if self.frames == 1 else f"{self.file.name}, frame {self.index + 1}"
-
-    @property
-    def is_projection(self) -> bool:
-        """Whether it is a CT's localizer (scout): seen through the whole patient, and so no slice."""
-        return self.modality == "CT" and "LOCALIZER" in dict(self.distinguishing).get("ImageType", "")
 
 
 @dataclass(frozen=True)
@@ -182,7 +91,7 @@ def _parsed(file: Path, take: Callable[[Path, Any], _Parsed]) -> _Parsed:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # force: GDCM, and so Slicer, also reads files without the preamble
-            return take(file, read_dataset(file, stop_before_pixels=True, force=True, specific_tags=_TAGS))
+            return take(file, read_dataset(file, stop_before_pixels=True, force=True, specific_tags=TAGS))
     except InputError:
         raise
     except Exception as error:  # MemoryError too: headers are small, but what damage takes for a length is not
@@ -201,79 +110,14 @@ def _frames_of(file: Path, header) -> list[Frame] | str:
         return name
     if name in _DERIVED:
         return name
-    count = int(header.get("NumberOfFrames") or 1)
+    count = int(number_of(header, "NumberOfFrames")[0] or 1)
     if count > _MOST_FRAMES:
         raise InputError(f"'{file}' is damaged: it names {count:,} frames; copy it again.")
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
     if count < 1 or (per_frame and len(per_frame) != count):
         raise InputError(f"'{file}' is damaged: it names {count} frames and describes {len(per_frame)}; copy it again.")
     shared = next(iter(header.get("SharedFunctionalGroupsSequence") or ()), None)
-    return [_frame(file, header, n, count, per_frame[n] if per_frame else None, shared) for n in range(count)]
-
-
-def _frame(file: Path, header, index: int, count: int, own, shared) -> Frame:
-    def get(keyword: str, group: str | None = None):
-        """A value of the frame's own functional group, of the shared one, or of the file's header."""
-        for groups in (own, shared) if group else ():
-            sequence = groups.get(group) if groups is not None else None
-            if sequence and sequence[0].get(keyword) is not None:
-                return sequence[0].get(keyword)
-        return header.get(keyword)
-
-    # a file of several frames without functional groups has one position for all: it says nothing of the others
-    alone = count == 1 or own is not None
-    number = header.get("SeriesNumber")
-    told = {name: header.get(name) for name in _DISTINGUISHING}
-    for name in ("TemporalPositionIndex",):
-        told[name] = get(name, "FrameContentSequence")
-    return Frame(
-        file=file,
-        index=index,
-        frames=count,
-        instance_uid=str(header.get("SOPInstanceUID", "")),
-        series_uid=str(header.get("SeriesInstanceUID", "")),
-        series_number=None if number is None else int(number),
-        description=str(header.get("SeriesDescription") or ""),
-        modality=str(header.get("Modality") or ""),
-        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
-        rows=int(header.Rows),
-        columns=int(header.Columns),
-        samples=int(header.get("SamplesPerPixel") or 1),
-        photometric=str(header.get("PhotometricInterpretation") or ""),
-        spacing=_numbers(get("PixelSpacing", "PixelMeasuresSequence"), 2),
-        orientation=_numbers(get("ImageOrientationPatient", "PlaneOrientationSequence"), 6),
-        position=_numbers(get("ImagePositionPatient", "PlanePositionSequence"), 3) if alone else None,
-        thickness=_number(get("SliceThickness", "PixelMeasuresSequence")),
-        slope=_number(get("RescaleSlope", "PixelValueTransformationSequence")),
-        intercept=_number(get("RescaleIntercept", "PixelValueTransformationSequence")),
-        has_lookup_table=bool(header.get("ModalityLUTSequence")),
-        tilt=_number(header.get("GantryDetectorTilt")) or 0.0,
-        lossy=str(header.get("LossyImageCompression") or "") == "01",
-        distinguishing=tuple((name, str(value)) for name, value in told.items() if value not in (None, "")),
-    )
-
-
-def _number(value) -> float | None:
-    """A finite number; None where there is none."""
-    if value is None or value == "":
-        return None
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value} is not a number")
-    return number
-
-
-def _numbers(values: Any, count: int) -> Any:
-    """So many finite numbers; None where there are none.
-
-    :raises ValueError: another count, or what is not a number.
-    """
-    if values is None or values == "":
-        return None
-    numbers = tuple(_number(value) for value in values)
-    if len(numbers) != count or None in numbers:
-        raise ValueError(f"{numbers} are not {count} numbers")
-    return numbers
+    return [frame_of(file, header, n, count, per_frame[n] if per_frame else None, shared) for n in range(count)]
 
 
 def _one_line(error: Exception) -> str:

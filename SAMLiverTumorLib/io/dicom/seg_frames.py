@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom.slices.steps import ROUNDING, SAME_PLACE, even_step
 
 if TYPE_CHECKING:
     import pydicom
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-# Headers of scanners round positions: this share of a slice's distance counts as the same place, and this in mm.
-_TOLERANCE, _LEAST_MM = 0.05, 0.01
+# Headers of scanners round positions: this share of a slice's distance counts as the same place.
+_TOLERANCE = 0.05
+
+# No more of a slice's distance than this is rounding.
+_MOST_ROUNDED = 0.2
 
 # Of direction cosines, and of spacings in mm: rounding.
 _SAME = 1e-3
@@ -34,6 +38,7 @@ class Frames:
     :param size: rows, columns.
     :param step: distance between slices (mm) as the header says it; 0 where it does not.
     :param thickness: of a slice (mm), which may overlap others or leave gaps; 0 where the header does not say.
+    :param uneven: each frame says its own thickness, and they differ: all slices are there, at uneven distances.
     """
 
     positions: np.ndarray
@@ -42,6 +47,7 @@ class Frames:
     size: tuple[int, int]
     step: float
     thickness: float
+    uneven: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +56,19 @@ class FrameGrid:
 
     :param ijk_to_ras: 4x4 affine from voxel indices (column, row, slice) to world RAS, mm.
     :param dimensions: voxels along (i, j, k).
-    :param slices: index k of each frame.
+    :param slices: which slice each frame is: index k where `taken` is None.
+    :param taken: for each k the slice nearest to it, of slices at uneven distances.
     """
 
     ijk_to_ras: np.ndarray
     dimensions: tuple[int, int, int]
     slices: np.ndarray
+    taken: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        """How many slices there are."""
+        return self.dimensions[2] if self.taken is None else int(self.slices.max()) + 1
 
 
 def frames_of(data: pydicom.Dataset, name: str) -> Frames:
@@ -86,7 +99,11 @@ def frames_of(data: pydicom.Dataset, name: str) -> Frames:
         except InputError:
             steps.append(0.0)
     step, thickness = steps
-    return _frames(positions, orientations, measures, data, step, thickness, name)
+    frames = _frames(positions, orientations, measures, data, step, thickness, name)
+    own_thickness = [items[0].get("SliceThickness") for group in own if (items := group.get("PixelMeasuresSequence"))]
+    if len(own_thickness) == len(own) and None not in own_thickness:
+        return replace(frames, uneven=bool(np.ptp(np.array(own_thickness, float)) > _SAME))
+    return frames
 
 
 def grid_of_frames(frames: Frames, name: str) -> FrameGrid:
@@ -99,7 +116,9 @@ def grid_of_frames(frames: Frames, name: str) -> FrameGrid:
     along = frames.positions @ normal
     order = np.argsort(along, kind="stable")
     gaps = np.diff(along[order])
-    gaps = gaps[gaps > _LEAST_MM]
+    if frames.uneven:
+        return _uneven_grid(frames, along, order, name)
+    gaps = gaps[gaps > SAME_PLACE]
     step = _slice_step(gaps, frames, name)
     slices = np.rint((along - along[order[0]]) / step).astype(np.int64)
     last = order[-1]
@@ -109,20 +128,47 @@ def grid_of_frames(frames: Frames, name: str) -> FrameGrid:
         # are shifted against each other (gantry tilt)
         vector = (frames.positions[last] - frames.positions[order[0]]) / slices[last]
     off = frames.positions - frames.positions[order[0]] - slices[:, None] * vector
-    if np.linalg.norm(off, axis=1).max() > max(_TOLERANCE * step, _LEAST_MM):
+    if np.linalg.norm(off, axis=1).max() > max(_TOLERANCE * step, 2 * ROUNDING):
         raise InputError(
             f"The slices of '{name}' are at uneven distances or shifted against each other; no volume can hold them."
         )
     rows, columns = frames.size
     dimensions = (columns, rows, int(slices.max()) + 1)
+    return FrameGrid(_affine(frames, vector, frames.positions[order[0]]), _checked(dimensions, name), slices)
+
+
+def _uneven_grid(frames: Frames, along: np.ndarray, order: np.ndarray, name: str) -> FrameGrid:
+    """The regular grid that slices at uneven distances are resampled to, as the CT's are; each k is the nearest one's.
+
+    :param along, order: positions of frames along the normal, mm, and their order.
+    """
+    heights = along[order][np.append(True, np.diff(along[order]) > SAME_PLACE)]
+    if len(heights) < 2:
+        raise InputError(f"The slices of '{name}' all lie at one place; no volume can hold them.")
+    slices = np.abs(along[:, None] - heights).argmin(axis=1)
+    step = even_step(heights)
+    count = int(np.ceil((heights[-1] - heights[0]) / step - 1e-3)) + 1
+    rows, columns = frames.size
+    dimensions = _checked((columns, rows, count), name)
+    taken = np.abs(heights[0] + np.arange(count)[:, None] * step - heights).argmin(axis=1)
+    first, last = frames.positions[order[0]], frames.positions[order[-1]]
+    vector = (last - first) / (heights[-1] - heights[0]) * step
+    return FrameGrid(_affine(frames, vector, first), dimensions, slices, taken)
+
+
+def _checked(dimensions: tuple[int, int, int], name: str) -> tuple[int, int, int]:
     if np.prod(dimensions, dtype=float) > MOST_VOXELS:
         raise InputError(f"'{name}' claims {' x '.join(map(str, dimensions))} voxels; its header is damaged.")
+    return dimensions
+
+
+def _affine(frames: Frames, vector: np.ndarray, origin: np.ndarray) -> np.ndarray:
     affine = np.eye(4)
-    affine[:3, 0] = row * frames.spacing[1]
-    affine[:3, 1] = column * frames.spacing[0]
+    affine[:3, 0] = frames.orientation[:3] * frames.spacing[1]
+    affine[:3, 1] = frames.orientation[3:] * frames.spacing[0]
     affine[:3, 2] = vector
-    affine[:3, 3] = frames.positions[order[0]]
-    return FrameGrid(_LPS_TO_RAS @ affine, dimensions, slices)
+    affine[:3, 3] = origin
+    return _LPS_TO_RAS @ affine
 
 
 def _slice_step(gaps: np.ndarray, frames: Frames, name: str) -> float:
@@ -134,7 +180,8 @@ def _slice_step(gaps: np.ndarray, frames: Frames, name: str) -> float:
         return step
     smallest = float(gaps.min())
     for step in (frames.step, smallest):
-        if 0 < step < 2 * smallest and np.abs(gaps / step - np.rint(gaps / step)).max() <= _TOLERANCE:
+        tolerance = min(max(_TOLERANCE, 2 * ROUNDING / step), _MOST_ROUNDED) if step > 0 else 0.0
+        if 0 < step < 2 * smallest and np.abs(gaps / step - np.rint(gaps / step)).max() <= tolerance:
             # the header rounds it
             return float(gaps.sum() / np.rint(gaps / step).sum())
     raise InputError(f"The slices of '{name}' are at uneven distances; no volume can hold them.")

@@ -48,6 +48,8 @@ def read_dicom_seg(path: Path, series: str | int | None = None) -> LabelFile:
             layers, entries = _label_layers(data, grid, names)
         else:
             layers, entries = _mask_layers(data, grid, names, path.name)
+        if grid.taken is not None:
+            layers = tuple(layer[grid.taken] for layer in layers)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # pydicom and its decoders answer damaged bytes with any kind
@@ -131,7 +133,7 @@ def _segments(data: pydicom.Dataset) -> tuple[dict[int, str], dict[str, SegmentD
 def _label_layers(
     data: pydicom.Dataset, grid: FrameGrid, names: dict[int, str]
 ) -> tuple[tuple[np.ndarray, ...], dict[str, tuple[int, int]]]:
-    layer = np.zeros(grid.dimensions[::-1], _LAYER_TYPE)
+    layer = np.zeros((grid.count, *grid.dimensions[1::-1]), _LAYER_TYPE)
     for index, k in enumerate(grid.slices):
         layer[k] = _frame(data, index)
     return (layer,), {name: (0, number) for number, name in names.items()}
@@ -149,7 +151,7 @@ def _mask_layers(
     least = 1.0
     if data.SegmentationType == "FRACTIONAL":
         least = _THRESHOLD * (int(data.get("MaximumFractionalValue") or 0) or 255)
-    layers: list[np.ndarray] = [np.zeros(grid.dimensions[::-1], _LAYER_TYPE)]
+    layers: list[np.ndarray] = [np.zeros((grid.count, *grid.dimensions[1::-1]), _LAYER_TYPE)]
     entries = {}
     for number, indices in frames.items():
         masks = [(int(grid.slices[index]), _frame(data, index) >= least) for index in indices]
@@ -158,7 +160,7 @@ def _mask_layers(
             (n for n, layer in enumerate(layers) if not any(layer[k][mask].any() for k, mask in masks)), len(layers)
         )
         if layer == len(layers):
-            layers.append(np.zeros(grid.dimensions[::-1], _LAYER_TYPE))
+            layers.append(np.zeros((grid.count, *grid.dimensions[1::-1]), _LAYER_TYPE))
         for k, mask in masks:
             layers[layer][k][mask] = number
         entries[names[number]] = (layer, number)

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.dicom.files import Frame, find_frames
+from SAMLiverTumorLib.io.dicom.files import find_frames
 from SAMLiverTumorLib.io.dicom.geometry import arrange
-from SAMLiverTumorLib.io.dicom.pixels import Pixels, check_size
-from SAMLiverTumorLib.io.dicom.stacks import choose, stacks_of
+from SAMLiverTumorLib.io.dicom.pixels import AIR, Pixels, Remarks, check_size
+from SAMLiverTumorLib.io.dicom.slices.frames import Frame
+from SAMLiverTumorLib.io.dicom.slices.resampling import onto_regular
+from SAMLiverTumorLib.io.dicom.stacks import find_stack, identifier_notes
 from SAMLiverTumorLib.volume import Volume
 
 
@@ -26,13 +27,14 @@ from SAMLiverTumorLib.volume import Volume
 class DicomSeries:
     """A series as a volume, and where it came from.
 
-    :param frames: the image of each slice k, in order.
-    :param notes: what the reader should know: images held twice, padding, values without a scale.
+    :param frames: the images in order; of each slice k, unless the volume was resampled (the notes say so).
+    :param notes: what the reader should know: images held twice, padding, values without a scale, resampling.
     """
 
     volume: Volume
     frames: tuple[Frame, ...]
     notes: tuple[str, ...]
+    resampled: bool = False
 
     @property
     def series_uid(self) -> str:
@@ -44,36 +46,34 @@ def read_dicom(path: str | Path, series: str | int | None = None) -> DicomSeries
     """Read one DICOM series.
 
     Files may lie in nested folders, in any order and under any name; other DICOM objects beside them (segmentations,
-    reports) are passed over. Values are rescaled image by image.
+    reports, scouts) are passed over. Values are rescaled image by image. Slices shifted by a gantry tilt, or at uneven
+    distances, are resampled onto a regular grid.
 
     :param path: a folder, or a file.
     :param series: series number or SeriesInstanceUID, with "/PART" where a series is several volumes; needed where
         there are several.
-    :raises InputError: no or several series; damaged files; color; no position; slices missing, at uneven distances
-        or shifted (gantry tilt); different images at one position.
+    :raises InputError: no or several series; damaged files; color; no position; slices missing; different images at
+        one position.
 
     >>> read_dicom("exported", series=4).volume.spacing                                     # doctest: +SKIP
     (0.7265625, 0.7265625, 2.0)
     """
     path = Path(path)
-    found = find_frames(path)
-    # localizers lie beside most CT series, and are never the volume
-    others = [*found.others, *("CT localizer" for frame in found.frames if frame.is_projection)]
-    frames = [frame for frame in found.frames if not frame.is_projection]
-    if not frames:
-        raise InputError(_nothing(path, others))
-    stack = choose(stacks_of(frames), series, str(path))
+    stack, passed_over = find_stack(find_frames(path), series, str(path))
     pixels = Pixels()
     with without_itk_warnings():
         arranged = arrange(stack, pixels.same, str(path))
-        check_size(arranged.frames, str(path))
-        array, darkened = _voxels(arranged.frames, pixels)
-    notes = [*arranged.notes, *_notes(arranged.frames, darkened)]
-    if others:
-        kinds = ", ".join(sorted(set(others)))
-        told = "objects that are no slices were" if len(others) > 1 else "object that is no slice was"
-        notes.append(f"{len(others)} DICOM {told} passed over ({kinds}).")
-    return DicomSeries(Volume(array, arranged.ijk_to_ras, path.name), arranged.frames, tuple(notes))
+        check_size(arranged, str(path))
+        array, remarks = _voxels(arranged.frames, pixels)
+    if arranged.placement is not None:
+        first = arranged.frames[0]
+        # what no slice covers is air; values without a scale have none that is known
+        dark = AIR if first.modality == "CT" and first.intercept is not None else float(array.min())
+        array = onto_regular(array, arranged.placement, dark)
+    notes = (*arranged.notes, *_notes(arranged.frames, remarks), *identifier_notes(arranged.frames), *passed_over)
+    return DicomSeries(
+        Volume(array, arranged.ijk_to_ras, path.name), arranged.frames, notes, arranged.placement is not None
+    )
 
 
 @contextmanager
@@ -87,38 +87,41 @@ def without_itk_warnings() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
-def _voxels(frames: tuple[Frame, ...], pixels: Pixels) -> tuple[np.ndarray, int]:
-    """Voxels (k, j, i) of the type that holds all of them, and how many padding pixels were made dark."""
-    pictures, darkened = [], 0
+def _voxels(frames: tuple[Frame, ...], pixels: Pixels) -> tuple[np.ndarray, Remarks]:
+    """Voxels (k, j, i) of the type that holds all of them, and what was done to how many of them."""
+    slices: list[np.ndarray] = []
+    remarks = Remarks()
     for frame in frames:
-        values, count = pixels.values(frame)
-        pictures.append(values)
-        darkened += count
-    kinds = {picture.dtype for picture in pictures}
+        values, more = pixels.values(frame)
+        slices.append(values)
+        remarks += more
+    kinds = {each.dtype for each in slices}
     # whole numbers beyond 2^24 in some slices would lose digits as float32, but none of them are CT numbers
     kind = np.float32 if np.dtype(np.float32) in kinds else np.result_type(*kinds)
-    array = np.empty((len(frames), *pictures[0].shape), kind)
+    array = np.empty((len(frames), *slices[0].shape), kind)
     for k in range(len(frames)):
-        array[k] = pictures[k]
+        array[k] = slices[k]
         # each slice's own memory goes as soon as it is copied
-        pictures[k] = array[k]
-    return array, darkened
+        slices[k] = array[k]
+    return array, remarks
 
 
-def _notes(frames: tuple[Frame, ...], darkened: int) -> list[str]:
+def _notes(frames: tuple[Frame, ...], remarks: Remarks) -> list[str]:
     """What the values are, where they are not simply those of the scanner."""
     notes = []
-    if darkened:
-        notes.append(f"{darkened:,} padding pixels, which hold no measurement, were made dark.")
+    if remarks.darkened:
+        notes.append(f"{remarks.darkened:,} padding pixels, which hold no measurement, were made dark.")
+    if remarks.beyond:
+        notes.append(
+            f"{remarks.beyond:,} pixels have bits set beyond those that the headers say hold values; these bits were "
+            "left out, as DICOM says. Metal, or padding that no header names, may look otherwise than it is."
+        )
+    if remarks.unsigned:
+        notes.append("The headers do not say whether stored values have a sign; they were taken as without.")
+    if remarks.signed:
+        notes.append("The headers do not say whether stored values have a sign; they were taken as with one.")
     if frames[0].modality == "CT" and any(f.slope is None or f.intercept is None for f in frames):
         notes.append("The headers do not say how stored values become Hounsfield units; values are as stored.")
     if any(frame.lossy for frame in frames):
         notes.append("The images were compressed with a loss: values are not quite those that were measured.")
     return notes
-
-
-def _nothing(path: Path, others: list[str]) -> str:
-    if others:
-        held = ", ".join(sorted(set(others)))
-        return f"'{path}' holds no DICOM slices, only {held}; name the folder with the slices themselves."
-    return f"Folder '{path}' holds no DICOM image series; name the folder with the slices themselves."

@@ -65,6 +65,7 @@ class IrcadbCase:
 
     :param volume: the CT in HU.
     :param outlined: every folder of MASKS_DICOM that was asked for, in the order of their names.
+    :param dicom_folder: where the CT's DICOM files lie as such; None where they are in a zip file.
     :param notes: what the reader has to know: where masks and LABELLED_DICOM differ, what is odd.
     """
 
@@ -72,6 +73,7 @@ class IrcadbCase:
     volume: Volume
     outlined: tuple[Outlined, ...]
     notes: tuple[str, ...] = field(default=())
+    dicom_folder: Path | None = None
 
     @property
     def tumors(self) -> tuple[Outlined, ...]:
@@ -169,13 +171,19 @@ def read_ircadb(
         Outlined(structure, _mask(folder, grid, volume, notes, step, cancel)) for structure, folder in structures
     )
     if volume_only:
-        return IrcadbCase(name, volume, ())
+        return IrcadbCase(name, volume, (), (), place_of(patient))
     notes += _expected(name, outlined)
     if check is not None:
         notes += _compared(check, grid, outlined, step, cancel)
     elif not liver_only:
         notes.append(f"There is no {LABELLED}: the masks could not be checked against it.")
-    return IrcadbCase(name, volume, outlined, tuple(notes))
+    return IrcadbCase(name, volume, outlined, tuple(notes), place_of(patient))
+
+
+def place_of(folder: Folder) -> Path | None:
+    """Where a folder lies on the disk; None for one in a zip file."""
+    path = Path(folder.shown)
+    return path.absolute() if path.is_dir() else None
 
 
 def _cases(folder: Folder, path: Path, depth: int) -> Iterator[tuple[Folder, Path]]:

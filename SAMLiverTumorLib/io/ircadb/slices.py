@@ -14,6 +14,7 @@ import numpy as np
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
+from SAMLiverTumorLib.io.dicom.slices.steps import regular_step
 from SAMLiverTumorLib.io.folder_types import File
 
 _MOST_PIXELS = 4096 * 4096
@@ -168,7 +169,7 @@ def stack(slices: Sequence[Slice], where: str) -> tuple[np.ndarray, Grid]:
     steps = np.diff(heights)
     usual = float(np.median(steps))
     odd = np.flatnonzero(np.abs(steps - usual) > max(usual * _STEP_TOLERANCE, 0.01))
-    if usual < 0.01 or len(odd):
+    if usual < 0.01 or (len(odd) and regular_step(heights) is None):
         n = int(odd[0]) if len(odd) else 0
         raise InputError(
             f"'{where}' has slices missing or doubled: '{ordered[n].name}' and '{ordered[n + 1].name}' are "

@@ -9,6 +9,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.lost_place import WAY_OUT, covers, distance_mm, lost_place
 from SAMLiverTumorLib.volume import apply_affine
 
 # Grids whose voxel centers agree to this part of a voxel are one grid: NIfTI keeps its affine in single
@@ -27,8 +28,10 @@ def common_grid(
     positive all the same and must not vanish.
 
     :return: (ijk_to_ras of the grid, its dimensions (i, j, k), notes for the reader).
-    :raises InputError: the two are so far apart that they cannot be of one volume.
+    :raises InputError: the two are so far apart that they cannot be of one volume, or one has probably lost its place.
     """
+    refuse_lost_place(prediction, reference.ijk_to_ras, reference.dimensions)
+    notes = _of_same_size(prediction, reference.ijk_to_ras, reference.dimensions)
     to_reference = np.linalg.inv(reference.ijk_to_ras) @ prediction.ijk_to_ras
     size = np.array(reference.dimensions)
     low, high = _extent(to_reference, np.zeros(3), np.array(prediction.dimensions))
@@ -40,12 +43,12 @@ def common_grid(
         )
     box = _labeled_box(prediction.layers)
     if box is None:
-        return reference.ijk_to_ras, reference.dimensions, ()
+        return reference.ijk_to_ras, reference.dimensions, notes
     low, high = _extent(to_reference, *box)
     start = np.minimum(np.floor(low + 0.5 + _TOLERANCE), 0).astype(int)
     stop = np.maximum(np.ceil(high - 0.5 - _TOLERANCE) + 1, size).astype(int)
     if not start.any() and (stop == size).all():
-        return reference.ijk_to_ras, reference.dimensions, ()
+        return reference.ijk_to_ras, reference.dimensions, notes
     columns, rows, slices = (int(n) for n in stop - start)
     dimensions = (columns, rows, slices)
     if np.prod(dimensions, dtype=float) > _MOST_VOXELS:
@@ -56,7 +59,8 @@ def common_grid(
     affine = reference.ijk_to_ras.copy()
     affine[:3, 3] = apply_affine(affine, start)[0]
     text = " x ".join(map(str, dimensions))
-    return affine, dimensions, (f"'{prediction.name}' reaches outside '{reference.name}': compared on {text} voxels.",)
+    outside = f"'{prediction.name}' reaches outside '{reference.name}': compared on {text} voxels."
+    return affine, dimensions, (*notes, outside)
 
 
 def onto_grid(
@@ -70,7 +74,9 @@ def onto_grid(
     :param ijk_to_ras: 4x4 affine of the grid (mm, world RAS).
     :param dimensions: its voxels along (i, j, k).
     :return: (labels on the grid, notes for the reader).
+    :raises InputError: the labels have the grid's voxels and have probably lost its place.
     """
+    refuse_lost_place(labels, ijk_to_ras, dimensions)
     to_source = np.linalg.inv(labels.ijk_to_ras) @ ijk_to_ras
     exact = _signed_permutation(to_source, dimensions)
     notes: tuple[str, ...]
@@ -81,12 +87,56 @@ def onto_grid(
         layers = tuple(_rearranged(layer, *exact, dimensions) for layer in labels.layers)
         before, after = (sum(int(np.count_nonzero(x)) for x in which) for which in (labels.layers, layers))
         notes = (f"{before - after} of {before} voxels of '{labels.name}' lie outside the grid.",) * (after < before)
+    notes += _of_same_size(labels, ijk_to_ras, dimensions)
     return replace(labels, layers=layers, ijk_to_ras=np.array(ijk_to_ras, float)), notes
+
+
+def refuse_lost_place(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> None:
+    """Refuse labels that have the voxels of a grid and lie elsewhere by what is no place.
+
+    :raises InputError: saying what speaks for it, and what to do.
+    """
+    if reason := why_apart(labels, ijk_to_ras, dimensions):
+        raise InputError(f"'{labels.name}' {reason}")
+
+
+def why_apart(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> str:
+    """The likely reason why labels of a grid's size lie elsewhere, and what to do; empty where there is none."""
+    reason = lost_place(labels.ijk_to_ras, labels.dimensions, ijk_to_ras, dimensions)
+    if not reason:
+        return ""
+    size = " x ".join(map(str, labels.dimensions))
+    if labels.dimensions != tuple(dimensions):
+        return (
+            f"has the scan's size with its axes in another order ({size} voxels), but lies elsewhere: {reason}. Save "
+            "it anew with the scan's header and order."
+        )
+    return f"has the scan's size, {size} voxels, but lies elsewhere: {reason}. {WAY_OUT}."
+
+
+def same_place(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> bool:
+    """Whether labels have a grid's voxels, each of them, in whichever order they are stored."""
+    return fits_grid(labels, ijk_to_ras, dimensions) and covers(
+        labels.ijk_to_ras, labels.dimensions, ijk_to_ras, dimensions
+    )
 
 
 def fits_grid(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> bool:
     """Whether `onto_grid` brings the labels there voxel by voxel, without resampling."""
     return _signed_permutation(np.linalg.inv(labels.ijk_to_ras) @ ijk_to_ras, dimensions) is not None
+
+
+def _of_same_size(labels: LabelFile, ijk_to_ras: np.ndarray, dimensions: tuple[int, int, int]) -> tuple[str, ...]:
+    """A note on labels of a scan's very size that lie elsewhere; files of Slicer are cropped to any size."""
+    if labels.from_slicer:
+        return ()
+    if labels.dimensions != tuple(dimensions) or covers(labels.ijk_to_ras, labels.dimensions, ijk_to_ras, dimensions):
+        return ()
+    apart = distance_mm(labels.ijk_to_ras, ijk_to_ras, dimensions)
+    return (
+        f"'{labels.name}' has the scan's very size and lies up to {apart:.3g} mm off. It was taken where it lies; if "
+        "it holds the scan's voxels, its header is wrong.",
+    )
 
 
 def _extent(matrix: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from SAMLiverTumorLib.errors import printable
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 
 
@@ -19,7 +20,8 @@ class _Masks(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         layer, value = self._entries[name]
-        return self._layers[layer] == value
+        # 0 is background, also where a header gives it to a segment
+        return self._layers[layer] == value if value else np.zeros(self._layers[layer].shape, bool)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -56,6 +58,10 @@ class LabelFile:
     from_slicer: bool = False
     details: dict[str, SegmentDetails] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # names of files may hold bytes that neither MRML nor a report can
+        object.__setattr__(self, "name", printable(self.name))
 
     @cached_property
     def segments(self) -> Mapping[str, np.ndarray]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError, OutputError
+from SAMLiverTumorLib.io.formats.content import open_unzipped
+from SAMLiverTumorLib.io.nifti.header import version_of
 from SAMLiverTumorLib.io.write_image import write_image
 
 _HEADER = 348
@@ -56,20 +59,26 @@ def write_label_nifti(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path, sou
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is named as NIfTI files are."""
-    return path.is_file() and path.name.lower().endswith((".nii", ".nii.gz"))
+    """Whether a file is NIfTI-1 in one part, by name and content."""
+    if not path.is_file() or not path.name.lower().endswith((".nii", ".nii.gz")):
+        return False
+    try:
+        with open_unzipped(path) as stream:
+            return version_of(stream.read(4))[0] == 1
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _read_header(path: Path) -> tuple[bytes, str]:
     """(the header, byte order) of a file that was read before and so is one."""
     try:
-        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+        with open_unzipped(path) as stream:
             header = stream.read(_HEADER)
     except (OSError, EOFError) as error:
         raise InputError(f"'{path}' cannot be read: {error}.") from error
-    for order in "<>":
-        if len(header) == _HEADER and struct.unpack_from(order + "i", header, 0)[0] == _HEADER:
-            return header, order
+    version, order = version_of(header)
+    if version == 1 and len(header) == _HEADER:
+        return header, order
     raise InputError(f"'{path}' is not a NIfTI-1 file; save it as one, as NRRD or as MHA.")
 
 

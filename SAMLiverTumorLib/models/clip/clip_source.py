@@ -1,4 +1,4 @@
-"""CLIP's text encoder through open_clip: which one, where its weights come from, and phrases as vectors.
+"""CLIP's text encoder through open_clip: its choice, its weights, and phrases as vectors.
 
 Radford et al., "Learning transferable visual models from natural language supervision", ICML 2021; open_clip by
 Ilharco et al. (MIT). The package is optional, and its weights are the user's own download.
@@ -50,7 +50,7 @@ class ClipChoice:
 
     @property
     def name(self) -> str:
-        """For people and headers, without anybody's folders: "ViT-B-32:openai"."""
+        """For messages and headers, without the names of folders: "ViT-B-32:openai"."""
         weights = Path(self.weights).name if self.is_local else self.weights
         return f"{self.model}:{weights}" if self.model else weights
 
@@ -111,8 +111,8 @@ def load_clip(choice: ClipChoice, confirm: Callable[[str], bool], device: torch.
             open_clip.load_checkpoint(network, str(path), weights_only=True)
             tokenizer = open_clip.get_tokenizer(choice.model)
     except (SafetensorError, pickle.UnpicklingError, ImportError, *BROKEN_STREAM) as error:
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"CLIP '{choice.name}' cannot be loaded ({told[:200]}); give other weights.") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"CLIP '{choice.name}' cannot be loaded ({reason[:200]}); give other weights.") from error
     if hasattr(network, "visual"):
         del network.visual
     network.eval().requires_grad_(False).to(device)
@@ -163,7 +163,7 @@ def header_of(choice: ClipChoice, encoder: ClipEncoder) -> dict[str, Any]:
 
 
 def _open_clip() -> Any:
-    # what open_clip's downloads go through sends usage data unless told not to
+    # open_clip downloads through a package that sends usage data unless this is set
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     ensure_torchvision_imports()
     try:

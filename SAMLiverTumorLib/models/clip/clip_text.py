@@ -22,14 +22,14 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     ),
     "liver": ("liver", "the liver", "hepatic parenchyma", "whole liver", "a CT scan of the liver"),
 }
-"""What each concept is also called while training, so that the projection learns what phrases have in common."""
+"""Synonyms of each concept for training, so that the projection learns what phrases have in common."""
 
 
 class ClipText(nn.Module):
     """Tokens of any phrase, as `TextTokens` gives them of those it learned.
 
-    CLIP itself is frozen, is no part of the weights, and is loaded when a phrase is asked whose vector is not kept:
-    those of training are, so that they need neither open_clip nor its weights.
+    CLIP itself is frozen and no part of the weights. It is loaded for a phrase whose vector is not stored; those of the
+    training run are stored, so that they need neither open_clip nor its weights.
 
     >>> text = ClipText(16, lambda: encoder, about)                             # doctest: +SKIP
     >>> text("hypodense nodule").shape                                          # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Waiting for the network or another process without becoming deaf to Cancel."""
+"""Wait for the network or another process and still respond to Cancel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Size and SHA-256 of weight files, and what a refusing disk is told as."""
+"""Size and SHA-256 of weight files, and disk errors in plain words."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def human_size(size: int) -> str:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Tell a refusing disk in plain words.
+    """Report disk errors in plain words.
 
     :raises OutputError: instead of any OSError inside the block.
     """

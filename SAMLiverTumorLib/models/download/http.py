@@ -1,4 +1,4 @@
-"""Download over https into a `.part` file that a later try, or a later day, goes on from."""
+"""Download over https into a `.part` file from which a later attempt resumes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TransferError(Exception):
 
 
 def meta_path(part: Path) -> Path:
-    """Where it is noted which version of which address a part file is a part of."""
+    """The note beside a part file: its address and the version there."""
     return part.with_name(part.name + ".json")
 
 
@@ -92,7 +92,7 @@ def download(
                 _attempt(url, info, part, progress, cancel)
             except Cancelled as error:
                 raise Cancelled(
-                    "Download cancelled. What has arrived is kept; the next fetch goes on from it."
+                    "Download cancelled. What has arrived is kept; the next fetch resumes from it."
                 ) from error
             except TransferError as error:
                 failures = 1 if _size(part) - before >= ENOUGH_NEW else failures + 1
@@ -124,7 +124,7 @@ def _attempt(
     progress: Callable[[int, int | None], None] | None,
     cancel: Callable[[], bool] | None,
 ) -> None:
-    """One request; appends to `part`, or begins it anew where the server does not go on from its end.
+    """One request; appends to `part`, or starts it anew where the server cannot resume.
 
     :raises TransferError: less than the whole file arrived.
     """
@@ -218,7 +218,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    if urlsplit(url).scheme == "http":  # this very machine: not through the network's proxy
+    if urlsplit(url).scheme == "http":  # the loopback interface: not through the network's proxy
         return urllib.request.build_opener(_Redirects, urllib.request.ProxyHandler({}))
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:  # python.org's Python on macOS comes without certificates

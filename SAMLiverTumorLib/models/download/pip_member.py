@@ -4,7 +4,7 @@
 archive up and opens the connection, so that the user's index, proxy, certificates and credentials hold, and the
 bytes go to a file unread. Prints one JSON object a line: {"done", "total"} and at the end {"saved"} or {"error"}.
 
-    python pip_download.py NAME VERSION wheel|sdist OUTPUT
+    python pip_member.py NAME VERSION wheel|sdist OUTPUT
 
 Nothing of SAMLiverTumorLib is imported: this file is run by its path.
 """
@@ -91,7 +91,7 @@ def main(name: str, version: str, archive: str, output: str) -> int:
         say(error=UNKNOWN_PIP.format(version=pip.__version__, cause=error))
         return 1
     except OSError as error:
-        # requests' errors are OSErrors too; only the disk's own have a number that the parent can tell in plain words.
+        # requests' errors are OSErrors too; only the disk's own have a number that the parent reports in plain words.
         local = not isinstance(error, RequestException)
         say(error=str(error), errno=error.errno if local else None)
         return 1

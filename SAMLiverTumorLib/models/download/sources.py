@@ -109,7 +109,7 @@ def python_program() -> str:
 
 def _download_archive(source: PackageSource, archive: Path, progress: Progress | None, cancel: Cancel | None) -> None:
     arguments = [source.name, source.version, source.archive, str(archive)]
-    error = "the process ended without a word"
+    error = "the process ended without a message"
     with (
         _process([python_program(), str(_DOWNLOADER), *arguments]) as process,
         closing(in_background(lambda: _lines(process), cancel)) as lines,

@@ -3,7 +3,7 @@
     >>> store = ModelStore()
     >>> path = store.fetch(get_model("lite-medsam"), confirm=lambda question: input(question + " [y/N] ") == "y")
 
-A weight file is in place only when its size and SHA-256 are right; once it is, nothing touches the network.
+A weight file is in place only when its size and SHA-256 are right; from then on the network is not used.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ModelStore:
         return bundled if bundled is not None and not own.exists() else own
 
     def is_present(self, info: ModelInfo) -> bool:
-        """Is there a file of the right size? `verify` tells whether it is the right one."""
+        """Is there a file of the right size? `verify` checks whether it is the right one."""
         return self._size(self.path(info)) == info.size
 
     def verify(self, info: ModelInfo) -> None:
@@ -210,7 +210,7 @@ class ModelStore:
         return next((path for path in paths if path.is_file()), None)
 
     def _lost(self, info: ModelInfo) -> str:
-        """What to do about weights that no download brings back."""
+        """What to do about missing weights that cannot be downloaded."""
         own = self.root / info.file_name
         first = f"Delete {own}, or install" if own.exists() else "Install"
         bundled = (source for source in info.sources if isinstance(source, BundledSource))

@@ -1,4 +1,4 @@
-"""An image encoder cut in two where its last stage begins: the first part is frozen and asked once for each picture."""
+"""An image encoder split before its last stage: the first part is frozen and runs once per slice image."""
 
 from __future__ import annotations
 

@@ -150,6 +150,7 @@ class _ConvNorm(nn.Module):
         if isinstance(self.norm, nn.Identity):
             return
         norm, conv = self.norm, self.conv
+        assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None])
         conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
@@ -165,7 +166,8 @@ class _Block(nn.Module):
         self.widen = _ConvNorm(width, width * expansion, 1)
         self.narrow = _ConvNorm(width * expansion, width, 1)
         # a block begins as the identity, so that a deep network learns from the first step
-        nn.init.zeros_(self.narrow.norm.weight)
+        if isinstance(self.narrow.norm, nn.BatchNorm2d):
+            nn.init.zeros_(self.narrow.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.narrow(F.relu_(self.widen(self.spread(x))))

@@ -1,13 +1,13 @@
-"""Layers over a band of rows at a time, so that what lies between two layers stays in the processor's cache.
+"""Layers over one band of rows at a time, so that intermediate results stay in the processor's cache.
 
 At SAM's resolution one layer's output takes up to 67 MB. Written whole, it goes out to memory and back between
-every two layers, and the operating system has to find fresh pages for it each time: half of TinyViT's time on
-a CPU. In bands of some rows the same operations on the same numbers do without that half.
+every two layers, and the operating system has to provide new pages for it each time: half of TinyViT's time on
+a CPU, which the same operations on bands of rows save.
 
-Each core takes bands of its own. Sharing out every single operation, as PyTorch does, has the cores wait for each
-other a thousand times a picture; where another program wants a core as well, that took ten times as long.
+Each core works on bands of its own. Splitting every single operation, as PyTorch does, makes the cores wait for each
+other a thousand times per image; where another program needed a core as well, that took ten times as long.
 
-Here pictures are tokens (1, h, w, c), the channels last.
+Here images are tokens (1, h, w, c), the channels last.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _workers: contextvars.ContextVar[int] = contextvars.ContextVar("workers", defaul
 
 
 def worth_bands(x: Tensor, training: bool) -> bool:
-    """Whether to work in bands: on the CPU, where no gradient is wanted; graphics cards do best with all at once."""
+    """Whether to work in bands: on the CPU, without gradients. A GPU is fastest with all rows at once."""
     return x.device.type == "cpu" and not training and not torch.is_grad_enabled()
 
 
@@ -132,5 +132,5 @@ def convolved_size(conv: nn.Conv2d, size: int) -> int:
 
 
 def gelu_in_place(x: Tensor) -> Tensor:
-    """GELU over the values of a tensor that nobody else needs."""
+    """GELU that overwrites its input."""
     return torch.ops.aten.gelu_(x)

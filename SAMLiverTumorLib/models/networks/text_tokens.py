@@ -1,4 +1,4 @@
-"""Text prompts from a closed vocabulary: for each concept some tokens that were trained with the decoder."""
+"""Text prompts from a closed vocabulary: a few tokens for each concept, trained with the decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 256
 """Of a token."""
 
 TEXT_PREFIX = "text."
-"""What names of text's weights begin with in a file."""
+"""Prefix of the names of text weights in a file."""
 
 
 class TextTokens(nn.Module):
@@ -60,7 +60,7 @@ class TextTokens(nn.Module):
         return self.tokens[key_of(concept)]
 
     def phrase(self, concept: str, rng: np.random.Generator) -> str:
-        """How a concept is said while training: always the same."""
+        """The phrase for a concept in training: always the concept itself."""
         return concept
 
 

@@ -12,7 +12,7 @@ from SAMLiverTumorLib.models.networks.row_bands import gelu_in_place, worth_band
 
 EXPANSION = 4
 
-# Tokens that an MLP takes at a time on the CPU; see `bands.py`. Measured best among 256 to 4096.
+# Tokens that an MLP takes at a time on the CPU; see `row_bands.py`. Measured best among 256 to 4096.
 _TOKENS = 1024
 
 

@@ -1,7 +1,7 @@
 """Let torchvision, which segment_anything imports, be imported beside a PyTorch it was not built for.
 
 Where torchvision's compiled library does not load (another build of PyTorch, a missing CUDA library),
-torchvision goes on without it, but then wants to describe two of that library's operators and fails:
+torchvision continues without it, but then describes two of that library's operators and fails:
 `RuntimeError: operator torchvision::nms does not exist`. SAM resizes images only and calls neither.
 """
 
@@ -45,8 +45,8 @@ def _compiled_library_loads() -> bool:
     """Whether torchvision's compiled library loads, asked of torchvision's own loader.
 
     The order matters. Declaring first would clash with a library that loads after all, and that
-    ends the process. Importing first and mending on the error would not do with older PyTorch, where
-    a failed description cannot be repeated. So the one submodule that loads the library is run under
+    ends the process. Importing first and fixing it on the error fails with older PyTorch, where a
+    failed description cannot be repeated. So the one submodule that loads the library is run under
     an empty package, before anything describes operators; the real import finds the library loaded.
     """
     spec = importlib.util.find_spec("torchvision")

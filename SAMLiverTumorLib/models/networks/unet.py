@@ -31,9 +31,9 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class UnetShape:
-    """What a network's weights do not tell by themselves.
+    """What a network's weights do not say by themselves.
 
-    :param size: pixels along the longer side of its pictures; slices are averaged down to it.
+    :param size: pixels along the longer side of its input; slices are averaged down to it.
     :param channels: of each resolution level, from fine to coarse; each level halves the resolution.
     :param window: intensities shown from 0 to 1 where the volume is in Hounsfield units; others are shown whole.
     :raises InputError: a size that the levels do not divide.
@@ -49,7 +49,7 @@ class UnetShape:
 
     @property
     def divisor(self) -> int:
-        """Pictures' sides have to be multiples of this."""
+        """The sides of the input have to be multiples of this."""
         return 2 ** (len(self.channels) - 1)
 
 
@@ -57,7 +57,7 @@ class UnetShape:
 class Unet:
     """A trained baseline.
 
-    :param network: pictures (b, 1, rows, columns) of 0..1 to logits (b, 2, rows, columns): other, tumor.
+    :param network: images (b, 1, rows, columns) of 0..1 to logits (b, 2, rows, columns): other, tumor.
     :param card: how it was trained; JSON-ready, with the patients under "training_cases" and "validation_cases".
     :param sha256: of its weight file; empty where it was not saved yet.
     """
@@ -78,7 +78,7 @@ def build_network(shape: UnetShape) -> nn.Module:
 
 
 def unet_window(volume: Volume, shape: UnetShape) -> Window:
-    """What of a volume's intensities the network sees: its own window of HU, else all."""
+    """The intensity window for the network: its own in HU, else the whole range."""
     if volume.looks_like_hounsfield:
         return Window(*shape.window)
     low, high = volume.intensity_range
@@ -88,8 +88,8 @@ def unet_window(volume: Volume, shape: UnetShape) -> Window:
 def unet_picture(volume: Volume, plane: Plane, shape: UnetShape) -> torch.Tensor:
     """A plane as the network sees it: float32 (rows, columns) of 0..1, its longer side `shape.size` pixels."""
     grey = unet_window(volume, shape).to_uint8(sample_plane(volume, plane))
-    picture = torch.from_numpy(np.ascontiguousarray(grey)).float()[None, None] / 255.0
-    return resize_picture(picture, _size_of(plane.shape, shape))[0, 0]
+    image = torch.from_numpy(np.ascontiguousarray(grey)).float()[None, None] / 255.0
+    return resize_picture(image, _size_of(plane.shape, shape))[0, 0]
 
 
 @torch.inference_mode()
@@ -99,9 +99,9 @@ def predict_planes(unet: Unet, volume: Volume, planes: list[Plane]) -> list[np.n
         return []
     device = next(unet.network.parameters()).device
     shape = _size_of(planes[0].shape, unet.shape)
-    pictures = torch.stack([unet_picture(volume, plane, unet.shape) for plane in planes])[:, None].to(device)
+    images = torch.stack([unet_picture(volume, plane, unet.shape) for plane in planes])[:, None].to(device)
     divisor = unet.shape.divisor
-    padded = nn.functional.pad(pictures, (0, -shape[1] % divisor, 0, -shape[0] % divisor))
+    padded = nn.functional.pad(images, (0, -shape[1] % divisor, 0, -shape[0] % divisor))
     logits = unet.network(padded)[..., : shape[0], : shape[1]]
     margin = logits[:, 1:] - logits[:, :1]
     full = nn.functional.interpolate(margin, planes[0].shape, mode="bilinear", align_corners=False)
@@ -117,9 +117,9 @@ def predict_volume(
 ) -> np.ndarray:
     """Tumor in a volume, bool (k, j, i), from its axial slices.
 
-    :param liver: bool (k, j, i): slices without it are not looked at, and tumor outside it is dropped.
-    :param progress: told of (slices done, slices in all).
-    :raises Cancelled: when `cancel` says so.
+    :param liver: bool (k, j, i): slices without it are skipped, and tumor outside it is dropped.
+    :param progress: called with (slices done, slices in all).
+    :raises Cancelled: `cancel` answers true.
     """
     tumor = np.zeros(volume.array.shape, bool)
     planes = [slice_plane(volume, "axial", index) for index in range(slice_count(volume, "axial"))]
@@ -129,8 +129,8 @@ def predict_volume(
         if cancel is not None and cancel():
             raise Cancelled("Cancelled; nothing was changed.")
         chunk = planes[start : start + _BATCH]
-        for plane, picture in zip(chunk, predict_planes(unet, volume, chunk), strict=True):
-            voxels, (i, j, k) = picture_to_voxels(picture, plane, volume)
+        for plane, image in zip(chunk, predict_planes(unet, volume, chunk), strict=True):
+            voxels, (i, j, k) = picture_to_voxels(image, plane, volume)
             box = tuple(slice(s, s + n) for s, n in zip((k, j, i), voxels.shape, strict=True))
             tumor[box] = voxels
         if progress is not None:
@@ -165,19 +165,19 @@ def load_unet(path: Path, device: str = "cpu") -> Unet:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ModelError(f"'{path.name}' is no U-Net baseline; give the .safetensors file that its training wrote.")
+        raise ModelError(f"'{path.name}' is no U-Net baseline; give the .safetensors file of its training run.")
     state = read_checkpoint(path)
     try:
         card = parse_json(_metadata(path)["card"])
         if card.pop("kind") != KIND:
             raise ValueError("another kind of network")
-        told = card.pop("shape")
-        shape = UnetShape(told["size"], tuple(told["channels"]), tuple(told["window"]))
+        stored = card.pop("shape")
+        shape = UnetShape(stored["size"], tuple(stored["channels"]), tuple(stored["window"]))
         network = build_network(shape)
         network.load_state_dict(state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, InputError) as error:
         raise ModelError(
-            f"'{path.name}' is no U-Net baseline of this program; give the .safetensors file that its training wrote."
+            f"'{path.name}' is no U-Net baseline of this program; give the .safetensors file of its training run."
         ) from error
     return Unet(network.to(device).eval().requires_grad_(False), shape, card, sha256_of(path))
 
@@ -189,8 +189,8 @@ def _metadata(path: Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
-def _size_of(picture: tuple[int, int], shape: UnetShape) -> tuple[int, int]:
-    """Rows and columns that a picture is resized to."""
-    scale = shape.size / max(picture)
-    rows, columns = (max(1, round(side * scale)) for side in picture)
+def _size_of(full: tuple[int, int], shape: UnetShape) -> tuple[int, int]:
+    """Rows and columns that a slice image is resized to."""
+    scale = shape.size / max(full)
+    rows, columns = (max(1, round(side * scale)) for side in full)
     return rows, columns

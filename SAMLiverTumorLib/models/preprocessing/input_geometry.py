@@ -1,4 +1,4 @@
-"""How a picture lies in the network's square input."""
+"""How a slice image lies in the network's square input."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NATIVE_MM = 0.75
 
 @dataclass(frozen=True)
 class InputGeometry:
-    """How a picture lies in the network's square input.
+    """How a slice image lies in the network's square input.
 
-    :param shape: (rows, columns) of the picture.
-    :param resized: (rows, columns) that the picture fills in the input, from its upper left corner.
+    :param shape: (rows, columns) of the slice image.
+    :param resized: (rows, columns) that the slice image fills in the input, from its upper left corner.
     :param input_size: edge of the square input in pixels.
     """
 
@@ -26,11 +26,11 @@ class InputGeometry:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Input pixels per picture pixel along (rows, columns)."""
+        """Input pixels per pixel of the slice image along (rows, columns)."""
         return self.resized[0] / self.shape[0], self.resized[1] / self.shape[1]
 
     def to_input(self, uv: np.ndarray) -> np.ndarray:
-        """Picture coordinates (n, 2) as (u, v) to the input's, pixel centers being integers in both."""
+        """Coordinates (n, 2) as (u, v) in the slice image to those in the input; integers are pixel centers in both."""
         scale_v, scale_u = self.scale
         return (np.asarray(uv, float) + 0.5) * (scale_u, scale_v) - 0.5
 
@@ -38,7 +38,7 @@ class InputGeometry:
 def input_geometry(
     shape: tuple[int, int], spacing: tuple[float, float], input_size: int, resize: str = "longest"
 ) -> InputGeometry:
-    """Place a picture in the network's square input.
+    """Place a slice image in the network's square input.
 
     :param shape: (rows, columns).
     :param spacing: millimeters per pixel along (rows, columns).

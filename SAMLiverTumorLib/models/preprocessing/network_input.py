@@ -1,4 +1,4 @@
-"""A picture as a network wants it: resized, normalized, padded."""
+"""A slice image as the network's input: resized, normalized, padded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def network_input(rgb: np.ndarray, geometry: InputGeometry, info: ModelInfo, dev
     """Float32 (1, 3, input_size, input_size).
 
     :param rgb: uint8 (rows, columns, 3).
-    :param geometry: where the picture lies in the network's input.
+    :param geometry: where the slice image lies in the network's input.
     """
-    picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
+    image = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
     rows, columns = geometry.resized
-    picture, beside = resize_picture(picture, (rows, columns)), 0.0
+    image, beside = resize_picture(image, (rows, columns)), 0.0
     if info.normalization == "unit":
-        low, high = picture.min(), picture.max()
-        picture = (picture - low) / torch.clamp(high - low, min=1e-8)
+        low, high = image.min(), image.max()
+        image = (image - low) / torch.clamp(high - low, min=1e-8)
     elif info.normalization == "liver":
-        picture, beside = (picture - LIVER_GREY) / LIVER_STEP, -LIVER_GREY / LIVER_STEP
+        image, beside = (image - LIVER_GREY) / LIVER_STEP, -LIVER_GREY / LIVER_STEP
     else:
         mean = torch.tensor(_IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         std = torch.tensor(_IMAGENET_STD, device=device).view(1, 3, 1, 1)
-        picture = (picture - mean) / std
-    return functional.pad(picture, (0, info.input_size - columns, 0, info.input_size - rows), value=beside)
+        image = (image - mean) / std
+    return functional.pad(image, (0, info.input_size - columns, 0, info.input_size - rows), value=beside)

@@ -21,12 +21,19 @@ from SAMLiverTumorLib.mrml.nodes.label_nodes import labelsOnGrid
 # Slicer's attribute for the DICOM instances that a volume was loaded from.
 _INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 
+FOLDER_ATTRIBUTE, SERIES_ATTRIBUTE = "SAMLiverTumor.DicomFolder", "SAMLiverTumor.DicomSeries"
+"""Attributes of a volume: the DICOM folder it was loaded from, and which series of several there."""
+
+RESAMPLED_ATTRIBUTE = "SAMLiverTumor.Resampled"
+"""Attribute of a volume whose slices are not those of its series: it was resampled onto a regular grid."""
+
 
 def exportDicomSeg(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     folder: Path | str,
     dicomFolder: Path | str | None = None,
+    deriveFrameOfReference: bool = False,
 ) -> Path:
     """Write all segments as one DICOM SEG into a folder.
 
@@ -36,6 +43,7 @@ def exportDicomSeg(
 
     :param volumeNode: the CT that was outlined; segments must lie on its voxel grid.
     :param dicomFolder: the folder of the CT's files, to write with this library.
+    :param deriveFrameOfReference: identifiers that they lack may be made from the series' UID; see `read_source`.
     :return: the file.
     :raises InputError: there is no segment, or the CT's DICOM files are not known.
     :raises OutputError: the folder does not exist, or the file cannot be written.
@@ -49,10 +57,15 @@ def exportDicomSeg(
         raise InputError(f"Segmentation '{segmentationNode.GetName()}' has no segment; outline something first.")
     if dicomFolder is not None:
         path = _freePath(folder, segmentationNode.GetName())
-        saveDicomSeg(segmentationNode, volumeNode, path, dicomFolder)
+        saveDicomSeg(segmentationNode, volumeNode, path, dicomFolder, deriveFrameOfReference=deriveFrameOfReference)
         return path
     if not isInDatabase(volumeNode):
         raise InputError(unknownFiles(volumeNode))
+    if volumeNode.GetAttribute(RESAMPLED_ATTRIBUTE):
+        # Slicer's exporter knows no other slices than the volume's
+        path, (files, series) = _freePath(folder, segmentationNode.GetName()), databaseFiles(volumeNode)
+        saveDicomSeg(segmentationNode, volumeNode, path, files, series, deriveFrameOfReference=deriveFrameOfReference)
+        return path
     return _exportBySlicer(segmentationNode, volumeNode, folder)
 
 
@@ -64,6 +77,7 @@ def saveDicomSeg(
     series: str | int | None = None,
     segmentIds: Sequence[str] | None = None,
     overwrite: bool = False,
+    deriveFrameOfReference: bool = False,
 ) -> tuple[str, ...]:
     """Write segments as a DICOM SEG through highdicom, with this project's provenance.
 
@@ -72,6 +86,7 @@ def saveDicomSeg(
     :param dicomFolder: the folder of the volume's files.
     :param series: which series, if there are several; see `read_dicom`.
     :param segmentIds: which segments; all by default.
+    :param deriveFrameOfReference: as of `exportDicomSeg`.
     :return: notes for the reader.
     :raises InputError: segments and volume, or volume and series, lie on different voxel grids.
     :raises OutputError: it cannot be written.
@@ -80,8 +95,16 @@ def saveDicomSeg(
     ijkToRas = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToRas)
     labels = replace(labels, ijk_to_ras=slicer.util.arrayFromVTKMatrix(ijkToRas))
-    notes = write_dicom_seg(labels, read_source(dicomFolder, series), Path(path), overwrite)
+    notes = write_dicom_seg(labels, read_source(dicomFolder, series, deriveFrameOfReference), Path(path), overwrite)
     return (*labels.notes, *notes)
+
+
+def rememberedFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[Path, str | None] | None:
+    """(folder or file, series) that this project loaded a volume from; None where that is not known, or gone."""
+    folder = volumeNode.GetAttribute(FOLDER_ATTRIBUTE)
+    if not folder or not Path(folder).exists():
+        return None
+    return Path(folder), volumeNode.GetAttribute(SERIES_ATTRIBUTE) or None
 
 
 def isInDatabase(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:

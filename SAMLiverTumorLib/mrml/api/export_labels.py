@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
-from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, refuse_lost_place
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 
 _HIGHEST_VALUE = 65535
@@ -23,19 +23,23 @@ class ExportSettings:
         a label map is written on its grid, else on the segmentation's own.
     :param series: which DICOM series, if there are several; see `read_dicom`.
     :param resample: resample segments on another grid by nearest neighbor instead of refusing them.
+    :param same_voxels: take the segments' voxels for the source's one by one, wherever their file says they lie.
     :param smoothing: of surfaces, from 0 (none) to 1.
     :param coordinates: of surfaces, "LPS" or "RAS".
     :param algorithm: the algorithm of segments of unknown origin, for DICOM; empty for manual.
     :param overwrite: replace existing files.
+    :param derive_frame_of_reference: the user agrees to identifiers made from the series' UID; see `read_source`.
     """
 
     source: Path | None = None
     series: str | None = None
     resample: bool = False
+    same_voxels: bool = False
     smoothing: float = 0.0
     coordinates: str = "LPS"
     algorithm: str = ""
     overwrite: bool = False
+    derive_frame_of_reference: bool = False
 
 
 def check_export(path: Path, settings: ExportSettings) -> None:
@@ -77,6 +81,8 @@ def exportLabels(labels: LabelFile, path: Path, settings: ExportSettings = Expor
     check_export(path, settings)
     if not labels.entries:
         raise InputError(f"'{labels.name}' has no segment to write.")
+    if settings.same_voxels:
+        labels = _placed_as_source(labels, settings)
     return _WRITERS[ending_of(path)](labels, path, settings)
 
 
@@ -92,7 +98,7 @@ def _dicomSeg(labels: LabelFile, path: Path, settings: ExportSettings) -> tuple[
     from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
     from SAMLiverTumorLib.io.dicom.source import read_source
 
-    source = read_source(settings.source, settings.series)
+    source = read_source(settings.source, settings.series, settings.derive_frame_of_reference)
     return write_dicom_seg(labels, source, path, settings.overwrite, settings.resample, settings.algorithm)
 
 
@@ -151,12 +157,31 @@ def _onSource(labels: LabelFile, settings: ExportSettings) -> tuple[LabelFile, t
     from SAMLiverTumorLib.io.images import read_volume
 
     volume = read_volume(settings.source, settings.series)
+    refuse_lost_place(labels, volume.ijk_to_ras, volume.dimensions)
     if not settings.resample and not fits_grid(labels, volume.ijk_to_ras, volume.dimensions):
         raise InputError(
             f"'{labels.name}' lies on other voxels than '{settings.source}'; name the volume that it was made on, or "
             "add --resample to bring it onto this one's by nearest neighbor."
         )
     return onto_grid(labels, volume.ijk_to_ras, volume.dimensions)
+
+
+def _placed_as_source(labels: LabelFile, settings: ExportSettings) -> LabelFile:
+    """The labels where the source's voxels lie, for files whose header was lost.
+
+    :raises InputError: no source, or one of another size.
+    """
+    from SAMLiverTumorLib.io.images import read_volume
+
+    if settings.source is None:
+        raise InputError("--same-voxels takes the voxels for those of --source; name that as well.")
+    volume = read_volume(settings.source, settings.series)
+    if labels.dimensions != volume.dimensions:
+        raise InputError(
+            f"'{labels.name}' has {labels.dimensions} voxels and '{volume.name}' {volume.dimensions}; --same-voxels is "
+            "for labels of the source's very voxels."
+        )
+    return replace(labels, ijk_to_ras=volume.ijk_to_ras)
 
 
 def _segmentation(labels: LabelFile):

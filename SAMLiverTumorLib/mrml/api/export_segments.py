@@ -50,6 +50,7 @@ def exportSegments(
     dicomFolder: Path | str | None = None,
     series: str | None = None,
     overwrite: bool = False,
+    deriveFrameOfReference: bool = False,
 ) -> tuple[str, ...]:
     """Write segments to a file whose extension is one of `FORMATS`.
 
@@ -60,13 +61,17 @@ def exportSegments(
     :param segmentIds: which; all by default.
     :param dicomFolder: the folder of the volume's DICOM files, for DICOM SEG.
     :param series: which series, if there are several; see `read_dicom`.
+    :param deriveFrameOfReference: identifiers that they lack may be made from the series' UID; see `read_source`.
     :return: notes for the reader.
     :raises InputError: nothing outlined, segments on another grid than the volume, or files of another series.
     :raises OutputError: unknown extension; the file exists; it cannot be written.
 
     >>> exportSegments(segmentationNode, volumeNode, "tumor.nii.gz")                         # doctest: +SKIP
     """
-    return prepareExport(segmentationNode, volumeNode, path, segmentIds, dicomFolder, series, overwrite).write()
+    prepared = prepareExport(
+        segmentationNode, volumeNode, path, segmentIds, dicomFolder, series, overwrite, deriveFrameOfReference
+    )
+    return prepared.write()
 
 
 def prepareExport(
@@ -77,6 +82,7 @@ def prepareExport(
     dicomFolder: Path | str | None = None,
     series: str | None = None,
     overwrite: bool = False,
+    deriveFrameOfReference: bool = False,
 ) -> SegmentExport:
     """As `exportSegments`, but only read from the scene; nothing is written yet."""
     path = Path(path)
@@ -97,7 +103,8 @@ def prepareExport(
     if ending == DICOM:
         if dicomFolder is None:
             raise InputError(unknownFiles(volumeNode))
-        return SegmentExport(path, partial(_dicomSeg, onVolume, path, Path(dicomFolder), series, overwrite), False)
+        write = partial(_dicomSeg, onVolume, path, Path(dicomFolder), series, overwrite, deriveFrameOfReference)
+        return SegmentExport(path, write, False)
     return SegmentExport(path, partial(_nifti, onVolume, path, _fileOf(volumeNode), overwrite), False)
 
 
@@ -123,12 +130,15 @@ class _OnVolume:
         return (f"The file matches that of '{self.grid.name}', without the transform that moves it in the scene.",)
 
 
-def _dicomSeg(onVolume: _OnVolume, path: Path, folder: Path, series: str | None, overwrite: bool) -> tuple[str, ...]:
+def _dicomSeg(
+    onVolume: _OnVolume, path: Path, folder: Path, series: str | None, overwrite: bool, derive: bool
+) -> tuple[str, ...]:
     from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
     from SAMLiverTumorLib.io.dicom.source import read_source
 
     labels = onVolume.labels()
-    return (*labels.notes, *write_dicom_seg(labels, read_source(folder, series), path, overwrite), *onVolume.notes)
+    source = read_source(folder, series, derive)
+    return (*labels.notes, *write_dicom_seg(labels, source, path, overwrite), *onVolume.notes)
 
 
 def _nifti(onVolume: _OnVolume, path: Path, source: Path | None, overwrite: bool) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.safe_names import writable_name
 from SAMLiverTumorLib.mrml.application.vtk_messages import capturedVtkMessages
 from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
 from SAMLiverTumorLib.mrml.segments.labelmap_boxes import boxImage
@@ -102,12 +103,16 @@ def saveSurface(
     storageNode = slicer.vtkMRMLModelStorageNode()
     system = {"LPS": storageNode.CoordinateSystemLPS, "RAS": storageNode.CoordinateSystemRAS}[coordinates]
     storageNode.SetCoordinateSystem(system)
-    with atomic_path(path, overwrite) as temporary, capturedVtkMessages() as messages:
-        storageNode.SetFileName(str(temporary))
+    with (
+        atomic_path(path, overwrite) as temporary,
+        writable_name(temporary) as named,
+        capturedVtkMessages() as messages,
+    ):
+        storageNode.SetFileName(str(named))
         if not storageNode.WriteData(modelNode):
             raise OutputError(f"'{path}' cannot be written: {messages}")
         if path.suffix.lower() == ".obj":
-            _dropMaterial(temporary)
+            _dropMaterial(named)
     return sum(enclosedMl(surface) for surface in surfaces)
 
 

@@ -11,6 +11,7 @@ import slicer.util
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.series import DicomSeries, read_dicom
+from SAMLiverTumorLib.mrml.api.dicom_seg import FOLDER_ATTRIBUTE, RESAMPLED_ATTRIBUTE, SERIES_ATTRIBUTE
 from SAMLiverTumorLib.mrml.application.headless_scene import inSlicerApplication
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
 from SAMLiverTumorLib.volume import Volume, apply_affine
@@ -51,6 +52,11 @@ def loadDicomSeries(
         volumeNode.SetName(read.frames[0].description or read.volume.name)
         uids = dict.fromkeys(frame.instance_uid for frame in read.frames if frame.instance_uid)
         volumeNode.SetAttribute(_INSTANCES_ATTRIBUTE, " ".join(uids))
+    volumeNode.SetAttribute(FOLDER_ATTRIBUTE, str(Path(folder).absolute()))
+    if series is not None:
+        volumeNode.SetAttribute(SERIES_ATTRIBUTE, str(series))
+    if read.resampled:
+        volumeNode.SetAttribute(RESAMPLED_ATTRIBUTE, "1")
     return volumeNode
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 
 from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase, Outlined, read_ircadb
+from SAMLiverTumorLib.mrml.api.dicom_seg import FOLDER_ATTRIBUTE
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
 from SAMLiverTumorLib.mrml.segments.labelmap_boxes import boxImage, volumeLattice
 from SAMLiverTumorLib.mrml.segments.segments import addTumorSegment, createSegmentation, setProvenance
@@ -50,6 +51,8 @@ def addingIrcadbCase(
 ) -> Iterator[tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]]:
     """Add a case structure by structure, so that the GUI stays responsive; yields the nodes after each."""
     volumeNode = addVolumeNode(scene, case.volume)
+    if case.dicom_folder is not None:
+        volumeNode.SetAttribute(FOLDER_ATTRIBUTE, str(case.dicom_folder))
     segmentationNode = createSegmentation(scene, volumeNode, f"{case.name} structures")
     yield volumeNode, segmentationNode
     for each in case.segments:

@@ -13,7 +13,6 @@ from SAMLiverTumorLib.inference.segment_slices import Settings
 from SAMLiverTumorLib.inference.segmentation_request import SegmentationRequest, SegmentationResult, run_request
 from SAMLiverTumorLib.mrml.api.write_result import writeResult
 from SAMLiverTumorLib.mrml.nodes.conversions import promptsFromNodes, volumeFromNode
-from SAMLiverTumorLib.versions import versions
 
 
 class Segmented(NamedTuple):
@@ -88,7 +87,7 @@ def segmentRequest(
     result = run_request(volumeFromNode(volumeNode), request, pool, progress, cancel)
     if not result.mask.count:
         raise PromptError(f"Nothing was found on {result.slices_seen} slices. Nothing was changed.")
-    # a search by text does not name the versions itself
-    entry = {**result.provenance, "versions": versions()}
-    node, segmentId = writeResult(volumeNode, result.mask, entry, segmentationNode, segmentName, segmentEditorNode)
+    node, segmentId = writeResult(
+        volumeNode, result.mask, result.provenance, segmentationNode, segmentName, segmentEditorNode
+    )
     return Segmented(node, segmentId, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import slicer
@@ -10,6 +11,7 @@ import slicer.util
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.nifti.slicer_note import slicer_note
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
 from SAMLiverTumorLib.mrml.nodes.liver_window import LEVEL, WIDTH
 from SAMLiverTumorLib.prompts import Box, Prompts
@@ -64,12 +66,20 @@ def gridFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
 
 
 def spacingNote(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
-    """A warning for the user that the volume's spacing cannot be right; empty if it can, or if it is unknown."""
+    """A warning for the user that the volume's spacing or place cannot be right, or that its file contradicts itself.
+
+    Empty if nothing speaks against it, or if it is unknown.
+    """
     try:
         grid = gridFromNode(volumeNode) if volumeNode is not None else None
     except InputError:
         grid = None
-    return doubtful_spacing(grid.dimensions, grid.ijk_to_ras, grid.name) if grid is not None else ""
+    if grid is None:
+        return ""
+    storageNode = volumeNode.GetStorageNode()
+    path = storageNode.GetFullNameFromFileName() if storageNode is not None else None
+    lost = doubtful_spacing(grid.dimensions, grid.ijk_to_ras, grid.name)
+    return " ".join(filter(None, (lost, slicer_note(Path(path)) if path else "")))
 
 
 def nodeToWorldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:

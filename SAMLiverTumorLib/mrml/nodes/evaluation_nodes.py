@@ -29,14 +29,15 @@ _MISSED_ROWS = 5
 def tableFromEvaluation(
     scene: slicer.vtkMRMLScene, evaluation: Evaluation, name: str, tableNode: slicer.vtkMRMLTableNode | None = None
 ) -> slicer.vtkMRMLTableNode:
-    """Overall, means and one row per lesion found, and for the largest of those missed; undefined figures are NaN.
+    """Overall, means and one row per lesion found, and for the largest of those missed.
 
     :param tableNode: overwritten; None makes one.
     """
     rows: list[tuple[str, Overlap | dict]] = [(_("overall"), evaluation.overall)]
     if evaluation.lesions:
         found, everything = len(evaluation.found), len(evaluation.lesions)
-        rows.append((_("mean of {count} found").format(count=found), evaluation.mean_found))
+        if found:
+            rows.append((_("mean of {count} found").format(count=found), evaluation.mean_found))
         rows.append((_("mean of all {count}").format(count=everything), evaluation.mean_all))
     missed = evaluation.missed[:_MISSED_ROWS]
     for text, lesions in ((_("lesion {number}"), evaluation.found), (_("missed {number}"), missed)):
@@ -47,6 +48,12 @@ def tableFromEvaluation(
 
 def _figure(figures: Overlap | dict, key: str) -> float | None:
     return figures.get(key) if isinstance(figures, dict) else getattr(figures, key)
+
+
+def hasPlot(tableNode: slicer.vtkMRMLTableNode, key: str = "Dice") -> bool:
+    """Whether a column is defined in all rows, so that it can be plotted."""
+    column = tableNode.GetTable().GetColumnByName(key)
+    return column is not None and column.IsNumeric() and column.GetNumberOfTuples() > 0
 
 
 def plotFromTable(

@@ -10,7 +10,7 @@ import slicer
 import vtk
 
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid
+from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, refuse_lost_place
 from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.labels.segment_details import TAGS, SegmentDetails, details_of_tags
 from SAMLiverTumorLib.mask import Mask
@@ -68,6 +68,7 @@ class HeldSegments:
             mask = source.array == source.value
             if mask.any():
                 labels = LabelFile(source.name, (mask.view(np.uint8),), {name: (0, 1)}, source.ijk_to_ras)
+                refuse_lost_place(labels, grid.ijk_to_ras, grid.dimensions)
                 if not resample and not fits_grid(labels, grid.ijk_to_ras, grid.dimensions):
                     raise InputError(
                         f"Segment '{source.name}' lies on other voxels than '{grid.name}'; choose the volume it was "

@@ -54,7 +54,7 @@ _COLUMNS = (
 def tableFromLesions(
     scene: slicer.vtkMRMLScene, report: LesionReport, name: str, tableNode: slicer.vtkMRMLTableNode | None = None
 ) -> slicer.vtkMRMLTableNode:
-    """One row per lesion, the largest first; undefined figures are NaN.
+    """One row per lesion, the largest first.
 
     :param tableNode: overwritten; None makes one.
     """
@@ -151,7 +151,8 @@ def _style(displayNode: slicer.vtkMRMLMarkupsDisplayNode, color: tuple[float, fl
     for setColor in (displayNode.SetSelectedColor, displayNode.SetColor, displayNode.SetActiveColor):
         setColor(color)
     displayNode.SetPointLabelsVisibility(False)
-    displayNode.SetPropertiesLabelVisibility(False)
+    # name and length, such as "Lesion 1, longest: 44.4mm"
+    displayNode.SetPropertiesLabelVisibility(True)
     displayNode.SetUseGlyphScale(True)
     displayNode.SetGlyphScale(1.0)
     displayNode.SetHandlesInteractive(False)

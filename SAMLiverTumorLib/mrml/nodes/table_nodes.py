@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import slicer
 import vtk
 
+UNDEFINED = "-"
+"""What a table shows for a figure that is not defined, such as the precision of a missed lesion."""
+
 
 def filledTable(
     scene: slicer.vtkMRMLScene,
@@ -21,7 +24,7 @@ def filledTable(
     :param tableNode: None makes one.
     :param attribute: marks the kind of a new one.
     :param labels: of the rows.
-    :param columns: title, values and decimals of each; None becomes NaN.
+    :param columns: title, values and decimals of each; a column with None in it is text, with "-" for None.
     """
     if tableNode is None:
         tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
@@ -32,10 +35,13 @@ def filledTable(
         names.InsertNextValue(label)
     arrays = [names]
     for title, values, decimals in columns:
-        array = vtk.vtkDoubleArray()
+        # Slicer would show NaN as "nan"
+        isText = any(value is None for value in values)
+        array = vtk.vtkStringArray() if isText else vtk.vtkDoubleArray()
         array.SetName(title)
         for value in values:
-            array.InsertNextValue(float("nan") if value is None else round(float(value), decimals))
+            figure = None if value is None else round(float(value), decimals)
+            array.InsertNextValue(figure if not isText else UNDEFINED if figure is None else f"{figure:.{decimals}f}")
         arrays.append(array)
     wasModified = tableNode.StartModify()
     tableNode.SetName(name)

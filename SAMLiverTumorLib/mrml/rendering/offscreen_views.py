@@ -96,7 +96,8 @@ class SliceView(_View):
         """Fill the view with the volume's slice through a world point (mm)."""
         self.logic.FitSliceToBackground()
         axis = {"Axial": 2, "Coronal": 1, "Sagittal": 0}[self.sliceNode.GetOrientation()]
-        self.logic.SetSliceOffset(float(centerRas[axis]))
+        # not by an offset: that grows toward the left in sagittal views
+        self.sliceNode.JumpSliceByOffsetting(*(float(x) for x in centerRas))
         bounds = [0.0] * 6
         self.volumeNode.GetRASBounds(bounds)
         extents = np.ptp(np.array(bounds).reshape(3, 2), axis=1)

@@ -104,6 +104,7 @@ class SavedPropagations:
         said = {
             "propagation": kept.text,
             "added": _ofMask(kept.part.added),
+            "removed": _ofMask(kept.part.removed),
             "taken": {segmentId: _ofMask(mask) for segmentId, mask in kept.part.taken.items()},
             "provenance": kept.part.provenance,
         }
@@ -148,7 +149,8 @@ def _objectOf(said: dict, source: VolumeSource, plan: Plan) -> OpenObject | None
     ours = union([share.mask for share in slices.values() if share.mask is not None], volume)
     added = Mask.from_array(ours.array & inBox(added, ours.origin, ours.array.shape), grid, ours.origin)
     taken = {segmentId: _maskOf(mask, grid) for segmentId, mask in said["taken"].items()}
-    return OpenObject(source.key, slices, added, taken, said["provenance"], propagation)
+    removed = _maskOf(said.get("removed"), grid)
+    return OpenObject(source.key, slices, added, removed, taken, said["provenance"], propagation)
 
 
 def _ofMask(mask: Mask | None) -> dict | None:

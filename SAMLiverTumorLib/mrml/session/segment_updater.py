@@ -68,7 +68,7 @@ class SegmentUpdater:
         target.known = target.nodes.read()
         said = self._messages.message
         self.reconcile(target)
-        if self._messages.message == said:
+        if self._messages.message == said and not self._jobs.busy:
             self._messages.message = self.stateLine()
         self._messages.showProgress(self._jobs.progress)
 
@@ -172,8 +172,9 @@ class SegmentUpdater:
         if self._selection.choose(target):
             self._undo.noteVoxels(self._selection.segmentationNode)
             target.showSegment()
-            for callback in list(self.onChosen):
-                callback()
+        # also where it is chosen already: while a segment is being removed, others choose one by themselves
+        for callback in list(self.onChosen):
+            callback()
 
     def addSegment(self, name: str, isProvisional: bool) -> None:
         """Add an empty segment and choose it, as one step; see `PromptSession.addSegment`.

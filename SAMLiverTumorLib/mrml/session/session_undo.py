@@ -195,12 +195,13 @@ class SessionUndo:
             step.display.apply()
             note(left)
             return Moved(name, None)
+        # noted first: whoever hears of the segment asks what can be undone now
+        note(replace(step, digest=self._stepDigest()))
         if isUndo:
             self.removeSegment(step)
         elif not step.target.exists:
             with self._stepping():
                 step.target.addAgain()
-        note(replace(step, digest=self._stepDigest()))
         return Moved(name, step.previous if isUndo else step.target)
 
     @property

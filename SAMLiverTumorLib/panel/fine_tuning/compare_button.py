@@ -10,7 +10,8 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
-from SAMLiverTumorLib.panel.fine_tuning.watched_training import Training, hasResult
+from SAMLiverTumorLib.panel.fine_tuning.watched_training import Training, hasResult, resultFile
+from SAMLiverTumorLib.panel.panel_pool import aboutFile
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 
 _POLL_MS = 1000
@@ -84,6 +85,8 @@ class TrainCompare:
         missing = ""
         if self._training.folder is None or self._training.isWatched or not hasResult(self._training.folder):
             missing = _("There is no finished training run in the folder.")
+        elif not _hasHeldOut(self._training.folder):
+            missing = _("The model was trained on its only patient; nobody is left to compare on.")
         text = _("Compare the models before and after training, and a U-Net if there is one, on the held-out patients.")
         enable(button, missing, text)
 
@@ -143,6 +146,13 @@ class TrainCompare:
         else:
             lines = [line.strip() for line in process.output().splitlines() if line.strip()]
             say(lines[-1] if lines else _("The comparison ended without a report."))
+
+
+def _hasHeldOut(folder: Path) -> bool:
+    """Whether a finished training run left patients out, by its weight file; True if that does not say."""
+    split = (aboutFile(str(resultFile(folder))).get("card") or {}).get("split") or {}
+    compared = split.get("test") or split.get("validation") or []
+    return not compared or not set(compared) & set(split.get("train") or [])
 
 
 def _process(folder: Path) -> Process:

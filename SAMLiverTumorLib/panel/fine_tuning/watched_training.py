@@ -140,6 +140,11 @@ def hasResult(folder: Path) -> bool:
     return bool(_results(folder))
 
 
+def resultFile(folder: Path) -> Path | None:
+    """The weight file of a finished training run; None if there is none."""
+    return next(iter(_results(folder)), None)
+
+
 def trainingRoot() -> Path:
     """The default folder for training runs."""
     return user_cache_folder() / "training"

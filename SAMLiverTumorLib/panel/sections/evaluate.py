@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode, spacingNote
-from SAMLiverTumorLib.mrml.nodes.evaluation_nodes import TABLE_ATTRIBUTE, plotFromTable, tableFromEvaluation
+from SAMLiverTumorLib.mrml.nodes.evaluation_nodes import TABLE_ATTRIBUTE, hasPlot, plotFromTable, tableFromEvaluation
 from SAMLiverTumorLib.mrml.nodes.label_sources import segmentSource
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.panel.voxel_source_selector import Reference
@@ -42,6 +42,8 @@ class Evaluate:
         toolTip = _("Compare the chosen segment with the reference, as a whole and lesion by lesion.")
         enable(self._ui.evaluateButton, self._missing(), toolTip)
         noTable = "" if self._tableNode() is not None else _("Press Evaluate first.")
+        if not noTable and not hasPlot(self._tableNode()):
+            noTable = _("There is no lesion to plot.")
         enable(self._ui.plotButton, noTable, _("Plot the Dice of each lesion."))
         if self._ui.evaluationTable.mrmlTableNode() is not self._tableNode():
             self._ui.evaluationTable.setMRMLTableNode(self._tableNode())

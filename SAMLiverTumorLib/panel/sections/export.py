@@ -55,16 +55,19 @@ class Export:
         ending = ui.exportFormatCombo.itemData(ui.exportFormatCombo.currentIndex)
         if ending == _DICOM and not self._haveHighdicom():
             return
-        path = self._askPath(ending)
-        files = (None, None)
-        if path is None or (ending == _DICOM and (files := self._askDicomFiles()) is None):
+        files = (None, None, False)
+        if ending == _DICOM and (files := self._askDicomFiles()) is None:
             return
+        path = self._askPath(ending)
+        if path is None:
+            return
+        folder, series, derive = files
         from SAMLiverTumorLib.mrml.api.export_segments import prepareExport
 
         segmentIds = None if ui.exportAllCheckBox.checked else [session.segmentId]
         try:
             prepared = prepareExport(
-                session.segmentationNode, session.volumeNode, path, segmentIds, *files, overwrite=True
+                session.segmentationNode, session.volumeNode, path, segmentIds, folder, series, True, derive
             )
             if prepared.isOfScene:
                 with slicer.util.WaitCursor():
@@ -110,21 +113,62 @@ class Export:
         self._folder = str(path.parent)
         return path
 
-    def _askDicomFiles(self) -> tuple[Path, str | None] | None:
-        """(folder of the volume's DICOM files, its series if known); None if the user cancels."""
-        from SAMLiverTumorLib.mrml.api.dicom_seg import databaseFiles, unknownFiles
+    def _askDicomFiles(self) -> tuple[Path, str | None, bool] | None:
+        """(folder of the volume's DICOM files, its series where known, whether identifiers may be made up).
 
-        volumeNode = self._shared.session.volumeNode
-        known = databaseFiles(volumeNode)
-        if known is not None:
-            return known
-        title = _("Folder of the DICOM files of {volume}").format(volume=volumeNode.GetName())
-        folder = qt.QFileDialog.getExistingDirectory(self._ui.exportButton, title, self._dicomFolder)
-        if not folder:
-            self._shared.session.say(unknownFiles(volumeNode))
+        None where nobody knows, or the user does not agree. Asked before the place of the output is.
+        """
+        from SAMLiverTumorLib.mrml.api.dicom_seg import databaseFiles, rememberedFiles, unknownFiles
+
+        session = self._shared.session
+        volumeNode = session.volumeNode
+        known = databaseFiles(volumeNode) or rememberedFiles(volumeNode)
+        if known is None:
+            title = _("Folder of the DICOM files of {volume}").format(volume=volumeNode.GetName())
+            folder = qt.QFileDialog.getExistingDirectory(self._ui.exportButton, title, self._dicomFolder)
+            if not folder:
+                session.say(unknownFiles(volumeNode))
+                return None
+            self._dicomFolder = folder
+            known = (Path(folder), None)
+        try:
+            with slicer.util.WaitCursor():
+                return self._checked(*known)
+        except SAMLiverTumorError as error:
+            session.say(str(error))
             return None
-        self._dicomFolder = folder
-        return Path(folder), None
+
+    def _checked(self, folder: Path, series: str | None) -> tuple[Path, str | None, bool] | None:
+        """As `_askDicomFiles`, of files that are known.
+
+        :raises InputError: a DICOM SEG cannot refer to them.
+        """
+        from SAMLiverTumorLib.io.dicom.identifiers import MissingIdentifiers
+        from SAMLiverTumorLib.io.dicom.source import read_source
+        from SAMLiverTumorLib.io.dicom.stacks import SeveralSeries
+
+        try:
+            read_source(folder, series)
+        except SeveralSeries as several:
+            lines = [stack.describe() for stack in several.stacks]
+            title, label = _("Export to DICOM SEG"), _("Which series is the volume of?")
+            # the empty line at the top is what comes back from Cancel
+            line = qt.QInputDialog.getItem(self._ui.exportButton, title, label, ["", *lines], 0, False)
+            if line not in lines:
+                return None
+            return self._checked(folder, several.stacks[lines.index(line)].uid)
+        except MissingIdentifiers as missing:
+            what = "\n".join(f"{name}: {found}" for name, found in missing.lacking.items())
+            question = _(
+                "The files of this series lack identifiers that a DICOM SEG refers to them by, as those of 3D-IRCADb "
+                "do:\n{what}\nMake them from the series' own UID? The same ones are made each time, and the files stay "
+                "as they are."
+            ).format(what=what)
+            if not confirm(question):
+                self._shared.session.say(str(missing))
+                return None
+            return folder, series, True
+        return folder, series, False
 
     def _haveHighdicom(self) -> bool:
         """Install the package that writes DICOM SEG, after asking the user, if Slicer does not include it."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import qt
 import slicer
 import slicer.util
@@ -27,6 +30,8 @@ class Inputs:
         self._ui.addSegmentButton.connect("clicked(bool)", self._onAdd)
         self._ui.loadSampleButton.connect("clicked(bool)", self._onLoadSample)
         self._ui.liverWindowButton.connect("clicked(bool)", lambda checked: shared.session.showLiver(always=True))
+        selector = self._ui.segmentationSelector
+        selector.connect("nodeAboutToBeRemoved(vtkMRMLNode*)", partial(self._onRemoval, selector))
         shared.session.onChosen.append(self._onChosenBySession)
 
     def apply(self) -> None:
@@ -131,6 +136,12 @@ class Inputs:
             kinds = slicer.vtkSegmentation
             for event in (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified):
                 self._observations.add(self, segmentationNode.GetSegmentation(), event, self._onSegments)
+
+    @staticmethod
+    def _onRemoval(selector: Any, node: slicer.vtkMRMLNode) -> None:
+        # otherwise the selector would switch to the next segmentation, and prompts would fill one of its segments
+        if node is selector.currentNode() and not slicer.mrmlScene.IsClosing():
+            selector.setCurrentNode(None)
 
     def _onSegments(self) -> None:
         # while the node is being deleted its segments are removed one by one

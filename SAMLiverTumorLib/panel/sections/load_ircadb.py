@@ -30,6 +30,8 @@ class Ircadb:
     def __init__(self, shared: Shared) -> None:
         self._shared, self._button = shared, shared.ui.loadIrcadbButton
         self._adding: Iterator | None = None
+        #: Where a case was loaded from last.
+        self._folder = ""
         self._next = whenIdle(0, self._addNext)
         self._button.connect("clicked(bool)", self._onLoad)
 
@@ -41,9 +43,11 @@ class Ircadb:
     def _onLoad(self) -> None:
         if self._shared.parameters is None or self._adding is not None:
             return
-        folder = qt.QFileDialog.getExistingDirectory(self._button, _("Folder of 3D-IRCADb, or of one of its cases"))
+        title = _("Folder of 3D-IRCADb, or of one of its cases")
+        folder = qt.QFileDialog.getExistingDirectory(self._button, title, self._folder)
         if not folder:
             return
+        self._folder = folder
 
         def work(cancelled: Callable[[], bool], progress: Progress) -> list[IrcadbFolder]:
             from SAMLiverTumorLib.io.ircadb.cases import find_ircadb

@@ -60,6 +60,8 @@ class Volume:
             missing = _("Prompt the tumor on one slice first.")
         elif session.view is None:
             missing = _("The current slice does not intersect the volume.")
+        elif not self._shared.state.canPropagate:
+            missing = _("Prompt the tumor on this slice, or draw it there, first.")
         for direction, button in self._buttons.items():
             enable(button, missing, self._toolTips[direction])
 

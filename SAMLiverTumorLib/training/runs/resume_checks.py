@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.training.settings import MEAN_TEACHER_REMOVED
 
@@ -28,6 +29,8 @@ def differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         one, other = (_last_parts(each) if name in _PLACES else each for each in (saved[name], value))
         if name == "text_encoder":  # a folder of CLIP may have moved
             one, other = PurePath(one).name.rpartition(":")[2], PurePath(other).name.rpartition(":")[2]
+        if name == "label_names":  # earlier versions saved the default
+            one, other = one or LITS_VALUES, other or LITS_VALUES
         if one != other:
             names.append(name.replace("_", "-"))
     return names
@@ -70,5 +73,6 @@ def _last_parts(places: Any) -> list[str]:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
+        value = value or LITS_VALUES
         return ", ".join(f"{key}={each}" for key, each in value.items())
     return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else f"{value}"

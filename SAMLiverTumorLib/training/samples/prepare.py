@@ -24,6 +24,8 @@ from SAMLiverTumorLib.datasets.split import PatientSplit, split_patients, split_
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.io.ircadb.lits_cases import overlap_note
+from SAMLiverTumorLib.io.labels.dataset_json import VALUES_SAID
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.samples.augment import AUGMENTATION, augmented
 from SAMLiverTumorLib.training.samples.embedded_samples import Sample, SampleStore
@@ -94,13 +96,17 @@ def prepare(
     )
     parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     hashes = {}
+    said: dict[str, None] = {}
     if overlap := overlap_note(case.name for case in cases):
         note(overlap)
     for number, files in enumerate(cases):
         progress(files.name, number, len(cases))
         case = load_case(files, settings.label_names)
         for text in case.notes:
-            note(text)
+            # the same holds for all cases of a set
+            if text not in said:
+                note(text)
+        said |= dict.fromkeys(case.notes)
         hashes[case.name] = case_hash(case)
         for part, image in _slice_images_by_part(case, parse_window(files.window), split, settings, channels):
             if cancel():
@@ -115,9 +121,10 @@ def prepare(
         wanted = part != "test" or split.test
         if wanted and not cancel() and not any(sample.numbers for sample in parts[part]):
             names = getattr(split, part)
+            values = [text for text in said if text.startswith(VALUES_SAID)]
             raise InputError(
-                f"There is no tumor of at least 50 pixels on a slice to {what} in {', '.join(names)}; check the "
-                "meaning of the label values, or choose other patients."
+                f"There is no tumor of at least 50 pixels on a slice to {what} in {listed(names)}; check the "
+                "meaning of the label values, or choose other patients." + "".join(f" {text}" for text in values[:2])
             )
     return TrainingSet(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), split, hashes)
 

@@ -78,6 +78,18 @@ def failed(capsys, *words):
     return line
 
 
+def test_export_makes_up_a_frame_of_reference_with_the_option_alone(tmp_path, capsys):
+    folder = write_series(tmp_path / "ct", FrameOfReferenceUID=None)
+    array = np.zeros((5, ROWS, COLUMNS), np.uint8)
+    array[1:3, 2:5, 3:7] = 1
+    label, out = write_volume(tmp_path / "label.nii.gz", Volume(array, affine(), "label")), tmp_path / "seg.dcm"
+    told = failed(capsys, "export", label, "--source", folder, "--to", out)
+    assert "no FrameOfReferenceUID" in told and "--derive-frame-of-reference" in told and not out.exists()
+    assert main(["export", str(label), "--source", str(folder), "--to", str(out), "--derive-frame-of-reference"]) == 0
+    uid = pydicom.dcmread(out).FrameOfReferenceUID
+    assert uid.startswith("2.25.") and f"note: FrameOfReferenceUID {uid} was made" in capsys.readouterr().out
+
+
 def test_report_measures_on_the_series_asked_for(phases, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     folder, uid, label = phases

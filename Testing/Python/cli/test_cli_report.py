@@ -141,7 +141,9 @@ def test_refusals_say_what_to_do_and_write_nothing(label_file, seg_file, ct_file
     organs[3, 25:27, 15:18] = (5, 6, 7)
     many = write_volume(tmp_path / "organs.nii.gz", Volume(organs, phantom.ijk_to_ras, "organs"))
     assert "with --liver-label" in refused(capsys, seg_file, ct_file, "--liver", many, "-o", out)
-    assert "an empty liver" in refused(capsys, seg_file, ct_file, "--liver", many, "--liver-label", 9, "-o", out)
+    assert "no segment or label '9'" in refused(
+        capsys, seg_file, ct_file, "--liver", many, "--liver-label", 9, "-o", out
+    )
     elsewhere = phantom.ijk_to_ras.copy()
     elsewhere[:3, 3] += 900
     far = write_volume(tmp_path / "far.nii.gz", Volume(organs, elsewhere, "far"))

@@ -113,7 +113,7 @@ def test_options_that_need_the_mode_and_empty_labels_are_refused(ct, out, tmp_pa
     empty = write_volume(tmp_path / "empty.nrrd", Volume(np.zeros((20, 96, 96), np.uint8), phantom.ijk_to_ras))
     before = files(tmp_path)
     assert "add --mode volume" in refused(capsys, ct, "-o", out, ONE_SLICE, "--liver", empty)
-    assert "labels no voxel" in refused(capsys, ct, "-o", out, ONE_SLICE, "--mode", "volume", "--liver", empty)
+    assert "no labeled voxel" in refused(capsys, ct, "-o", out, ONE_SLICE, "--mode", "volume", "--liver", empty)
     assert "no prompts" in refused(capsys, ct, "-o", out, "--mode", "volume")
     alone = ["--mode", "volume", "--exclude-point", "50,-25,-272"]
     assert "Exclude points alone" in refused(capsys, ct, "-o", out, *alone)

@@ -14,8 +14,8 @@ def test_a_process_does_not_begin_with_its_parents_peak(root):
     before = peak_memory()
     held = np.ones(400_000_000, np.uint8)
     assert peak_memory() >= max(before, held.nbytes)
-    told = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root, capture_output=True, text=True, check=True)
-    assert 1_000_000 < int(told.stdout) < 200_000_000
+    reported = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root, capture_output=True, text=True, check=True)
+    assert 1_000_000 < int(reported.stdout) < 200_000_000
 
 
 def test_the_peak_stays_when_memory_is_given_back():

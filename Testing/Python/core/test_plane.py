@@ -1,4 +1,4 @@
-"""Planes show the same picture of the same patient, whatever the order and direction of the stored axes."""
+"""Planes show the same slice image of the same patient, whatever the order and direction of the stored axes."""
 
 from itertools import product
 
@@ -14,7 +14,7 @@ from SAMLiverTumorLib.volume import Volume
 RIGHT, ANTERIOR, SUPERIOR = (n - 1 for n in PATIENT_DIMENSIONS)
 TURN = rotation((1, 2, 3), 17)
 
-# Patient grid position (r, a, s) seen at a picture's column u and row v, written down from what
+# Patient grid position (r, a, s) seen at a slice image's column u and row v, written down from what
 # radiologists look at: patient left and posterior to the right, posterior and inferior at the bottom.
 SEEN = {
     "axial": lambda u, v, n: (RIGHT - u, ANTERIOR - v, n),
@@ -35,7 +35,7 @@ def middle_ras(name, n, turn):
 @pytest.mark.parametrize("turn", [None, TURN], ids=["straight", "oblique"])
 @pytest.mark.parametrize("name", ORIENTATIONS)
 @pytest.mark.parametrize("storage", STORAGE_ORDERS, ids=str)
-def test_every_storage_order_shows_the_same_picture_of_the_patient(storage, name, turn):
+def test_every_storage_order_shows_the_same_slice_image_of_the_patient(storage, name, turn):
     volume = stored(*storage, turn)
     rows, columns = SHAPES[name]
     count = PATIENT_DIMENSIONS[NORMALS[name]]
@@ -60,17 +60,17 @@ def test_every_storage_order_shows_the_same_picture_of_the_patient(storage, name
 
 @pytest.mark.parametrize("name", ORIENTATIONS)
 @pytest.mark.parametrize("storage", STORAGE_ORDERS[::5], ids=str)
-def test_a_drawn_picture_lands_in_the_voxels_it_was_drawn_on(storage, name):
+def test_a_drawn_mask_lands_in_the_voxels_it_was_drawn_on(storage, name):
     volume = stored(*storage)
     plane = slice_at(volume, name, middle_ras(name, 2, None))
-    picture = np.zeros(plane.shape, bool)
+    image = np.zeros(plane.shape, bool)
     pixels = [(1, 2), (1, 3), (4, 1)]
     for row, column in pixels:
-        picture[row, column] = True
-    mask = mask_to_voxels(picture, plane, volume)
+        image[row, column] = True
+    mask = mask_to_voxels(image, plane, volume)
     values = sorted(volume.array[mask.full()].tolist())
     assert values == sorted(int(patient_value(*SEEN[name](column, row, 2))) for row, column in pixels)
-    assert (voxels_to_picture(mask.full(), plane) == picture).all()
+    assert (voxels_to_picture(mask.full(), plane) == image).all()
 
 
 @pytest.mark.parametrize("storage", STORAGE_ORDERS[::7], ids=str)
@@ -173,9 +173,9 @@ def test_section_of_a_box_agrees_with_its_points_near_the_height():
     assert box_section(corners, 4.0) is None
 
 
-def test_same_patient_as_a_plain_volume_has_the_picture_of_numpy():
+def test_same_patient_as_a_plain_volume_has_the_slice_image_of_numpy():
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-    lps = Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0]))  # as CT files are stored: the picture is array[k]
+    lps = Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0]))  # as CT files are stored: the slice image is array[k]
     assert (sample_plane(lps, slice_plane(lps, "axial", 1)) == array[1]).all()
     assert (sample_plane(lps, slice_plane(lps, "coronal", 1)) == array[::-1, 1]).all()
     assert (sample_plane(lps, slice_plane(lps, "sagittal", 1)) == array[::-1, :, 1]).all()

@@ -221,13 +221,13 @@ def test_points_that_are_no_numbers_are_refused():
         Prompts(include=[[1, np.nan, 3]])
 
 
-def test_prompts_are_told_as_plain_numbers(volume):
+def test_prompts_are_reported_as_plain_numbers(volume):
     prompts = Prompts(include=[[1, 2, 3]], box=Box(np.zeros(3), rotation((0, 0, 1), 90), [4, 5, 6]))
-    told = json.loads(json.dumps(prompts.as_dict()))
-    assert told["include"] == [[1, 2, 3]]
-    assert told["exclude"] == []
-    assert told["box"]["size"] == [4, 5, 6]
-    assert np.array(told["box"]["axes"]) == pytest.approx(np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]]))
+    reported = json.loads(json.dumps(prompts.as_dict()))
+    assert reported["include"] == [[1, 2, 3]]
+    assert reported["exclude"] == []
+    assert reported["box"]["size"] == [4, 5, 6]
+    assert np.array(reported["box"]["axes"]) == pytest.approx(np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]]))
 
 
 def test_what_a_plane_sees_says_where_only_with_an_include_point_box_or_mask():

@@ -143,10 +143,12 @@ def test_labels_of_another_size_are_refused(write):
 
 
 def test_labels_in_another_place_are_refused(write):
-    moved = np.diag([-2.0, -2.0, 5.0, 1.0])
-    moved[0, 3] = 1.0
-    with pytest.raises(InputError, match=r"different places.*up to 1\)"):
-        load_case(write(np.zeros((3, 8, 8), np.int16), np.ones((3, 8, 8), np.uint8), None, moved))
+    place = np.diag([-2.0, -2.0, 5.0, 1.0])
+    place[:3, 3] = 10.0, 10.0, 10.0
+    moved = place.copy()
+    moved[0, 3] = 13.0
+    with pytest.raises(InputError, match=r"different places.*up to 3\)"):
+        load_case(write(np.zeros((3, 8, 8), np.int16), np.ones((3, 8, 8), np.uint8), place, moved))
 
 
 def test_a_label_value_without_meaning_is_refused_with_what_to_give(write):

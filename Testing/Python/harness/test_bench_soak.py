@@ -17,7 +17,9 @@ def test_interactions_and_volumes_are_counted_from_the_end_of_the_warm_up(one_th
 
 def test_growth_of_five_percent_fails(monkeypatch, capsys):
     for last, status in ((1049, 0), (1051, 1)):
-        monkeypatch.setattr(soak, "_apart", lambda part, count, last=last: [(100, 1000 * MIB), (500, last * MIB)])
+        monkeypatch.setattr(
+            soak, "_in_own_process", lambda part, count, last=last: [(100, 1000 * MIB), (500, last * MIB)]
+        )
         assert soak.main([]) == status
         assert (
             f"| interactions 100 to 500 | 1,000.0 MiB | {last:,.1f} MiB | {last / 10 - 100:.2f}% |"

@@ -128,7 +128,7 @@ def test_embeddings_of_other_pixels_or_windows_of_any_channel_have_other_names(p
     plane = slice_plane(phantom, "axial", 10)
     base = FurtherChannel(moved(phantom, 0), Window(-100, 155))
     brighter = moved(phantom, 0, phantom.array + 1)
-    pictures = [
+    images = [
         plane_to_rgb(phantom, plane, PRESETS["liver"]),
         plane_to_rgb(phantom, plane, PRESETS["liver"], further=(base,)),
         plane_to_rgb(phantom, plane, PRESETS["liver"], further=(base, base)),
@@ -136,7 +136,7 @@ def test_embeddings_of_other_pixels_or_windows_of_any_channel_have_other_names(p
         plane_to_rgb(phantom, plane, PRESETS["liver"], further=(replace(base, volume=brighter),)),
         plane_to_rgb(phantom, plane, PRESETS["liver"], further=(base, replace(base, volume=brighter))),
     ]
-    assert len({image_key(rgb, (1.5, 1.5), "model") for rgb in pictures}) == len(pictures)
+    assert len({image_key(rgb, (1.5, 1.5), "model") for rgb in images}) == len(images)
 
 
 def test_what_cannot_be_shown_is_refused(phantom):

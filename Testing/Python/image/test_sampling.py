@@ -1,4 +1,4 @@
-"""Pictures are views where they can be, equal to ITK's where they cannot, and masks find their voxels."""
+"""Slice images are views where they can be, equal to ITK's where they cannot, and masks find their voxels."""
 
 import numpy as np
 import pytest
@@ -33,20 +33,20 @@ def view(turn, point):
 
 
 def view_along(plane, point):
-    """The matrix of a slice view that shows a straight plane's picture: right, up, normal."""
+    """The matrix of a slice view that shows a straight plane's slice image: right, up, normal."""
     return view(plane.to_ras[:3, :3] / np.linalg.norm(plane.to_ras[:3, :3], axis=0) * [1, -1, 1], point)
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS)
 def test_a_slice_is_a_read_only_view_of_the_voxels(volume, name):
     for step in (-1, 0, 1):
-        picture = sample_plane(volume, slice_plane(volume, name, 3), step)
-        assert np.shares_memory(picture, volume.array)
-        assert not picture.flags.writeable
+        image = sample_plane(volume, slice_plane(volume, name, 3), step)
+        assert np.shares_memory(image, volume.array)
+        assert not image.flags.writeable
 
 
 @pytest.mark.parametrize("turn", [((1, 2, 3), 35), ((1, 0, 0), 45), ((0, 1, 0), 80), ((2, -1, 1), 140)], ids=str)
-def test_oblique_pictures_equal_itks_linear_resampling(volume, turn):
+def test_oblique_slice_images_equal_itks_linear_resampling(volume, turn):
     plane = oblique_plane(volume, view(rotation(*turn), center_of(volume)))
     image = sitk.GetImageFromArray(volume.array.astype(np.float32))
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.ijk_to_ras
@@ -56,7 +56,7 @@ def test_oblique_pictures_equal_itks_linear_resampling(volume, turn):
     image.SetOrigin(lps[:3, 3].tolist())
     frame = np.diag([-1.0, -1.0, 1.0, 1.0]) @ plane.to_ras
     rows, columns = plane.shape
-    # ITK wants a right-handed grid; the picture is one slice thick, so that the normal's sign is free
+    # ITK wants a right-handed grid; the slice image is one slice thick, so that the normal's sign is free
     directions = frame[:3, :3] / np.linalg.norm(frame[:3, :3], axis=0)
     expected = sitk.Resample(
         image,
@@ -68,10 +68,10 @@ def test_oblique_pictures_equal_itks_linear_resampling(volume, turn):
         directions.ravel().tolist(),
         float(volume.array.min()),
     )
-    picture = sample_plane(volume, plane)
-    assert picture.shape == (rows, columns)
-    assert (picture > volume.array.min()).mean() > 0.3
-    assert picture == pytest.approx(sitk.GetArrayFromImage(expected)[0], abs=0.02)  # of values up to 1500
+    image = sample_plane(volume, plane)
+    assert image.shape == (rows, columns)
+    assert (image > volume.array.min()).mean() > 0.3
+    assert image == pytest.approx(sitk.GetArrayFromImage(expected)[0], abs=0.02)  # of values up to 1500
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS)
@@ -80,13 +80,13 @@ def test_an_oblique_plane_on_a_slice_shows_its_values_also_on_the_first_and_last
         straight = slice_plane(volume, name, index)
         corner = straight.to_ras[:3, 3]
         plane = oblique_plane(volume, view_along(straight, corner))
-        picture, expected = sample_plane(volume, plane), sample_plane(volume, straight)
+        image, expected = sample_plane(volume, plane), sample_plane(volume, straight)
         rows, columns = straight.shape
         for row in range(rows):
             for column in range(columns):
                 u, v, _ = plane.from_ras((straight.to_ras @ [column, row, 0, 1])[:3])[0]
                 # all spacings are multiples of the finest, so that voxel centers are pixel centers
-                assert picture[round(v), round(u)] == pytest.approx(expected[row, column], abs=0.02)
+                assert image[round(v), round(u)] == pytest.approx(expected[row, column], abs=0.02)
 
 
 def test_a_volume_of_one_slice_can_be_seen_obliquely():
@@ -97,7 +97,7 @@ def test_a_volume_of_one_slice_can_be_seen_obliquely():
     assert (sample_plane(volume, plane)[v : v + 3, u : u + 4] == array[0]).all()
 
 
-def test_outside_the_volume_the_picture_has_its_least_value(volume):
+def test_outside_the_volume_the_slice_image_has_its_least_value(volume):
     plane = oblique_plane(volume, view(rotation((1, 2, 3), 35), center_of(volume)))
     assert sample_plane(volume, plane)[0, 0] == volume.array.min()
 
@@ -105,10 +105,10 @@ def test_outside_the_volume_the_picture_has_its_least_value(volume):
 @pytest.mark.parametrize("name", ORIENTATIONS)
 def test_a_mask_drawn_on_a_slice_comes_back_as_drawn(volume, name):
     plane = slice_plane(volume, name, 7)
-    picture = np.random.default_rng(2).random(plane.shape) > 0.6
-    mask = mask_to_voxels(picture, plane, volume)
-    assert mask.count == picture.sum()
-    assert (voxels_to_picture(mask.full(), plane) == picture).all()
+    image = np.random.default_rng(2).random(plane.shape) > 0.6
+    mask = mask_to_voxels(image, plane, volume)
+    assert mask.count == image.sum()
+    assert (voxels_to_picture(mask.full(), plane) == image).all()
     other = slice_plane(volume, name, 6)
     assert not voxels_to_picture(mask.full(), other).any()
 
@@ -149,8 +149,8 @@ def test_an_oblique_mask_lands_where_its_pixels_are():
     plane = oblique_plane(volume, view(rotation((1, 1, 0), 40), center))
     rows, columns = np.indices(plane.shape)
     u, v, _ = plane.from_ras(center)[0]
-    picture = (columns - u) ** 2 + (rows - v) ** 2 <= 8.0**2  # pixels of 1 mm
-    mask = mask_to_voxels(picture, plane, volume)
+    image = (columns - u) ** 2 + (rows - v) ** 2 <= 8.0**2  # pixels of 1 mm
+    mask = mask_to_voxels(image, plane, volume)
     kji = np.argwhere(mask.full())
     ras = kji[:, ::-1] * [-1.0, 1.0, 1.5]
     assert ras.mean(axis=0) == pytest.approx(center, abs=0.5)
@@ -159,6 +159,6 @@ def test_an_oblique_mask_lands_where_its_pixels_are():
     assert mask.count == pytest.approx(np.pi * 64 * np.cos(np.radians(40)), rel=0.05)
 
 
-def test_an_empty_oblique_picture_is_an_empty_mask(volume):
+def test_an_empty_oblique_slice_image_is_an_empty_mask(volume):
     plane = oblique_plane(volume, view(rotation((1, 2, 3), 35), center_of(volume)))
     assert mask_to_voxels(np.zeros(plane.shape, bool), plane, volume).count == 0

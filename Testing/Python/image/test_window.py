@@ -1,4 +1,4 @@
-"""CT numbers become 8-bit pictures exactly, on a copy, and only where they are CT numbers."""
+"""CT numbers become 8-bit slice images exactly, on a copy, and only where they are CT numbers."""
 
 from fractions import Fraction
 
@@ -49,7 +49,7 @@ def test_values_of_the_liver_window_by_hand():
     assert shown.tolist() == [0, 0, 2, 85, 178, 255, 255]
 
 
-def test_pictures_are_copies_and_leave_the_voxels_alone(ct):
+def test_slice_images_are_copies_and_leave_the_voxels_alone(ct):
     before = ct.array.copy()
     for channels in ("single", "windows", "neighbors"):
         rgb = plane_to_rgb(ct, slice_plane(ct, "axial", 2), PRESETS["liver"], channels)
@@ -86,13 +86,13 @@ def test_the_last_slice_is_its_own_neighbor(ct):
 
 
 def test_neighbors_come_in_the_same_order_however_the_volume_is_stored():
-    pictures = []
+    images = []
     for storage in STORAGE_ORDERS:
         volume = stored(*storage)
         plane = slice_at(volume, "axial", patient_ras(3, 3, 2))
-        pictures.append(plane_to_rgb(volume, plane, Window(0, 700), "neighbors"))
-    assert len(np.unique(np.array(pictures), axis=0)) == 1
-    assert not (pictures[0][..., 0] == pictures[0][..., 2]).all()
+        images.append(plane_to_rgb(volume, plane, Window(0, 700), "neighbors"))
+    assert len(np.unique(np.array(images), axis=0)) == 1
+    assert not (images[0][..., 0] == images[0][..., 2]).all()
 
 
 def test_unknown_channel_modes_are_refused(ct):

@@ -41,7 +41,7 @@ def cases(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(cases, clip, tmp_path_factory):
-    """The weight file of a training of a few steps whose text goes through CLIP."""
+    """The weight file of a training run of a few steps whose text goes through CLIP."""
     out = tmp_path_factory.mktemp("trained") / "run"
     words = options(cases, out, epochs=1, steps=4, text=["liver tumor", "liver"], text_encoder=f"clip:{clip}")
     assert main(["train", *words, "--no-blend"]) == 0
@@ -123,7 +123,7 @@ def test_any_phrase_is_taken_where_clip_lies_beside_the_model(trained, clip, tmp
         assert torch.allclose(model.text("dark nodule"), wanted, atol=1e-6)
 
 
-def test_a_clip_that_is_not_here_is_told_with_where_to_put_it(trained, monkeypatch, tmp_path):
+def test_a_clip_that_is_not_here_is_reported_with_where_to_put_it(trained, monkeypatch, tmp_path):
     model = load_model(trained, device="cpu")
     with pytest.raises(ModelError, match="put 'tiny-clip' beside the model"):
         model.text("dark nodule")
@@ -167,15 +167,15 @@ def test_without_the_package_one_line_says_how_to_get_it(monkeypatch, cases, tmp
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [("clip:ViT-B-99", "no model 'ViT-B-99'"), ("clip:ViT-B-32:mars", "neither a file nor published weights")],
 )
-def test_unknown_clip_models_are_told(text, told):
-    with pytest.raises(ModelError, match=told):
+def test_unknown_clip_models_are_reported(text, reason):
+    with pytest.raises(ModelError, match=reason):
         load_clip(parse_clip(text), refuse)
 
 
-def test_damaged_clip_weights_are_told(clip, tmp_path):
+def test_damaged_clip_weights_are_reported(clip, tmp_path):
     folder = write_clip(tmp_path / "cut")
     path = folder / "open_clip_model.safetensors"
     path.write_bytes(path.read_bytes()[:5000])

@@ -255,18 +255,18 @@ def test_bundled_file_is_used_where_it_lies_and_never_removed(tmp_path, info):
     assert models.fetch(info, yes) == models.root / NAME == models.path(info)
 
 
-def test_absent_model_is_told_with_the_command_that_fetches_it(models, info):
+def test_absent_model_is_reported_with_the_command_that_fetches_it(models, info):
     with pytest.raises(ModelError, match="sam-liver-tumor models fetch sam-vit-b"):
         models.verify(info)
 
 
-def test_folder_that_cannot_be_made_is_told_plainly(tmp_path, info):
+def test_folder_that_cannot_be_made_is_reported_plainly(tmp_path, info):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         ModelStore(tmp_path / "file" / "store").fetch(info, never_asked)
 
 
-def test_full_disk_is_told_before_asking_and_while_writing(models, info, monkeypatch):
+def test_full_disk_is_reported_before_asking_and_while_writing(models, info, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 

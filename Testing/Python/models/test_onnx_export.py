@@ -83,7 +83,7 @@ def test_segment_anythings_vit_is_exported_too(lite_medsam, tmp_path):
     assert np.abs(embedding - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_an_existing_file_is_replaced_only_when_told_to(lite_medsam, tmp_path):
+def test_an_existing_file_is_replaced_only_when_asked_to(lite_medsam, tmp_path):
     path = tmp_path / "mine.onnx"
     path.write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists already"):
@@ -102,7 +102,7 @@ def test_an_export_that_breaks_off_leaves_nothing(lite_medsam, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_too_large_for_a_file_and_a_missing_package_are_told(lite_medsam, tmp_path, monkeypatch):
+def test_what_is_too_large_for_a_file_and_a_missing_package_are_reported(lite_medsam, tmp_path, monkeypatch):
     vit_h = SimpleNamespace(parameters=lambda: [torch.empty(637_000_000, device="meta")])
     huge = replace(lite_medsam, image_encoder=vit_h)
     with pytest.raises(ModelError, match=r"takes 2\.4 GiB.*PyTorch"):

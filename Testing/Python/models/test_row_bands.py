@@ -1,4 +1,4 @@
-"""TinyViT in bands of rows, shared out among threads, against the same layers over the whole picture."""
+"""TinyViT in bands of rows, shared out among threads, against the same layers over the whole image."""
 
 import threading
 
@@ -24,7 +24,7 @@ def threads(request):
 @pytest.mark.parametrize("threads", [1, 2, 3, 8], indirect=True)
 def test_the_embedding_is_that_of_whole_layers_with_any_number_of_threads(threads, lite_medsam):
     images = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    with torch.enable_grad():  # where gradients may be wanted layers run over the whole picture
+    with torch.enable_grad():  # where gradients may be wanted layers run over the whole image
         whole = lite_medsam.image_encoder(images)
     with torch.no_grad():
         assert (lite_medsam.image_encoder(images) - whole).abs().max() <= 1e-5

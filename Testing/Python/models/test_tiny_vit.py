@@ -22,7 +22,7 @@ def encoder() -> TinyViT:
 
 
 @pytest.fixture(scope="module")
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     return torch.from_numpy(slice_image("lite-medsam"))[None]
 
 
@@ -50,9 +50,9 @@ def test_images_of_a_batch_do_not_influence_each_other(lite_medsam):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_reach_every_parameter_that_has_a_part_in_the_embedding(encoder, picture, training):
+def test_gradients_reach_every_parameter_that_has_a_part_in_the_embedding(encoder, image, training):
     encoder.train(training)
-    encoder(picture).square().mean().backward()
+    encoder(image).square().mean().backward()
     without = [
         name for name, weight in encoder.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0
     ]
@@ -66,40 +66,40 @@ def test_the_unused_classifier_of_mobile_sam_gets_no_gradient():
     assert unused == {"norm_head.weight", "norm_head.bias", "head.weight", "head.bias"}
 
 
-def test_statistics_of_the_training_images_count_in_training_and_not_in_evaluation(encoder, picture):
+def test_statistics_of_the_training_images_count_in_training_and_not_in_evaluation(encoder, image):
     before = encoder.patch_embed.seq[0].bn.running_mean.clone()
     with torch.no_grad():
-        fixed = encoder.eval()(picture)
+        fixed = encoder.eval()(image)
         assert torch.equal(encoder.patch_embed.seq[0].bn.running_mean, before)
-        trained = encoder.train()(picture)
+        trained = encoder.train()(image)
     assert not torch.equal(encoder.patch_embed.seq[0].bn.running_mean, before)
     assert (trained - fixed).abs().max() > 1e-3
 
 
 @torch.no_grad()
-def test_new_attention_biases_count_at_once(encoder, picture):
+def test_new_attention_biases_count_at_once(encoder, image):
     encoder.eval().requires_grad_(False)
     bias = encoder.layers[1].blocks[0].attn.attention_biases
-    first = encoder(picture)
+    first = encoder(image)
     state = {name: weight.clone() for name, weight in encoder.state_dict().items()}
     state["layers.1.blocks.0.attn.attention_biases"][:, 1] += 5
     encoder.load_state_dict(state)
-    second = encoder(picture)
+    second = encoder(image)
     assert (second - first).abs().max() > 1e-4
 
     # fine-tuning in evaluation mode: an optimizer's step between two passes
     encoder.requires_grad_(True)
-    encoder(picture)
+    encoder(image)
     bias[:, 1] -= 5
     encoder.requires_grad_(False)
-    assert (encoder(picture) - first).abs().max() <= 1e-5
+    assert (encoder(image) - first).abs().max() <= 1e-5
 
 
-def test_a_pass_without_gradients_does_not_forbid_one_with_them(encoder, picture):
+def test_a_pass_without_gradients_does_not_forbid_one_with_them(encoder, image):
     encoder.eval().requires_grad_(False)
     with torch.inference_mode():
-        encoder(picture)
-    image = picture.clone().requires_grad_()
+        encoder(image)
+    image = image.clone().requires_grad_()
     encoder(image).sum().backward()
     assert image.grad.abs().sum() > 0
 

@@ -147,7 +147,8 @@ def test_volume_of_the_dicom_database_is_left_to_slicers_exporter(outlined, tmp_
         exportDicomSeg(segmentationNode, volumeNode, out)
 
 
-def test_segment_writes_a_dicom_seg_of_a_dicom_folder(warm, pool, phantom, tmp_path, capsys):
+@pytest.mark.parametrize("derived", [False, True], ids=["as it is", "without frame of reference"])
+def test_segment_writes_a_dicom_seg_of_a_dicom_folder(warm, pool, phantom, tmp_path, capsys, derived):
     spacing = [phantom.spacing[1], phantom.spacing[0]]
     x, y, z = phantom.ijk_to_ras[:3, 3]
     folder = write_series(
@@ -162,9 +163,17 @@ def test_segment_writes_a_dicom_seg_of_a_dicom_folder(warm, pool, phantom, tmp_p
         HighBit=15,
         PixelRepresentation=1,
         change=lambda k: {"ImagePositionPatient": [-x, -y, z + 4.0 * k], "PixelData": phantom.array[k].tobytes()},
+        **({"FrameOfReferenceUID": None} if derived else {}),
     )
     out = tmp_path / "tumor.dcm"
-    assert main(["segment", str(folder), "-o", str(out), ONE_SLICE]) == 0
+    command = ["segment", str(folder), "-o", str(out), ONE_SLICE]
+    if derived:
+        assert main(command) == 2
+        assert "no FrameOfReferenceUID" in (told := capsys.readouterr().err) and "--derive-frame" in told
+        command.append("--derive-frame-of-reference")
+    assert main(command) == 0
+    uid = pydicom.dcmread(out).FrameOfReferenceUID
+    assert derived == (f"note: FrameOfReferenceUID {uid} was made from the series' UID" in capsys.readouterr().out)
     volume = read_volume(folder)
     np.testing.assert_allclose(volume.ijk_to_ras, phantom.ijk_to_ras)
     box = Box.from_corners((35.5, -41.75, -272), (65.5, -9.75, -272))

@@ -1,6 +1,7 @@
 """Slicer's files: what is written is read back the same, errors leave nothing behind; pictures."""
 
 import json
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -268,6 +269,39 @@ def test_pictures_show_ct_outline_and_prompts(filled, tmp_path):
     assert np.allclose(
         green, (350 + (44 - 47.5) * 1.5 * pixels_per_mm, 450 + (34 - 47.5) * 1.5 * pixels_per_mm), atol=6
     )
+
+
+SAGITTAL = """
+import sys
+from pathlib import Path
+import numpy as np
+from SAMLiverTumorLib.mrml.application.headless_scene import createScene
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+from SAMLiverTumorLib.mrml.rendering import render
+from SAMLiverTumorLib.mrml.rendering.offscreen_views import SliceView
+from SAMLiverTumorLib.volume import Volume
+if not render._glWorks():
+    sys.exit(3)
+# soft tissue to the patient's left, and one bright sagittal slice at R 41.5
+array = np.full((40, 40, 40), -200, np.int16)
+array[:, :, 10] = 235
+affine = np.array([[-1.5, 0, 0, 56.5], [0, -1.5, 0, 30], [0, 0, 1.5, -30], [0, 0, 0, 1]])
+scene = createScene()
+view = SliceView(scene, "Sagittal", addVolumeNode(scene, Volume(array, affine, "CT")), (300, 300))
+for name, r in (("bright", 41.5), ("dark", -41.5 + 15)):
+    view.show(np.array([r, 0.0, 0.0]))
+    assert abs(view.sliceNode.GetSliceToRAS().GetElement(0, 3) - r) < 1e-3, view.sliceNode.GetSliceToRAS()
+    view.save(Path(sys.argv[1]) / f"{name}.png")
+"""
+
+
+def test_a_sagittal_view_shows_the_slice_on_the_side_that_was_asked_for(tmp_path):
+    done = subprocess.run([sys.executable, "-c", SAGITTAL, str(tmp_path)], capture_output=True, text=True)
+    if done.returncode == 3:
+        pytest.skip("no OpenGL library was found")
+    assert done.returncode == 0, done.stderr
+    assert np.median(picture(tmp_path / "bright.png")[..., 0]) == 255
+    assert picture(tmp_path / "dark.png")[..., 0].max() == 0
 
 
 def test_without_opengl_the_reason_and_the_remedy_are_reported(filled, tmp_path, monkeypatch):

@@ -155,7 +155,7 @@ def test_label_values_are_read_in_the_workers_thread_once_for_each_change_of_the
     run(
         """
 import threading
-from SAMLiverTumorLib.panel import reference
+from SAMLiverTumorLib.panel import voxel_source_selector as reference
 threads, read = [], reference.label_values
 reference.label_values = lambda *arguments: (threads.append(threading.current_thread().name), read(*arguments))[1]
 labels = row()
@@ -245,5 +245,27 @@ desktop.loadScene("scene.mrb")
 desktop.wait(lambda: not widget.panel.tasks.busy)
 assert widget.ui.referenceSelector.currentNode().GetName() == "truth"
 assert widget.ui.referenceSegmentCombo.currentText in ("2", "second")
+"""
+    )
+
+
+def test_undefined_figures_are_dashes_and_a_mean_of_nothing_is_left_out(run):
+    run(
+        """
+user.click(5, 6, 4)
+user.finish()
+array = np.zeros(user.volume.array.shape, np.int16)
+array[1, 15, 15] = 1
+ui.referenceSelector.setCurrentNode(addLabelMap(array, user.volume.ijk_to_ras))
+user.finish()
+ui.evaluateButton.click()
+user.finish()
+table = widget._parameterNode.evaluation.GetTable()
+columns = range(table.GetNumberOfColumns())
+rows = [[table.GetValue(row, column).ToString() for column in columns] for row in range(table.GetNumberOfRows())]
+assert [row[0] for row in rows] == ["overall", "mean of all 1", "missed 1"], rows
+# errors have no mean over missed lesions
+assert rows[1][6:] == ["-", "-"] and not any("nan" in text.lower() for row in rows for text in row), rows
+assert ui.plotButton.enabled
 """
     )

@@ -25,9 +25,9 @@ def choose(ending):
     combo = ui.exportFormatCombo
     combo.setCurrentIndex([combo.itemData(n) for n in range(combo.count)].index(ending))
 
-def export(ending, name, *answers):
+def export(ending, name, *before):
     choose(ending)
-    desktop.answer(str(Path(name).absolute()), *answers)
+    desktop.answer(*before, str(Path(name).absolute()))
     ui.exportButton.click()
     user.finish()
     return Path(name)
@@ -91,7 +91,7 @@ volumeNode.SetAndObserveTransformNodeID(transform.GetID())
 session.segmentationNode.SetAndObserveTransformNodeID(transform.GetID())
 export(".nii.gz", "again.nii.gz")
 assert Path("again.nii.gz").read_bytes() == Path("label.nii.gz").read_bytes()
-assert "not where its transform shows it" in session.log[-2]
+assert "without the transform that moves it" in session.log[-2]
 # a file that has another grid by now lends its affine to nobody
 image.SetOrigin((0, 0, 0))
 sitk.WriteImage(image, "ct.nii.gz")
@@ -196,7 +196,7 @@ assert data.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstan
 (item,) = data.SegmentSequence
 assert item.SegmentLabel == "Liver tumor"
 assert "ab" * 32 in item.SegmentationAlgorithmIdentificationSequence[0].AlgorithmParameters
-assert [each.kind for each in desktop.shown] == ["QFileDialog.getSaveFileName", "QFileDialog.getExistingDirectory"]
+assert [each.kind for each in desktop.shown] == ["QFileDialog.getExistingDirectory", "QFileDialog.getSaveFileName"]
 """
     )
 
@@ -220,14 +220,57 @@ assert (found == array).all() and data.ReferencedSeriesSequence[0].SeriesInstanc
     )
 
 
+def test_identifiers_that_the_files_lack_are_made_up_with_a_yes_alone(run):
+    run(
+        _SERIES
+        + """
+import uuid
+for file in folder.iterdir():
+    image = pydicom.dcmread(file)
+    del image.FrameOfReferenceUID
+    image.save_as(file)
+uid = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, image.SeriesInstanceUID + ' FrameOfReferenceUID').int}"
+# where the files are is remembered with the volume: no dialog but the question, and it comes before that of the place
+user.volumeNode.SetAttribute("SAMLiverTumor.DicomFolder", str(folder))
+choose(".dcm")
+desktop.answer("No")
+ui.exportButton.click()
+assert "no FrameOfReferenceUID" in session.message and "--derive-frame-of-reference" in session.message
+assert not Path("tumor.dcm").exists()
+data, found = read(export(".dcm", "tumor.dcm", "Yes"))
+assert (found == array).all() and data.FrameOfReferenceUID == uid
+assert any(f"FrameOfReferenceUID {uid} was made from the series' UID" in line for line in session.log), session.log
+kinds = [each.kind for each in desktop.shown]
+assert "QFileDialog.getExistingDirectory" not in kinds and kinds[-1] == "QFileDialog.getSaveFileName", kinds
+"""
+    )
+
+
+def test_one_of_several_series_is_chosen_from_a_list(run):
+    run(
+        _SERIES
+        + """
+write_series(folder, count=3, names="other{}", SeriesInstanceUID="1.2.3", SeriesNumber=9, SeriesDescription="Bone")
+line = f"3: CT 'Portal venous', 6 slices of 10 x 12, {pydicom.dcmread(folder / 'IM0000').SeriesInstanceUID}"
+data, found = read(export(".dcm", "tumor.dcm", str(folder), line))
+assert (found == array).all()
+"""
+    )
+
+
 def test_what_a_dicom_seg_cannot_do_without_is_said(run):
     run(
         _SERIES
         + """
-export(".dcm", "tumor.dcm", "")
-assert "is not known; load it through the DICOM module" in session.message and not Path("tumor.dcm").exists()
+def refused(folder):
+    choose(".dcm")
+    desktop.answer(folder)
+    ui.exportButton.click()
+    user.finish()
+refused("")
+assert "are not known; load it through the DICOM module" in session.message and not Path("tumor.dcm").exists()
 Path("empty").mkdir()
-export(".dcm", "tumor.dcm", str(Path("empty").absolute()))
+refused(str(Path("empty").absolute()))
 assert "no DICOM series" in session.message and not Path("tumor.dcm").exists(), session.message
 write_series(Path("wider").absolute(), count=6, PixelSpacing=[0.9, 0.9])
 export(".dcm", "tumor.dcm", str(Path("wider").absolute()))

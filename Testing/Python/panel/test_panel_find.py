@@ -63,7 +63,11 @@ assert ui.statusLabel.text.startswith("Searching") and not ui.findButton.enabled
 ui.cancelButton.click()
 user.network.gate.set()
 user.finish()
-assert not session.busy and user.count() == 0 and not panel.timer.active
+assert not session.busy and not panel.timer.active
+# the segment that was made for the search is gone with it
+assert ui.statusLabel.text == "Cancelled." and not session.segmentId and not session.canUndo
+assert widget._parameterNode.segmentation is None and ui.segmentCombo.count == 0
+assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == [organs]
 ui.findButton.click()
 user.finish()
 assert (user.array() == (SQUARE & (array > 0))).all()

@@ -142,7 +142,7 @@ before = widget._parameterNode.model
 tell(process, START, DATA, step(1), done(False))
 process.running = False
 panel.train.poll()
-assert widget._parameterNode.model == before and "kept aside" in ui.trainNoteLabel.text
+assert widget._parameterNode.model == before and "set aside" in ui.trainNoteLabel.text
 # a folder of ours that was used is left, and a new one taken
 (training.folder / "not-adopted.safetensors").write_bytes(b"")
 import time; time.sleep(1.1)
@@ -267,5 +267,30 @@ ui.trainCompareButton.click()
 compared.running, compared.error = False, "sam-liver-tumor: error: no terminal\\n"
 panel.train.comparison.poll()
 assert "no terminal" in ui.statusLabel.text, ui.statusLabel.text
+"""
+    )
+
+
+def test_compare_is_not_offered_where_nobody_was_held_out(run):
+    run(
+        """
+import json, struct
+process = begin()
+tell(process, START, DATA, step(1), done(True))
+process.running = False
+def finished(**split):
+    card = {"split": {"train": ["p1"], "validation": [], "test": [], **split}}
+    header = json.dumps({"__metadata__": {"sam-liver-tumor": json.dumps({"card": card})}}).encode()
+    path = training.folder / "model.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    panel.train.poll()
+    panel.update()
+finished(validation=["p1"])
+assert not ui.trainCompareButton.enabled and "only patient" in ui.trainCompareButton.toolTip
+finished(validation=["p2"])
+assert ui.trainCompareButton.enabled
+finished(validation=["p2"], test=["p1"])
+assert not ui.trainCompareButton.enabled
 """
     )

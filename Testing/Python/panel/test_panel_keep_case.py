@@ -43,7 +43,7 @@ assert ui.trainKeptLabel.text == "1 case kept" and str(store.root) in ui.trainKe
 assert kept.name + " is kept for training" in session.message, session.message
 ui.trainKeepButton.click()
 user.finish()
-assert "kept already" in session.message and store.list() == [kept]
+assert "already kept" in session.message and store.list() == [kept]
 array = outline(first=2)
 ui.trainKeepButton.click()
 user.finish()

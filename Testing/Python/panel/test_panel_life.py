@@ -11,7 +11,7 @@ user.click(5, 6, 4)
 desktop.wait(user.network.waiting.is_set)
 assert ui.cancelButton.enabled and ui.progressBar.enabled and "Segmenting 1 slice" in ui.statusLabel.text
 ui.cancelButton.click()
-assert not session.busy and not panel.timer.active and ui.statusLabel.text == "Cancelled."
+assert not session.busy and not panel.timer.active and ui.statusLabel.text == "Cancelled. Liver tumor is empty."
 user.network.gate.set()
 panel.worker.wait(10)
 assert session.poll() == [] and user.count() == 0
@@ -208,5 +208,28 @@ user.network.error = None
 ui.segmentButton.click()
 user.finish()
 assert user.count() == SPECK
+"""
+    )
+
+
+def test_a_ct_that_opens_in_a_wide_window_is_shown_in_the_liver_window_and_undo_restores_it(at_panel):
+    at_panel(
+        """
+from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode
+def shown(node):
+    return node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()
+wide = addVolumeNode(slicer.mrmlScene, user.volume)
+wide.GetDisplayNode().SetWindowLevel(2377, 170)
+ui.volumeSelector.setCurrentNode(wide)
+assert shown(wide) == (350, 60) and "is shown in the liver window" in ui.statusLabel.text, ui.statusLabel.text
+ui.undoButton.click()
+assert shown(wide) == (2377, 170)
+ui.volumeSelector.setCurrentNode(user.volumeNode)
+ui.volumeSelector.setCurrentNode(wide)
+assert shown(wide) == (2377, 170), "the choice of the user is kept"
+ui.liverWindowButton.click()
+assert shown(wide) == (350, 60)
+ui.volumeSelector.setCurrentNode(None)
+assert not ui.liverWindowButton.enabled and ui.liverWindowButton.toolTip == "Choose a volume."
 """
     )

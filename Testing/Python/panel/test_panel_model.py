@@ -159,7 +159,7 @@ del Store.fetch  # the real one
 panel.pool._pool = None
 panel.update()
 assert ui.modelInfoLabel.text.startswith("<b>Liver tumor</b>"), ui.modelInfoLabel.text
-assert "missing, install the extension again<br>" in ui.modelInfoLabel.text
+assert "missing, reinstall the extension<br>" in ui.modelInfoLabel.text
 ui.modelCombo.setCurrentText("liver-tumor")
 assert not ui.downloadButton.enabled and "is part of the extension" in ui.downloadButton.toolTip
 for press in (lambda: user.click(5, 6, 4), ui.segmentButton.click):

@@ -52,7 +52,7 @@ green = plain[..., 1]
 ui.phase1Selector.setCurrentNode(phase(150))
 user.finish()
 assert "arterial" in session.message and "besides the volume" in session.message, session.message
-assert ui.phasesLabel.text == "arterial: seen from -160 to 240."
+assert ui.phasesLabel.text == "arterial: window -160 to 240."
 assert user.count() == SPECK, "what is there stays"
 user.click(12, 12, 4)
 user.finish()
@@ -207,7 +207,7 @@ middle = np.array([0.0, 0, 10, 1])
 assert np.linalg.norm((matrix @ (middle + (300, 40, -20, 0)) - middle)[:3]) < 1, matrix
 assert np.abs(matrix[:3, :3] - np.eye(3)).max() < 0.02
 assert (slicer.util.arrayFromVolume(arterial) == voxels).all()
-assert "moved by" in ui.phasesLabel.text and ui.phasesLabel.text.startswith("arterial: seen from -160 to 240")
+assert "moved by" in ui.phasesLabel.text and ui.phasesLabel.text.startswith("arterial: window -160 to 240")
 (channel,) = session.settings.further
 entry = channel.as_dict()
 assert abs(entry["registration"]["shift_mm"] - np.linalg.norm((300, 40, -20))) < 1, entry
@@ -424,7 +424,7 @@ editor = desktop.openSegmentEditor().editor
 editor.setSegmentationNode(segmentationNode)
 editor.setSourceVolumeNode(user.volumeNode)
 editor.setCurrentSegmentID(segmentId)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 user.look(4)
 session.promptNodes[0].AddControlPointWorld(*user.ras(5, 6, 4))
 user.finish()

@@ -102,7 +102,7 @@ editor.mrmlSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.
 drawn = np.zeros_like(inside)
 drawn[15] = inside[15]
 editor.paint(drawn)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 effect = editor.activeEffect().self()
 effect.panel.ui.propagateBothButton.click()
 desktop.wait(lambda: not session.busy)
@@ -118,7 +118,7 @@ assert (user.array(other) == drawn).all() and (user.array(segmentId) == whole).a
 def test_uncertainty_lies_over_the_slices_until_it_is_switched_off(at_phantom):
     at_phantom(
         """
-assert not ui.uncertaintyButton.enabled and "Follow" in ui.uncertaintyButton.toolTip
+assert not ui.uncertaintyButton.enabled and "Propagate" in ui.uncertaintyButton.toolTip
 user.drawBox((12, 10, 15), (32, 30, 15))
 user.finish()
 ui.propagateBothButton.click()
@@ -270,5 +270,57 @@ ui.insideSegmentCombo.setCurrentIndex(1)
 ui.insideSegmentCombo.activated.emit(1)
 found, _ = session.inside().onGrid(gridFromNode(user.volumeNode))
 assert (found == inside).all()
+"""
+    )
+
+
+def test_propagation_is_offered_only_where_it_can_begin(at_phantom):
+    at_phantom(
+        """
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+assert ui.propagateUpButton.enabled
+ui.addSegmentButton.click()
+for button in (ui.propagateUpButton, ui.propagateBothButton, ui.propagateDownButton):
+    assert not button.enabled and button.toolTip == "Prompt the tumor on this slice, or draw it there, first."
+array = np.zeros(user.volume.array.shape, np.uint8)
+array[user.session.view.index, 12:16, 14:18] = 1
+slicer.util.updateSegmentBinaryLabelmapFromArray(array, session.segmentationNode, session.segmentId, user.volumeNode)
+panel.update()
+assert ui.propagateBothButton.enabled, ui.propagateBothButton.toolTip
+"""
+    )
+
+
+def test_ctrl_z_after_new_takes_back_new_and_the_panel_shows_the_lesion_before(at_phantom):
+    at_phantom(
+        """
+def choice():
+    return ui.segmentCombo.currentText, widget._parameterNode.segmentId == session.segmentId
+user.drawBox((12, 10, 15), (32, 30, 15))
+user.finish()
+ui.propagateBothButton.click()
+user.finish()
+whole = user.count()
+ui.addSegmentButton.click()
+assert choice() == ("Liver tumor 2", True) and ui.statusLabel.text == "Liver tumor 2 is new and empty."
+assert ui.undoButton.toolTip == "Undo new segment Liver tumor 2. Key: Ctrl+Z"
+desktop.pressKeys("Ctrl+Z")
+assert choice() == ("Liver tumor", True)
+assert ui.segmentCombo.count == 1
+assert user.count() == whole
+assert ui.statusLabel.text == f"Undone: new segment Liver tumor 2. Liver tumor: {whole:,} voxels."
+assert ui.undoButton.toolTip == "Undo propagation of Liver tumor. Key: Ctrl+Z"
+assert ui.redoButton.toolTip == "Redo new segment Liver tumor 2. Key: Ctrl+Y"
+desktop.pressKeys("Ctrl+Z")
+assert slices() == [15] and choice() == ("Liver tumor", True)
+assert ui.statusLabel.text == f"Undone: propagation of Liver tumor. Liver tumor: {user.count():,} voxels."
+for _ in range(2):
+    desktop.pressKeys("Ctrl+Y")
+assert choice() == ("Liver tumor 2", True) and user.count() == 0
+# choosing a segment says what it holds
+ui.segmentCombo.setCurrentIndex(0)
+ui.segmentCombo.activated.emit(0)
+assert choice() == ("Liver tumor", True) and ui.statusLabel.text == f"Liver tumor: {whole:,} voxels."
 """
     )

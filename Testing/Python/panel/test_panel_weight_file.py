@@ -43,11 +43,11 @@ def test_a_file_of_ones_own_segments_as_in_the_console_and_leaves_its_hash(run, 
 from SAMLiverTumorLib.inference import Settings
 from SAMLiverTumorLib.mrml.api import segmentNodes
 choose({str(tuned)!r})
-said = "tuned <1>.pth is used from now on, for box; it is not checked against a published hash."
+said = "tuned <1>.pth is used from now on, for box; it is not verified against a published hash."
 assert ui.statusLabel.text == said, ui.statusLabel.text
 assert (ui.modelCombo.currentText, parameters.model) == ("From a file", "file")
 size = {tuned.stat().st_size} / 1e6
-expected = f"<b>tuned &lt;1&gt;.pth</b>: box; {{size:.1f}} MB; not checked against a published hash"
+expected = f"<b>tuned &lt;1&gt;.pth</b>: box; {{size:.1f}} MB; not verified against a published hash"
 assert ui.modelInfoLabel.text == expected, ui.modelInfoLabel.text
 assert not ui.downloadButton.enabled and not ui.removeModelButton.enabled
 assert not store.root.exists(), "it is used where it is"

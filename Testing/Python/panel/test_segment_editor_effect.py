@@ -15,7 +15,7 @@ editor.setSegmentationNode(node)
 editor.setSourceVolumeNode(user.volumeNode)
 editor.setCurrentSegmentID(a)
 editor.mrmlSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 effect = editor.activeEffect().self()
 eui = effect.panel.ui
 
@@ -46,7 +46,8 @@ def in_editor(at_panel):
 def test_a_click_with_the_effect_fills_the_selected_segment_and_no_other(in_editor):
     in_editor(
         """
-assert not hasattr(slicer, "SegmentEditorEffect") and effect.scriptedEffect.name == "SAM"
+assert not hasattr(slicer, "SegmentEditorEffect") and effect.scriptedEffect.name == "SAM Liver Tumor"
+assert effect.scriptedEffect.title == "SAM"
 assert session.volumeNode is user.volumeNode and session.segmentationNode is node and session.segmentId == a
 click(5, 6, 4)
 assert editor.activeEffect() is not None, "placing prompts leaves the effect chosen"
@@ -238,7 +239,7 @@ widget.exit()
 editor.setSegmentationNode(node)
 editor.setSourceVolumeNode(user2.volumeNode)
 editor.setCurrentSegmentID(a)
-editor.setActiveEffectByName("SAM")
+editor.setActiveEffectByName("SAM Liver Tumor")
 assert effect.panel.engine is widget.panel.engine
 eui = effect.panel.ui
 click(5, 6, 4)
@@ -254,8 +255,9 @@ def test_a_second_segment_editor_has_an_effect_of_its_own(in_editor):
         """
 from desktop.segment_editor import qMRMLSegmentEditorWidget
 other = qMRMLSegmentEditorWidget()
-assert other.effectByName("SAM") is not None and other.effectByName("SAM") is not editor.effectByName("SAM")
-assert other.effectByName("SAM").self().panel is None, "nothing is made before it is used"
+its, own = other.effectByName("SAM Liver Tumor"), editor.effectByName("SAM Liver Tumor")
+assert its is not None and its is not own
+assert its.self().panel is None, "nothing is made before it is used"
 """
     )
 

@@ -131,7 +131,7 @@ def test_without_such_a_wheel_linux_takes_the_cpu_build(dev, pip_calls):
     assert pip_calls.arguments[1][-2:] == ["torch==2.13.0", "torchvision==0.28.0"]
 
 
-def test_without_that_index_the_package_index_is_taken_and_told(dev, pip_calls, capsys):
+def test_without_that_index_the_package_index_is_taken_and_reported(dev, pip_calls, capsys):
     pip_calls.refuse = lambda arguments: "--no-deps" in arguments and "-e" not in arguments
     dev.ensure_environment("")
     assert "cannot be reached" in capsys.readouterr().out
@@ -195,7 +195,7 @@ def test_a_failing_setup_ends_with_status_2_and_no_traceback(dev, pip_calls, cap
     assert capsys.readouterr().err.startswith("dev.py: pip failed")
 
 
-def test_a_disk_that_fills_up_outside_pip_is_told_too(dev, pip_calls, monkeypatch, capsys):
+def test_a_disk_that_fills_up_outside_pip_is_reported_too(dev, pip_calls, monkeypatch, capsys):
     def fill(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -67,6 +67,8 @@ parent = slicer.modules.SAMLiverTumorInstance.parent
 assert parent.title == "SAM Liver Tumor"
 assert parent.categories == ["Segmentation"]
 assert parent.dependencies == ["Markups", "Segmentations", "SegmentEditor", "Volumes"]
+hidden = slicer.modules.SegmentEditorSAMLiverTumorInstance.parent
+assert hidden.title == "Segment Editor SAM Liver Tumor" and hidden.hidden
 assert parent.contributors and "not a medical device" in parent.helpText and "LiTS" in parent.acknowledgementText
 """)
 

@@ -168,7 +168,7 @@ def test_the_dev_extra_names_every_package_that_dev_py_installs(root):
 def test_the_module_folder_holds_modules_alone(root):
     # Slicer takes every .py directly in a module's folder for a module.
     names = sorted(path.name for path in (root / "SAMLiverTumor").glob("*.py"))
-    assert names == ["SAMLiverTumor.py", "SegmentEditorSAM.py"]
+    assert names == ["SAMLiverTumor.py", "SegmentEditorSAMLiverTumor.py"]
 
 
 def test_the_metadata_is_complete_and_its_urls_name_files_of_the_repository(root):

@@ -91,6 +91,23 @@ class PropagationJobs:
         :raises PromptError: there is nothing to propagate.
         """
         self.cancel(target)
+        stack, known, prompted = self._beginning(target, source, plan, view, drawn)
+        if not prompted:
+            raise PromptError(
+                _("Prompt this slice, or draw the tumor on it, before propagating it through the volume.")
+            )
+        self._submit(target, source, plan, stack, prompted, settings, direction, known)
+
+    def canStart(
+        self, target: PromptedSegment, source: VolumeSource, plan: Plan, view: View, drawn: Mask | None
+    ) -> bool:
+        """Whether there is anything to propagate; see `start`."""
+        return bool(self._beginning(target, source, plan, view, drawn)[2])
+
+    def _beginning(
+        self, target: PromptedSegment, source: VolumeSource, plan: Plan, view: View, drawn: Mask | None
+    ) -> tuple[PlaneStack, Propagation | None, list[PromptedSlice]]:
+        """The stack of planes, the propagation to continue, and the slices to start from, none if all are empty."""
         part = target.objectOn(source.key)
         stack, known = PlaneStack.through(source.volume(), view.plane(source.volume())), part.propagation
         if known is not None and areSame(known.stack, stack):
@@ -107,11 +124,9 @@ class PropagationJobs:
         prompted += [PromptedSlice(index) for index in drawnBefore if index not in chosen]
         if not prompted and drawn is not None and drawn.count:
             prompted = [PromptedSlice(view.index if stack.base is None else 0, None, drawn)]
-        if not prompted or all(each.mask is not None and not each.mask.count for each in prompted):
-            raise PromptError(
-                _("Prompt this slice, or draw the tumor on it, before propagating it through the volume.")
-            )
-        self._submit(target, source, plan, stack, prompted, settings, direction, known)
+        if all(each.mask is not None and not each.mask.count for each in prompted):
+            prompted = []
+        return stack, known, prompted
 
     def update(
         self, target: PromptedSegment, source: VolumeSource, plan: Plan, settings: Settings, submit: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.session.jobs.propagation_jobs import PropagationJobs
 from SAMLiverTumorLib.mrml.session.jobs.search_jobs import SearchJobs
@@ -81,6 +82,16 @@ class SessionJobs:
         plan = self.slices.plan(target, source)
         drawn = self._objects.voxelsOn(target, source.key, view.plane(source.volume()))
         self.propagations.start(target, source, plan, view, self.slices.settings, direction, drawn)
+
+    def canPropagate(self, target: PromptedSegment, source: VolumeSource, view: View) -> bool:
+        """Whether `propagate` has anything to start from."""
+        try:
+            plan = self.slices.plan(target, source)
+            drawn = self._objects.voxelsOn(target, source.key, view.plane(source.volume()))
+            return self.propagations.canStart(target, source, plan, view, drawn)
+        except SAMLiverTumorError:
+            # pressed, the button says what is wrong
+            return True
 
     def poll(self) -> Written | None:
         """Write what has arrived from the worker; None if nothing arrived and no progress was made."""

@@ -103,9 +103,7 @@ def test_every_other_file_is_refused(file, capfd):
 def test_a_folder_of_slices_far_apart_is_refused_and_its_regular_part_read(tmp_path):
     """CT2 of the DICOMDIR example: one localizer-like slice 202 mm below three that lie 1.25 mm apart."""
     folder = FOLDER / "dicomdirtests" / "77654033" / "CT2"
-    with pytest.raises(
-        InputError, match=r"slices missing or at uneven distances: the step is 1\.25 mm, but 202\.50 mm"
-    ):
+    with pytest.raises(InputError, match=r"slices missing: the step is 1\.25 mm, but 202\.50 mm"):
         read_volume(folder)
     for name in ("17136", "17166", "17196"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -128,6 +126,6 @@ def test_localizers_which_look_through_the_whole_patient_are_no_slices():
     assert [frame.series_number for frame in read.frames] == [5] * 5
 
 
-def test_the_whole_example_of_a_dicomdir_is_listed():
-    with pytest.raises(InputError, match=r"holds \d+ series.*; choose one by its number or UID"):
+def test_of_the_whole_example_of_a_dicomdir_the_one_volume_is_taken():
+    with pytest.raises(InputError, match=r"slices missing: the step is 1\.25 mm, but 202\.50 mm"):
         read_volume(FOLDER / "dicomdirtests" / "77654033")

@@ -1,13 +1,18 @@
 """A case of 3D-IRCADb becomes a volume node and a segmentation node whose segments Slicer understands."""
 
+import uuid
+
 import numpy as np
+import pydicom
 import pytest
 import slicer
 import slicer.util
 import vtk
-from ircadb_case import Patient, boxes, hounsfield, usual_masks
+from ircadb_case import ORIGIN, SERIES, SPACING, Patient, boxes, hounsfield, usual_masks
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom.identifiers import MissingIdentifiers
+from SAMLiverTumorLib.mrml.api.dicom_seg import rememberedFiles, saveDicomSeg
 from SAMLiverTumorLib.mrml.api.load_ircadb import FOLDER_TAG, addingIrcadbCase, loadIrcadbCase
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import volumeFromNode
@@ -33,6 +38,33 @@ def test_voxels_and_place_are_those_of_the_files(loaded):
     assert (segmentArray(segmentationNode, ids["liver tumor"], volumeNode) == tumor).all()
     for name, folder in {"livertumor01": "livertumor01", "liver": "liver", "portal vein": "portalvein"}.items():
         assert (segmentArray(segmentationNode, ids[name], volumeNode) == masks[folder]).all(), name
+
+
+def test_a_dicom_seg_of_a_case_gets_the_one_frame_of_reference_of_its_series(tmp_path):
+    case = Patient(1).write(tmp_path)
+    createScene()
+    volumeNode, segmentationNode = loadIrcadbCase(case)
+    folder, series = rememberedFiles(volumeNode)
+    assert (folder, series) == ((case / "PATIENT_DICOM").absolute(), None)
+    with pytest.raises(MissingIdentifiers, match="no FrameOfReferenceUID"):
+        saveDicomSeg(segmentationNode, volumeNode, tmp_path / "a.dcm", folder)
+    first = segmentationNode.GetSegmentation().GetNthSegmentID(0)
+    notes = saveDicomSeg(
+        segmentationNode, volumeNode, tmp_path / "a.dcm", folder, segmentIds=[first], deriveFrameOfReference=True
+    )
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    expected = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, SERIES + ' FrameOfReferenceUID').int}"
+    assert data.FrameOfReferenceUID == expected and expected in notes[0]
+    assert data.ReferencedSeriesSequence[0].SeriesInstanceUID == SERIES
+    masks = usual_masks()
+    found = np.zeros_like(masks["liver"])
+    for frame, pixels in zip(data.PerFrameFunctionalGroupsSequence, data.pixel_array, strict=True):
+        z = float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
+        found[round((z - ORIGIN[2]) / SPACING[2])] = pixels > 0
+    assert (found == masks["livertumor01"] | masks["livertumor02"]).all()
+    # in a zip file there is nothing that a segmentation could refer to
+    volumeNode, _ = loadIrcadbCase(Patient(2).write_zips(tmp_path))
+    assert rememberedFiles(volumeNode) is None
 
 
 def test_segments_overlap_without_taking_voxels_from_each_other(loaded):

@@ -1,4 +1,4 @@
-"""The hidden module that brings the effect "SAM" into Slicer's Segment Editor."""
+"""The hidden module that registers the effect "SAM" of SAM Liver Tumor in Slicer's Segment Editor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
-class SegmentEditorSAM(ScriptedLoadableModule):
+class SegmentEditorSAMLiverTumor(ScriptedLoadableModule):
     """Registers the effect when the application has started; there is nothing to open."""
 
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)
-        self.parent.title = _("Segment Editor SAM")
+        self.parent.title = _("Segment Editor SAM Liver Tumor")
         self.parent.categories = [_("Segmentation")]
         # SAMLiverTumor puts the library on the path
         self.parent.dependencies = ["Segmentations", "SAMLiverTumor"]
