@@ -10,7 +10,7 @@ from fuzz.structure import safetensors_header, zip_member
 from fuzz.target import Files, Target
 from SAMLiverTumorLib.errors import ModelError
 
-_ONLY_FEW = ("are not those of", "needs the model", "does not fit its base")
+_ONLY_FEW = ("are not those of", "needs the model", "does not fit its base", "alone, without")
 
 
 def _load_model(folder: Path, path: Path, out: Path) -> None:

@@ -60,8 +60,16 @@ def started(program, *words, prepare=None):
 @pytest.mark.parametrize("program", [_WRITER, _CACHE], ids=["output", "cache"])
 def test_files_that_a_killed_writer_leaves_under_their_final_name_are_complete(tmp_path, program):
     seen = 0
-    for wait in np.random.default_rng(5).uniform(0.005, 0.08, 10):
+    for number, wait in enumerate(np.random.default_rng(5).uniform(0.005, 0.08, 10)):
         process = started(program, tmp_path)
+        # every other one once there is something: on a slow disk the first file takes longer than these waits
+        until = time.monotonic() + (10 if number % 2 else 0)
+        while (
+            time.monotonic() < until
+            and not any(tmp_path.glob("report.json"))
+            and not any(tmp_path.rglob("*.embedding"))
+        ):
+            time.sleep(0.005)
         time.sleep(wait)
         process.kill()
         process.communicate()

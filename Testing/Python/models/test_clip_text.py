@@ -184,7 +184,7 @@ def test_damaged_clip_weights_are_reported(clip, tmp_path):
 
 
 def test_another_text_encoder_is_no_setting():
-    with pytest.raises(InputError, match="no text encoder"):
+    with pytest.raises(InputError, match="not a text encoder"):
         TrainSettings(text_encoder="bert")
 
 
