@@ -191,20 +191,7 @@ def read_settings(path: Path) -> TrainSettings:
 
     :raises InputError: missing or malformed file, an unknown name, or a value of another type.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = parse_json(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
-    except (ValueError, RecursionError) as error:  # both parsers' errors, and text that is not UTF-8
-        raise InputError(f"'{path}' cannot be parsed ({error}); it must be TOML, or JSON with .json.") from error
-    if not isinstance(values, dict):
-        raise InputError(f"'{path}' holds no settings.")
+    values = read_values(path)
     folder = Path(path).resolve().parent
     settings = from_mapping(values)
     places = {name: tuple(str(folder / each) for each in getattr(settings, name)) for name in ("images", "labels")}
@@ -240,3 +227,25 @@ def _typed(name: str, value: Any, like: Any) -> Any:
 def _type_name(like: Any) -> str:
     kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
     return kinds.get(type(like), "a table of texts")
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The plain values of a file of settings: TOML, or JSON by its ending.
+
+    :raises InputError: missing or malformed file, or one that holds no settings.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = parse_json(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
+    except (ValueError, RecursionError) as error:  # both parsers' errors, and text that is not UTF-8
+        raise InputError(f"'{path}' cannot be parsed ({error}); it must be TOML, or JSON with .json.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"'{path}' holds no settings.")
+    return values

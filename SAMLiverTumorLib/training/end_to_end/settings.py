@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.training.settings import read_values
 
 METHOD = "end-to-end"
 """What `method` is in a file of these settings."""
@@ -97,7 +97,7 @@ def read_network_settings(path: Path) -> NetworkSettings | None:
 
     :raises InputError: missing or malformed file, an unknown name, or a value of another type.
     """
-    values = _read(path)
+    values = read_values(path)
     if values.get("method") != METHOD:
         return None
     settings = network_settings(values)
@@ -128,17 +128,3 @@ def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
             raise InputError(f"Setting '{name}' is {value!r}; {type(like).__name__} is needed.")
         taken[name] = value
     return NetworkSettings(**taken)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:  # the parser's error, and text that is not UTF-8
-        raise InputError(f"'{path}' cannot be understood ({error}); it has to be TOML.") from error
