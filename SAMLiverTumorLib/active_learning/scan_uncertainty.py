@@ -11,7 +11,7 @@ import numpy as np
 from SAMLiverTumorLib.active_learning.outline_uncertainty import OutlineUncertainty, narrower, outline_uncertainty
 from SAMLiverTumorLib.cancel import raise_if_cancelled
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.inference.model_choice import check_concept
 from SAMLiverTumorLib.inference.text_search import axial_slices
@@ -94,7 +94,7 @@ def slice_uncertainties(
     planes = [slice_plane(volume, "axial", index) for index in indices]
     regions: list[np.ndarray | None] = [None] * len(indices)
     if liver is not None:
-        regions = [voxels_to_picture(liver, plane) for plane in planes]
+        regions = [voxels_to_slice_mask(liver, plane) for plane in planes]
     elif finds_liver:
         livers = []
         for plane in planes:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from SAMLiverTumorLib.image.mask_geometry import PixelBox, bounding_box, deepest, grown_box
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -38,7 +38,7 @@ def slice_trials(volume: Volume, tumor: np.ndarray) -> dict[int, list[np.ndarray
     """
     found = {}
     for index in range(slice_count(volume, "axial")):
-        picture = voxels_to_picture(tumor, slice_plane(volume, "axial", index))
+        picture = voxels_to_slice_mask(tumor, slice_plane(volume, "axial", index))
         components, count = ndimage.label(picture, np.ones((3, 3)))
         masks = [components == n for n in range(1, count + 1)]
         if large := [mask for mask in masks if np.count_nonzero(mask) >= SMALLEST_PX]:

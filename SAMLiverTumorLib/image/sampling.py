@@ -39,12 +39,12 @@ def sample_plane(volume: Volume, plane: Plane, step: int = 0) -> np.ndarray:
 
 
 def mask_to_voxels(image: np.ndarray, plane: Plane, volume: Volume) -> Mask:
-    """Put a mask (rows, columns) of a plane into the voxels that its pixels stand for; see `picture_to_voxels`."""
-    array, origin = picture_to_voxels(image, plane, volume)
+    """Put a mask (rows, columns) of a plane into the voxels that its pixels stand for; see `slice_mask_to_voxels`."""
+    array, origin = slice_mask_to_voxels(image, plane, volume)
     return Mask.from_array(array, volume, origin)
 
 
-def picture_to_voxels(image: np.ndarray, plane: Plane, volume: Volume) -> tuple[np.ndarray, tuple[int, int, int]]:
+def slice_mask_to_voxels(image: np.ndarray, plane: Plane, volume: Volume) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Put a slice image (rows, columns) of any type into the voxels that its pixels stand for; zero is empty.
 
     On a slice of the volume's own grid pixels are voxels. On an oblique plane every voxel whose
@@ -77,7 +77,7 @@ def picture_to_voxels(image: np.ndarray, plane: Plane, volume: Volume) -> tuple[
     return array, (int(low[0]), int(low[1]), int(low[2]))
 
 
-def voxels_to_picture(array: np.ndarray, plane: Plane) -> np.ndarray:
+def voxels_to_slice_mask(array: np.ndarray, plane: Plane) -> np.ndarray:
     """The plane's slice image, shape (rows, columns), of an array (k, j, i) on the whole volume's grid.
 
     :raises ValueError: the plane is oblique.

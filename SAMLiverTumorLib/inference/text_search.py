@@ -10,7 +10,7 @@ import numpy as np
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.channels import FurtherChannel
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_picture
+from SAMLiverTumorLib.image.sampling import mask_to_voxels, voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.inference.model_choice import check_concept, choose_model, shown_channels
 from SAMLiverTumorLib.inference.pool import PredictorPool
@@ -88,7 +88,7 @@ def find(
         embedding = predictor.embed(rgb, plane.spacing[1::-1], cancel)
         marked = predictor.predict_text(embedding, concept).mask
         if liver is not None:
-            marked = marked & voxels_to_picture(liver, plane).astype(bool)
+            marked = marked & voxels_to_slice_mask(liver, plane).astype(bool)
         if marked.any():
             masks.append(mask_to_voxels(marked, plane, volume))
         if progress is not None:
@@ -113,7 +113,7 @@ def axial_slices(volume: Volume, liver: np.ndarray | None) -> list[int]:
     indices = range(slice_count(volume, "axial"))
     if liver is None:
         return list(indices)
-    return [index for index in indices if voxels_to_picture(liver, slice_plane(volume, "axial", index)).any()]
+    return [index for index in indices if voxels_to_slice_mask(liver, slice_plane(volume, "axial", index)).any()]
 
 
 def _without_small(mask: Mask, volume: Volume, smallest_ml: float) -> tuple[Mask, int]:

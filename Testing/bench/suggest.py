@@ -22,7 +22,7 @@ from bench.accuracy_data import find_pairs, read_case
 from SAMLiverTumorLib.active_learning.scan_uncertainty import SliceUncertainty, slice_uncertainties
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.inference.pool import PredictorPool
@@ -98,8 +98,8 @@ def _rows(pair, pool: PredictorPool, model: str, every: int, marked: bool) -> li
         embedding = predictor.embed(plane_to_rgb(case.volume, plane, window), plane.spacing[1::-1])
         found = predictor.predict_text(embedding, LIVER_TUMOR).mask
         if given is not None:
-            found = found & voxels_to_picture(case.liver, plane)
-        truth = voxels_to_picture(tumor, plane)
+            found = found & voxels_to_slice_mask(case.liver, plane)
+        truth = voxels_to_slice_mask(tumor, plane)
         wrong, both = int(np.count_nonzero(found != truth)), int(np.count_nonzero(found) + np.count_nonzero(truth))
         cm2 = plane.spacing[0] * plane.spacing[1] / 100.0
         values = {name: measure(each) for name, measure in _MEASURES.items()}

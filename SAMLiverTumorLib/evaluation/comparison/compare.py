@@ -23,7 +23,7 @@ from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
 from SAMLiverTumorLib.image.lesion_components import label_lesions
 from SAMLiverTumorLib.image.mask_geometry import bounding_box
-from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
+from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_slice_mask
 from SAMLiverTumorLib.io.ircadb.lits_cases import doubles
 from SAMLiverTumorLib.plane import slice_plane
 
@@ -223,7 +223,7 @@ class _Lesions:
 
     def of(self, mask: np.ndarray, plane) -> tuple[int, float]:
         """Number and volume (ml) of the component with most of a trial's pixels."""
-        label = int(np.bincount(voxels_to_picture(self._labels, plane)[mask]).argmax())
+        label = int(np.bincount(voxels_to_slice_mask(self._labels, plane)[mask]).argmax())
         return int(self._rank[label]), float(self._ml[label])
 
 

@@ -16,7 +16,7 @@ from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import box_around, deepest_point, largest_error, shares
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window, parse_window
 from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
@@ -248,7 +248,7 @@ class SamContestant:
 
 
 def _in_liver(mask: np.ndarray, case: Case, plane: Plane) -> np.ndarray:
-    return mask if case.liver is None else mask & voxels_to_picture(case.liver, plane)
+    return mask if case.liver is None else mask & voxels_to_slice_mask(case.liver, plane)
 
 
 def _concept(concepts: Sequence[str]) -> str:

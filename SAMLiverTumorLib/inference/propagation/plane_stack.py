@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from SAMLiverTumorLib.errors import PromptError
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.plane import Plane, slice_at, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume, apply_affine
 
@@ -93,7 +93,7 @@ class PlaneStack:
     def slice_mask_of(self, array: np.ndarray, plane: Plane) -> np.ndarray:
         """Section of a mask with a plane of the stack: bool (k, j, i) of the volume to bool (rows, columns)."""
         if plane.axis is not None:
-            return voxels_to_picture(array, plane)
+            return voxels_to_slice_mask(array, plane)
         rows, columns = plane.shape
         v, u = np.mgrid[:rows, :columns]
         uvw = np.stack([u.ravel(), v.ravel(), np.zeros(u.size)], axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.mask_geometry import area_mm2
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.propagation.merge_directions import reconciled
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
@@ -117,7 +117,7 @@ def section_of(mask: Mask, plane: Plane) -> np.ndarray:
     if 0 <= n < mask.array.shape[axis]:
         box = tuple(slice(0, 1) if a == axis else part for a, part in enumerate(mask.box))
         layer[box] = mask.array.take([n], axis)
-    return voxels_to_picture(layer, replace(plane, index=0))
+    return voxels_to_slice_mask(layer, replace(plane, index=0))
 
 
 def interpolated(slices: dict[int, SlicePropagation]) -> dict[int, SlicePropagation]:

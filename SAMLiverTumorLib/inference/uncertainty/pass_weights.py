@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMLiverTumorLib.image.sampling import picture_to_voxels
+from SAMLiverTumorLib.image.sampling import slice_mask_to_voxels
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.result import Propagation, SlicePropagation
 from SAMLiverTumorLib.inference.uncertainty.entropy import voxel_uncertainty
@@ -65,7 +65,7 @@ def probabilities_in_box(stack: PlaneStack, slices: dict[int, SlicePropagation],
     shape = np.array([part.stop - part.start for part in box])
     array = np.zeros(shape, np.uint8)
     for n, each in slices.items():
-        values, origin = picture_to_voxels(each.probabilities, stack.plane(n), stack.volume)
+        values, origin = slice_mask_to_voxels(each.probabilities, stack.plane(n), stack.volume)
         first = np.array(origin[::-1]) - low
         start, stop = np.maximum(first, 0), np.minimum(first + values.shape, shape)
         if (start >= stop).any():
@@ -86,7 +86,7 @@ def plane_indices(stack: PlaneStack, box: VoxelBox) -> np.ndarray:
     k, j, i = np.ogrid[box]
     inverse = np.linalg.inv(stack.base.to_ijk)[2]
     height = inverse[0] * i + inverse[1] * j + inverse[2] * k + inverse[3]
-    # a voxel halfway between two planes belongs to the lower one, as in `picture_to_voxels`
+    # a voxel halfway between two planes belongs to the lower one, as in `slice_mask_to_voxels`
     return np.ceil(height - 0.5 - 1e-6).astype(np.int32)
 
 
@@ -113,7 +113,7 @@ def box_around_passes(passes: Sequence[Propagation]) -> VoxelBox | None:
     low, high = np.full(3, np.iinfo(int).max), np.full(3, -1)
     for each in passes:
         for n, slice_ in each.slices.items():
-            values, origin = picture_to_voxels(slice_.probabilities, each.stack.plane(n), each.stack.volume)
+            values, origin = slice_mask_to_voxels(slice_.probabilities, each.stack.plane(n), each.stack.volume)
             nonzero = np.argwhere(values)
             if len(nonzero):
                 first = np.array(origin[::-1])

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.errors import Cancelled, InputError, ModelError
-from SAMLiverTumorLib.image.sampling import picture_to_voxels, sample_plane, voxels_to_picture
+from SAMLiverTumorLib.image.sampling import sample_plane, slice_mask_to_voxels, voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.json_text import parse_json
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint, sha256_of
-from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
+from SAMLiverTumorLib.models.preprocessing.resize import resize_image
 from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -85,11 +85,11 @@ def unet_window(volume: Volume, shape: UnetShape) -> Window:
     return Window(min(low, 0.0), max(high, 255.0)) if high <= 255 else Window(low, high)
 
 
-def unet_picture(volume: Volume, plane: Plane, shape: UnetShape) -> torch.Tensor:
+def unet_image(volume: Volume, plane: Plane, shape: UnetShape) -> torch.Tensor:
     """A plane as the network sees it: float32 (rows, columns) of 0..1, its longer side `shape.size` pixels."""
     grey = unet_window(volume, shape).to_uint8(sample_plane(volume, plane))
     image = torch.from_numpy(np.ascontiguousarray(grey)).float()[None, None] / 255.0
-    return resize_picture(image, _size_of(plane.shape, shape))[0, 0]
+    return resize_image(image, _size_of(plane.shape, shape))[0, 0]
 
 
 @torch.inference_mode()
@@ -99,7 +99,7 @@ def predict_planes(unet: Unet, volume: Volume, planes: list[Plane]) -> list[np.n
         return []
     device = next(unet.network.parameters()).device
     shape = _size_of(planes[0].shape, unet.shape)
-    images = torch.stack([unet_picture(volume, plane, unet.shape) for plane in planes])[:, None].to(device)
+    images = torch.stack([unet_image(volume, plane, unet.shape) for plane in planes])[:, None].to(device)
     divisor = unet.shape.divisor
     padded = nn.functional.pad(images, (0, -shape[1] % divisor, 0, -shape[0] % divisor))
     logits = unet.network(padded)[..., : shape[0], : shape[1]]
@@ -124,13 +124,13 @@ def predict_volume(
     tumor = np.zeros(volume.array.shape, bool)
     planes = [slice_plane(volume, "axial", index) for index in range(slice_count(volume, "axial"))]
     if liver is not None:
-        planes = [plane for plane in planes if voxels_to_picture(liver, plane).any()]
+        planes = [plane for plane in planes if voxels_to_slice_mask(liver, plane).any()]
     for start in range(0, len(planes), _BATCH):
         if cancel is not None and cancel():
             raise Cancelled("Cancelled; nothing was changed.")
         chunk = planes[start : start + _BATCH]
         for plane, image in zip(chunk, predict_planes(unet, volume, chunk), strict=True):
-            voxels, (i, j, k) = picture_to_voxels(image, plane, volume)
+            voxels, (i, j, k) = slice_mask_to_voxels(image, plane, volume)
             box = tuple(slice(s, s + n) for s, n in zip((k, j, i), voxels.shape, strict=True))
             tumor[box] = voxels
         if progress is not None:

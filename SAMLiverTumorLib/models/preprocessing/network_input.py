@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry
-from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
+from SAMLiverTumorLib.models.preprocessing.resize import resize_image
 from SAMLiverTumorLib.models.registry import ModelInfo
 
 # Grey of the wide window, 0..255, that "liver" brings to 0, and that it brings to 1 more; liver is 150 to 200.
@@ -25,7 +25,7 @@ def network_input(rgb: np.ndarray, geometry: InputGeometry, info: ModelInfo, dev
     """
     image = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float()
     rows, columns = geometry.resized
-    image, beside = resize_picture(image, (rows, columns)), 0.0
+    image, beside = resize_image(image, (rows, columns)), 0.0
     if info.normalization == "unit":
         low, high = image.min(), image.max()
         image = (image - low) / torch.clamp(high - low, min=1e-8)

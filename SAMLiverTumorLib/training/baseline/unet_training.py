@@ -13,9 +13,9 @@ import torch
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import Cancelled, InputError
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
-from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, unet_picture
-from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
+from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, unet_image
+from SAMLiverTumorLib.models.preprocessing.resize import resize_image
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 
 
@@ -147,11 +147,11 @@ def _slices(cases: Iterable[Case], shape: UnetShape) -> tuple[list[_Slice], list
         hashes[case.name] = case.volume.voxel_hash
         for index in range(slice_count(case.volume, "axial")):
             plane = slice_plane(case.volume, "axial", index)
-            tumor = voxels_to_picture(case.tumor, plane)
-            liver = np.ones_like(tumor) if case.liver is None else voxels_to_picture(case.liver, plane)
+            tumor = voxels_to_slice_mask(case.tumor, plane)
+            liver = np.ones_like(tumor) if case.liver is None else voxels_to_slice_mask(case.liver, plane)
             if not liver.any():
                 continue
-            image = unet_picture(case.volume, plane, shape)
+            image = unet_image(case.volume, plane, shape)
             small = [_shrunk(mask, tuple(image.shape)) for mask in (tumor, liver)]
             target = np.where(small[0], 1, np.where(small[1], 2, 0)).astype(np.uint8)
             # crops need full-size images
@@ -164,7 +164,7 @@ def _slices(cases: Iterable[Case], shape: UnetShape) -> tuple[list[_Slice], list
 def _shrunk(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask at another size: the pixels of which it covers at least half."""
     whole = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
-    return resize_picture(whole, size)[0, 0].numpy() >= 0.5
+    return resize_image(whole, size)[0, 0].numpy() >= 0.5
 
 
 def _batches(slices: Sequence[_Slice], settings: UnetSettings) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

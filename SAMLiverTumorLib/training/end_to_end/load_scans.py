@@ -10,7 +10,7 @@ import numpy as np
 
 from SAMLiverTumorLib.datasets.cases import Case, find_cases, load_case, read_hold_out
 from SAMLiverTumorLib.errors import InputError
-from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_picture
+from SAMLiverTumorLib.image.sampling import sample_plane, voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import PRESETS, Window, parse_window
 from SAMLiverTumorLib.io.ircadb.lits_cases import lits_number
 from SAMLiverTumorLib.plane import slice_count, slice_plane
@@ -53,7 +53,7 @@ def scan_of(case: Case, window: Window) -> Scan:
     label = np.zeros(grey.shape, np.uint8)
     for value, mask in ((1, case.liver), (2, case.tumor)):
         if mask is not None:
-            label[np.stack([voxels_to_picture(mask, plane) for plane in planes])] = value
+            label[np.stack([voxels_to_slice_mask(mask, plane) for plane in planes])] = value
     spacing = tuple(float(mm) for mm in planes[0].spacing)
     return Scan(case.name, grey, label, spacing, has_liver=case.liver is not None)
 

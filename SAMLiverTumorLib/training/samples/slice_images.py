@@ -11,7 +11,7 @@ import numpy as np
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.datasets.reference_prompts import SMALLEST_PX, evenly
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 
@@ -66,22 +66,22 @@ def case_slice_images(
     with_tumor, without = [], []
     for index in range(slice_count(case.volume, "axial")):
         plane = slice_plane(case.volume, "axial", index)
-        tumor = voxels_to_picture(case.tumor, plane)
+        tumor = voxels_to_slice_mask(case.tumor, plane)
         if tumor.any():
             if components(tumor).any():
                 with_tumor.append(index)
-        elif case.liver is not None and np.count_nonzero(voxels_to_picture(case.liver, plane)) >= SMALLEST_PX:
+        elif case.liver is not None and np.count_nonzero(voxels_to_slice_mask(case.liver, plane)) >= SMALLEST_PX:
             without.append(index)
     for index in [*evenly(with_tumor, limit), *evenly(without, negatives)]:
         plane = slice_plane(case.volume, "axial", index)
-        liver = None if case.liver is None else voxels_to_picture(case.liver, plane).astype(bool)
+        liver = None if case.liver is None else voxels_to_slice_mask(case.liver, plane).astype(bool)
         yield SliceImage(
             case.name,
             index,
             f"{case.name} slice {index}",
             plane_to_rgb(case.volume, plane, window, channels),
             plane.spacing[1::-1],
-            components(voxels_to_picture(case.tumor, plane)),
+            components(voxels_to_slice_mask(case.tumor, plane)),
             liver,
         )
 

@@ -26,7 +26,7 @@ from SAMLiverTumorLib.datasets.store.anonymous_case import TrainingCase
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.volume import Volume
@@ -224,7 +224,7 @@ def test_uncertainty_ranks_the_errors_on_the_sample_case(pool, sample, one_threa
     for each in slices:
         plane = slice_plane(volume, "axial", each.index)
         embedding = predictor.embed(plane_to_rgb(volume, plane, window), plane.spacing[1::-1])
-        found, truth = predictor.predict_text(embedding, "liver tumor").mask, voxels_to_picture(labels, plane)
+        found, truth = predictor.predict_text(embedding, "liver tumor").mask, voxels_to_slice_mask(labels, plane)
         wrong.append(int(np.count_nonzero((found & (truth > 0)) != (truth == 2))))
     assert len(slices) == 8
     assert spearmanr([each.uncertainty for each in slices], wrong)[0] > 0.5

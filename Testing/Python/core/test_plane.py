@@ -7,7 +7,7 @@ import pytest
 from geometry import PATIENT_DIMENSIONS, PATIENT_SPACING, STORAGE_ORDERS, patient_ras, patient_value, rotation, stored
 
 from SAMLiverTumorLib.errors import InputError, PromptError
-from SAMLiverTumorLib.image.sampling import mask_to_voxels, sample_plane, voxels_to_picture
+from SAMLiverTumorLib.image.sampling import mask_to_voxels, sample_plane, voxels_to_slice_mask
 from SAMLiverTumorLib.plane import ORIENTATIONS, box_section, oblique_plane, slice_at, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -70,7 +70,7 @@ def test_a_drawn_mask_lands_in_the_voxels_it_was_drawn_on(storage, name):
     mask = mask_to_voxels(image, plane, volume)
     values = sorted(volume.array[mask.full()].tolist())
     assert values == sorted(int(patient_value(*SEEN[name](column, row, 2))) for row, column in pixels)
-    assert (voxels_to_picture(mask.full(), plane) == image).all()
+    assert (voxels_to_slice_mask(mask.full(), plane) == image).all()
 
 
 @pytest.mark.parametrize("storage", STORAGE_ORDERS[::7], ids=str)

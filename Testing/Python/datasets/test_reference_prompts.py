@@ -10,7 +10,7 @@ from SAMLiverTumorLib.datasets.reference_prompts import (
     shares,
     slice_trials,
 )
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -23,7 +23,7 @@ def test_components_of_fifty_pixels_are_trials_and_touch_at_corners():
     volume = Volume(np.zeros(tumor.shape, np.int16), np.diag([-1.0, -1.0, 2.0, 1.0]))
     found = slice_trials(volume, tumor)
     assert {index: [int(mask.sum()) for mask in masks] for index, masks in found.items()} == {2: [50], 3: [50]}
-    assert np.array_equal(found[2][0], voxels_to_picture(tumor, slice_plane(volume, "axial", 2)))
+    assert np.array_equal(found[2][0], voxels_to_slice_mask(tumor, slice_plane(volume, "axial", 2)))
 
 
 def test_box_lies_two_pixels_outside_and_the_point_deepest():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from SAMLiverTumorLib.models.preprocessing.resize import resize_picture
+from SAMLiverTumorLib.models.preprocessing.resize import resize_image
 
 
 def image(rows, columns, channels=3):
@@ -12,7 +12,7 @@ def image(rows, columns, channels=3):
 
 
 def resized(values, rows, columns):
-    return resize_picture(torch.from_numpy(values), (rows, columns)).numpy()
+    return resize_image(torch.from_numpy(values), (rows, columns)).numpy()
 
 
 def area_means(values, rows, columns):

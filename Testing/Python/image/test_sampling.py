@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from geometry import rotation
 from scipy import ndimage
 
-from SAMLiverTumorLib.image.sampling import mask_to_voxels, sample_plane, voxels_to_picture
+from SAMLiverTumorLib.image.sampling import mask_to_voxels, sample_plane, voxels_to_slice_mask
 from SAMLiverTumorLib.plane import ORIENTATIONS, oblique_plane, slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
@@ -108,9 +108,9 @@ def test_a_mask_drawn_on_a_slice_comes_back_as_drawn(volume, name):
     image = np.random.default_rng(2).random(plane.shape) > 0.6
     mask = mask_to_voxels(image, plane, volume)
     assert mask.count == image.sum()
-    assert (voxels_to_picture(mask.full(), plane) == image).all()
+    assert (voxels_to_slice_mask(mask.full(), plane) == image).all()
     other = slice_plane(volume, name, 6)
-    assert not voxels_to_picture(mask.full(), other).any()
+    assert not voxels_to_slice_mask(mask.full(), other).any()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.mirror_averaging import mirrored_logits, mirrored_prompts
 from SAMLiverTumorLib.inference.pool import PredictorPool
@@ -31,7 +31,7 @@ def ct(sample):
     near = np.zeros(labels.shape, bool)
     near[62:87, 65:96, 59:87] = True
     rgb = plane_to_rgb(volume, plane, PRESETS["wide"])
-    return rgb, plane.spacing[1::-1], voxels_to_picture((labels == 2) & near, plane)
+    return rgb, plane.spacing[1::-1], voxels_to_slice_mask((labels == 2) & near, plane)
 
 
 def dice(a, b):

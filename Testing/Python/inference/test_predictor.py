@@ -9,7 +9,7 @@ import torch
 
 from SAMLiverTumorLib.errors import PromptError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
-from SAMLiverTumorLib.image.sampling import voxels_to_picture
+from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import PRESETS, Window
 from SAMLiverTumorLib.inference.prediction import stability_score
 from SAMLiverTumorLib.inference.predictor import Predictor, input_geometry
@@ -28,7 +28,7 @@ def ct(sample, pool):
     plane = slice_plane(volume, "axial", SLICE)
     near = np.zeros(labels.shape, bool)
     near[62:87, 65:96, 59:87] = True
-    tumor = voxels_to_picture((labels == 2) & near, plane)
+    tumor = voxels_to_slice_mask((labels == 2) & near, plane)
     rgb = plane_to_rgb(volume, plane, PRESETS["liver"])
     predictor = pool.predictor("mobile-sam")
     return predictor, rgb, predictor.embed(rgb, plane.spacing[1::-1]), tumor

@@ -19,7 +19,7 @@ from SAMLiverTumorLib.models.networks.unet import (
     predict_planes,
     predict_volume,
     save_unet,
-    unet_picture,
+    unet_image,
 )
 from SAMLiverTumorLib.plane import slice_plane
 from SAMLiverTumorLib.training.baseline.unet_training import UnetSettings, train_unet
@@ -112,7 +112,7 @@ def test_masks_have_the_size_of_their_slice(trained):
     tumor[0, 30:60, 40:80] = True
     volume = phantom_of(tumor, tumor.shape)
     plane = slice_plane(volume, "axial", 0)
-    assert tuple(unet_picture(volume, plane, SHAPE).shape) == (44, 64)
+    assert tuple(unet_image(volume, plane, SHAPE).shape) == (44, 64)
     (marked,) = predict_planes(trained, volume, [plane])
     assert marked.shape == (90, 130)
 
@@ -120,11 +120,11 @@ def test_masks_have_the_size_of_their_slice(trained):
 def test_hounsfield_units_are_windowed_and_grey_is_shown_whole():
     hu = np.array([[[-1000, -160, 40, 240, 900, 0]]], np.int16)
     shape = UnetShape(16, (4, 8))
-    shown = unet_picture(Volume(hu, np.eye(4)), slice_plane(Volume(hu, np.eye(4)), "axial", 0), shape)
+    shown = unet_image(Volume(hu, np.eye(4)), slice_plane(Volume(hu, np.eye(4)), "axial", 0), shape)
     assert (float(shown.min()), float(shown.max())) == (0.0, 1.0)
     grey = np.full((1, 16, 16), 51, np.uint8)
     volume = Volume(grey, np.diag([-1.0, -1.0, 1.0, 1.0]))
-    assert unet_picture(volume, slice_plane(volume, "axial", 0), shape).numpy() == pytest.approx(0.2)
+    assert unet_image(volume, slice_plane(volume, "axial", 0), shape).numpy() == pytest.approx(0.2)
 
 
 def test_training_stops_when_validation_stops_improving_and_keeps_the_best():
