@@ -2,8 +2,11 @@
 
 import numpy as np
 import pydicom
+import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 ROWS, COLUMNS = 12, 10
@@ -125,3 +128,25 @@ def compressed(image, syntax):
 def reread(path):
     """A file as pydicom reads it."""
     return pydicom.dcmread(path, force=True)
+
+
+def at(z, across=0.0, down=0.0):
+    return {"ImagePositionPatient": [ORIGIN[0] + across, ORIGIN[1] + down, round(ORIGIN[2] + z, 4)]}
+
+
+def same(read, count=5):
+    """Whether a series was read as the volume of so many slices that was written."""
+    assert (read.volume.array == expected(count)).all()
+    assert read.volume.ijk_to_ras == pytest.approx(affine(), abs=1e-6)
+    return True
+
+
+def in_file(folder, keyword, vr, text):
+    """Put bytes into each file as they are, whatever their VR wants."""
+    tag, value = Tag(keyword), text.encode()
+    value += b" " * (len(value) % 2)
+    for file in folder.iterdir():
+        image = pydicom.dcmread(file)
+        image[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True, True)
+        image.save_as(file)
+    return folder
