@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from SAMLiverTumorLib import __version__
-from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.models.registry import ModelInfo, get_model
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.end_to_end.examples import Examples
@@ -23,23 +16,20 @@ from SAMLiverTumorLib.training.end_to_end.load_scans import load_scans
 from SAMLiverTumorLib.training.end_to_end.settings import NetworkSettings
 from SAMLiverTumorLib.training.end_to_end.step import step_losses
 from SAMLiverTumorLib.training.end_to_end.student import CONCEPTS, Student
-from SAMLiverTumorLib.training.progress_events import Reporter, memory_mb
+from SAMLiverTumorLib.training.progress_events import Reporter
 from SAMLiverTumorLib.training.runs.base_model import open_base
+from SAMLiverTumorLib.training.runs.long_run import (
+    WEIGHTS,
+    RunState,
+    card_of,
+    check_folder,
+    go_on,
+    rate_share,
+    read_state,
+    rounds_at,
+)
 
-CHECKPOINT, WEIGHTS = "last.pt", "model.safetensors"
-_SAVE_EVERY_S, _REPORT_EVERY = 150.0, 25
-_TEXT, _SLOWER, _LARGEST_NORM = 0.7, 0.25, 2.0
-
-
-@dataclass(eq=False)
-class _State:
-    """What a run goes on from."""
-
-    student: Student
-    optimizer: torch.optim.Optimizer
-    average: dict[str, Tensor]
-    step: int = 0
-    seconds: float = 0.0
+_TEXT, _SLOWER = 0.7, 0.25
 
 
 def run_end_to_end(
@@ -58,50 +48,18 @@ def run_end_to_end(
     :return: the model's file; None where it was cancelled.
     :raises SAMLiverTumorError: the user can mend it.
     """
-    _check_folder(folder, resume)
+    check_folder(folder, resume)
     scans = load_scans(settings, lambda name: report("note", text=f"Reading {name}"))
     examples = Examples([scan for scan in scans if scan.has_liver], settings.real, settings.painted)
     torch.manual_seed(settings.seed)
-    state = _begun(settings, folder, resume, confirm)
-    report("start", settings=_told(settings), resumed_at=state.step)
-    started, saved = time.monotonic() - state.seconds, time.monotonic()
-    recent: dict[str, list[float]] = {}
-    while state.step < settings.steps:
-        if cancel():
-            _save(state, folder)
-            report("cancelled", step=state.step)
-            return None
-        losses = _step(state, settings, examples)
-        for name, loss in losses.items():
-            recent.setdefault(name, []).append(loss)
-        state.seconds = time.monotonic() - started
-        if state.step % _REPORT_EVERY == 0:
-            left = state.seconds / state.step * (settings.steps - state.step)
-            means = {name: float(np.mean(values)) for name, values in recent.items()}
-            report(
-                "step",
-                step=state.step,
-                epoch=0,
-                loss=sum(means.values()),
-                losses=means,
-                eta_s=round(left),
-                memory_mb=memory_mb(),
-            )
-            recent = {}
-        if time.monotonic() - saved > _SAVE_EVERY_S:
-            saved = time.monotonic()
-            _save(state, folder)
-    _save(state, folder)
-    state.student.load_state_dict(state.average)
+    student = _student(settings, confirm)
+    state = RunState.begun(student, _optimizer(student, settings), folder, resume)
+    if not go_on(state, settings, folder, lambda: _step(state, student, settings, examples), report, cancel):
+        return None
+    student.load_state_dict(state.average)
     path = folder / WEIGHTS
-    card = {
-        "settings": _told(settings),
-        "split": {"train": sorted(scan.name for scan in scans), "validation": [], "test": list(settings.leave_out)},
-        "steps": state.step,
-        "hours": round(state.seconds / 3600, 2),
-        "versions": {"sam-liver-tumor": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
-    save_weights(path, state.student.model_weights(), {**describe(network_info()), "card": card}, half=True)
+    card = card_of(state, settings, [scan.name for scan in scans])
+    save_weights(path, student.model_weights(), {**describe(network_info()), "card": card}, half=True)
     report("note", text=f"The model is {path.name}; compare it on patients that were left out.")
     return path
 
@@ -129,47 +87,31 @@ def network_info() -> ModelInfo:
     )
 
 
-def _check_folder(folder: Path, resume: bool) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
-    there = (folder / CHECKPOINT).exists()
-    if there and not resume:
-        raise OutputError(f"'{folder}' holds a training already; go on with it by --resume, or choose another folder.")
-    if resume and not there:
-        raise InputError(f"There is no training to go on with in '{folder}'.")
-
-
-def _begun(settings: NetworkSettings, folder: Path, resume: bool, confirm: Callable[[str], bool]) -> _State:
+def _student(settings: NetworkSettings, confirm: Callable[[str], bool]) -> Student:
     student = Student()
     if settings.start:
-        student.load_state_dict(_read(Path(settings.start) / CHECKPOINT)["average"])
+        student.load_state_dict(read_state(Path(settings.start))["average"])
     else:
         base = open_base(settings.decoder, confirm, "cpu")
         named = {"image_encoder": base.image_encoder, "prompt_encoder": base.prompt_encoder}
         networks = nn.ModuleDict({**named, "mask_decoder": base.mask_decoder})
         student.start_from(networks.state_dict())
+    return student
+
+
+def _optimizer(student: Student, settings: NetworkSettings) -> torch.optim.Optimizer:
     new, old = [], []
     for name, weight in student.named_parameters():
         (new if name.startswith(("image_encoder.", "mask_decoder.upsampling.")) else old).append(weight)
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [{"params": new, "share": 1.0}, {"params": old, "share": _SLOWER}],
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
         betas=(0.9, 0.98),
     )
-    state = _State(student, optimizer, {k: v.detach().clone() for k, v in student.state_dict().items()})
-    if resume:
-        kept = _read(folder / CHECKPOINT)
-        student.load_state_dict(kept["student"])
-        optimizer.load_state_dict(kept["optimizer"])
-        state.average, state.step, state.seconds = kept["average"], kept["step"], kept["seconds"]
-    student.train()
-    return state
 
 
-def _step(state: _State, settings: NetworkSettings, examples: Examples) -> dict[str, float]:
+def _step(state: RunState, student: Student, settings: NetworkSettings, examples: Examples) -> dict[str, float]:
     """One step; the same seed and number give the same examples."""
     rng = np.random.default_rng((settings.seed, state.step))
     rate = settings.learning_rate * rate_share(settings, state.step)
@@ -180,59 +122,13 @@ def _step(state: _State, settings: NetworkSettings, examples: Examples) -> dict[
         share = (settings.size / settings.large_size) ** 2
         size, batch = settings.large_size, max(round(settings.batch * share), 1)
     drawn = [examples.draw(size, rng) for _ in range(batch)]
-    shares = np.array(settings.rounds) / sum(settings.rounds)
-    # a network that marks nothing yet has nothing to correct
-    early = state.step < 3 * settings.warm_up and not settings.start
-    rounds = 1 if early else 1 + int(rng.choice(len(shares), p=shares))
-    losses = step_losses(state.student, drawn, rounds, rng, half=settings.bfloat16)
+    rounds = rounds_at(settings, state.step, rng)
+    losses = step_losses(student, drawn, rounds, rng, half=settings.bfloat16)
     state.step += 1
     if not losses:
         return {}
     total = losses.get("mask", 0.0) + _TEXT * losses.get("text", 0.0)
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()
-    norm = nn.utils.clip_grad_norm_(state.student.parameters(), _LARGEST_NORM)
-    if torch.isfinite(norm):
-        state.optimizer.step()
-    # young averages are short ones
-    keep = min(settings.average, (state.step + 1) / (state.step + 10))
-    with torch.no_grad():
-        for name, value in state.student.state_dict().items():
-            if value.is_floating_point():
-                state.average[name].lerp_(value, 1.0 - keep)
-            else:
-                state.average[name].copy_(value)
+    state.learn(settings.average)
     return {name: float(loss.detach()) for name, loss in losses.items()}
-
-
-def rate_share(settings: NetworkSettings, step: int) -> float:
-    """Share of the learning rate at a step: rising, flat, and falling to almost zero at the end."""
-    rising = min(1.0, (step + 1) / max(settings.warm_up, 1))
-    falling = min(1.0, (settings.steps - step) / max(settings.cool_down, 1))
-    return rising * max(falling, 0.02)
-
-
-def _save(state: _State, folder: Path) -> None:
-    content = {
-        "student": state.student.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "average": state.average,
-        "step": state.step,
-        "seconds": state.seconds,
-    }
-    with atomic_path(folder / CHECKPOINT, overwrite=True) as temporary:
-        torch.save(content, temporary)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"There is no {path}.")
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _told(settings: NetworkSettings) -> dict[str, Any]:
-    """The settings without folders, which are nobody else's business."""
-    told = settings.as_dict()
-    for name in ("images", "labels", "flat", "hold_out", "start"):
-        told.pop(name)
-    return told

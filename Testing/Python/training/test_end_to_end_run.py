@@ -15,6 +15,7 @@ from SAMLiverTumorLib.training.end_to_end import run
 from SAMLiverTumorLib.training.end_to_end.load_scans import load_scans
 from SAMLiverTumorLib.training.end_to_end.settings import NetworkSettings, read_network_settings
 from SAMLiverTumorLib.training.progress_events import Reporter
+from SAMLiverTumorLib.training.runs import long_run
 
 _TOML = """
 method = "end-to-end"
@@ -111,7 +112,7 @@ def test_the_command_takes_a_configuration_of_this_method(folder, no_base, capsy
 
 
 def test_progress_is_told(settings, folder, no_base, monkeypatch):
-    monkeypatch.setattr(run, "_REPORT_EVERY", 1)
+    monkeypatch.setattr(long_run, "_REPORT_EVERY", 1)
     (folder / "run").mkdir()
     run.run_end_to_end(settings, folder / "run", Reporter(folder / "run"))
     events = [json.loads(line) for line in (folder / "run" / "progress.jsonl").read_text().splitlines()]
@@ -122,7 +123,7 @@ def test_progress_is_told(settings, folder, no_base, monkeypatch):
 
 def test_the_rate_rises_stays_and_falls(settings):
     settings = replace(settings, steps=100, warm_up=10, cool_down=20)
-    shares = [run.rate_share(settings, step) for step in (0, 9, 50, 80, 90, 99)]
+    shares = [long_run.rate_share(settings, step) for step in (0, 9, 50, 80, 90, 99)]
     assert shares == pytest.approx([0.1, 1.0, 1.0, 1.0, 0.5, 0.05])
 
 
