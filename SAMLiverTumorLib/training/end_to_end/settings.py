@@ -43,7 +43,7 @@ class NetworkSettings:
     :param painted: share of crops with painted lesions.
     :param rounds: how often, in proportion, there are 1, 2, ... answers with corrections between.
     :param seed: of everything drawn at random.
-    :param bfloat16: compute in 16 bits, twice as fast on processors that have it.
+    :param device: "auto", "cpu", "cuda", ...
     """
 
     method: str = METHOD
@@ -69,7 +69,7 @@ class NetworkSettings:
     painted: float = 0.4
     rounds: tuple[float, ...] = (0.45, 0.25, 0.1, 0.2)
     seed: int = 0
-    bfloat16: bool = True
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.method != METHOD:

@@ -31,7 +31,7 @@ size = 64
 large_size = 96
 batch = 2
 rounds = [0.0, 1.0]
-bfloat16 = false
+device = "cpu"
 """
 
 
