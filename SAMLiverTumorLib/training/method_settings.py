@@ -31,6 +31,7 @@ class MethodSettings:
     :param real: share of crops around lesions of patients.
     :param rounds: how often, in proportion, there are 1, 2, ... answers with corrections between.
     :param seed: of everything drawn at random.
+    :param device: "auto", "cpu", "cuda", ...
     """
 
     PLACES: ClassVar[tuple[str, ...]] = ("images", "labels", "hold_out", "start")
@@ -53,6 +54,7 @@ class MethodSettings:
     real: float = 0.45
     rounds: tuple[float, ...] = (0.45, 0.25, 0.1, 0.2)
     seed: int = 0
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         wanted = type(self).method

@@ -1,4 +1,4 @@
-"""Prompts as people give them: sloppy boxes, clicks off the middle and near the border, corrections at errors."""
+"""Prompts as people give them: sloppy boxes, scribbles and lassos, clicks near the border, corrections at errors."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def click(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
 
 def box(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, float]:
     """Edges (u0, v0, u1, v1) of a box: two pixels outside, or each side up to 25 % too far out or 10 % too far in."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    edges = np.array([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5], float)
+    edges = np.array(bounds(mask), float)
     sides = np.tile(edges[2:] - edges[:2], 2)
     out = np.array([-1.0, -1.0, 1.0, 1.0])
     kind = rng.random()
@@ -40,6 +39,47 @@ def box(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float
     else:
         edges += out * (sides * rng.uniform(-0.1, 0.25, 4) + rng.uniform(-1.0, 2.0, 4))
     return tuple(edges.tolist())
+
+
+def bounds(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Edges (u0, v0, u1, v1) of the smallest box around a mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
+
+
+def scribble(mask: np.ndarray, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """(u, v) of 5 to 20 points along a bent path within a mask, from one of its parts to another."""
+    ends = [np.array(click(mask, rng)) for _ in range(6)]
+    first = ends[0]
+    last = max(ends[1:], key=lambda end: float(np.hypot(*(end - first))))
+    along = np.linspace(0.0, 1.0, int(rng.integers(5, 21)))
+    across = np.array([first[1] - last[1], last[0] - first[0]]) * rng.normal(0.0, 0.12)
+    path = first + along[:, None] * (last - first) + np.sin(np.pi * along)[:, None] * across
+    u, v = np.clip(np.rint(path).astype(int).T, 0, np.array(mask.shape[::-1])[:, None] - 1)
+    # a hand that leaves the lesion is taken back
+    path[~mask[v, u]] = first
+    return [(float(x), float(y)) for x, y in path]
+
+
+def lasso(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a rough closed curve around a mask encloses, bool of its shape: often too wide, seldom too narrow."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    radius = float(np.sqrt(np.count_nonzero(mask) / np.pi))
+    reach = int(0.6 * radius) + 4
+    v = slice(max(rows[0] - reach, 0), min(rows[-1] + reach + 1, mask.shape[0]))
+    u = slice(max(columns[0] - reach, 0), min(columns[-1] + reach + 1, mask.shape[1]))
+    part = mask[v, u]
+    outside = ndimage.distance_transform_edt(~part) - ndimage.distance_transform_edt(part)
+    coarse = rng.normal(0.0, 1.0, [max(2, round(n / (0.9 * radius + 2.0)) + 1) for n in part.shape])
+    wobble = ndimage.zoom(coarse, [n / c for n, c in zip(part.shape, coarse.shape, strict=True)], order=1)
+    level = (rng.uniform(-0.1, 0.3) + 0.1 * wobble) * radius
+    enclosed = ndimage.binary_fill_holes(outside < level)
+    parts, count = ndimage.label(enclosed)
+    if count > 1:
+        enclosed = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    whole = np.zeros_like(mask)
+    whole[v, u] = enclosed if enclosed.any() else part
+    return whole
 
 
 def correction(mask: np.ndarray, marked: np.ndarray, rng: np.random.Generator) -> tuple[float, float, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from SAMLiverTumorLib.models.builders import resolve_device
 from SAMLiverTumorLib.models.registry import ModelInfo, get_model
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.end_to_end.examples import Examples
@@ -57,6 +58,7 @@ def run_end_to_end(
     if not go_on(state, settings, folder, lambda: _step(state, student, settings, examples), report, cancel):
         return None
     student.load_state_dict(state.average)
+    student.cpu()
     path = folder / WEIGHTS
     card = card_of(state, settings, [scan.name for scan in scans])
     save_weights(path, student.model_weights(), {**describe(network_info()), "card": card}, half=True)
@@ -96,7 +98,7 @@ def _student(settings: NetworkSettings, confirm: Callable[[str], bool]) -> Stude
         named = {"image_encoder": base.image_encoder, "prompt_encoder": base.prompt_encoder}
         networks = nn.ModuleDict({**named, "mask_decoder": base.mask_decoder})
         student.start_from(networks.state_dict())
-    return student
+    return student.to(resolve_device(settings.device))
 
 
 def _optimizer(student: Student, settings: NetworkSettings) -> torch.optim.Optimizer:
@@ -111,6 +113,14 @@ def _optimizer(student: Student, settings: NetworkSettings) -> torch.optim.Optim
     )
 
 
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether 16 bits are faster than 32: on a processor that lacks them they take ten times as long."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and has is not None and bool(has())
+
+
 def _step(state: RunState, student: Student, settings: NetworkSettings, examples: Examples) -> dict[str, float]:
     """One step; the same seed and number give the same examples."""
     rng = np.random.default_rng((settings.seed, state.step))
@@ -123,7 +133,7 @@ def _step(state: RunState, student: Student, settings: NetworkSettings, examples
         size, batch = settings.large_size, max(round(settings.batch * share), 1)
     drawn = [examples.draw(size, rng) for _ in range(batch)]
     rounds = rounds_at(settings, state.step, rng)
-    losses = step_losses(student, drawn, rounds, rng, half=settings.bfloat16)
+    losses = step_losses(student, drawn, rounds, rng, half=computes_in_bfloat16(state.device))
     state.step += 1
     if not losses:
         return {}

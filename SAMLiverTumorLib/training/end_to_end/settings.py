@@ -25,7 +25,6 @@ class NetworkSettings(MethodSettings):
     :param large: share of steps with fewer crops of `large_size` pixels, as many pixels in all.
     :param large_size: pixels along the side of those; 512 for whole slices.
     :param painted: share of crops with painted lesions.
-    :param bfloat16: compute in 16 bits, twice as fast on processors that have it.
     """
 
     PLACES: ClassVar[tuple[str, ...]] = (*MethodSettings.PLACES, "flat")
@@ -37,7 +36,6 @@ class NetworkSettings(MethodSettings):
     large: float = 0.2
     large_size: int = 512
     painted: float = 0.4
-    bfloat16: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

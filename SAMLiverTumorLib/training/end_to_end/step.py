@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,13 @@ from SAMLiverTumorLib.training.end_to_end.crops import normalized
 from SAMLiverTumorLib.training.end_to_end.examples import Example
 from SAMLiverTumorLib.training.end_to_end.student import Student
 
-_BOX = 0.45
+# Shares of the kinds of prompts; the rest are clicks.
+_LASSO, _SCRIBBLE, _BOX = 0.08, 0.08, 0.42
+# People click again where nothing has changed.
+_AGAIN = 0.05
+LASSO_LOGIT = 6.0
+"""Logit inside a closed curve that is a mask prompt, the negative of it outside."""
+
 _IOU = 0.1
 # Pixels of background that count as much as one lesion: cross entropy of small ones would vanish in a mean.
 _AREA = 600.0
@@ -35,9 +42,10 @@ def step_losses(
     :param half: compute in bfloat16.
     """
     size = examples[0].images.shape[-1]
-    images = normalized(torch.from_numpy(np.stack([example.images for example in examples])))
+    device = next(student.parameters()).device
+    images = normalized(torch.from_numpy(np.stack([example.images for example in examples])).to(device))
     corners = [example.corner for example in examples]
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
         features = student.image_encoder.features(images)
         places = student.places(corners, size)
         losses: dict[str, Tensor] = {}
@@ -48,9 +56,9 @@ def step_losses(
             losses["mask"] = _prompted(student, features, places, asked, corners, rounds, rng)
         texts = [(n, *text) for n, example in enumerate(examples) for text in example.texts]
         if texts:
-            image = torch.tensor([n for n, _, _ in texts])
+            image = torch.tensor([n for n, _, _ in texts], device=device)
             tokens = torch.stack([student.text(concept) for _, concept, _ in texts])
-            targets = torch.from_numpy(np.stack([mask for _, _, mask in texts])).float()[:, None]
+            targets = torch.from_numpy(np.stack([mask for _, _, mask in texts])).float()[:, None].to(device)
             logits, iou = student.decode(features, places, image, tokens, None)
             loss, _ = mask_loss(logits, iou, targets)
             losses["text"] = loss.mean()
@@ -78,38 +86,95 @@ def mask_loss(logits: Tensor, iou: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     return dice + 0.5 * entropy.clamp(max=8.0) + _IOU * (iou[:, 0].float() - true).square(), shown
 
 
-def _prompted(student, features, places, asked, corners, rounds: int, rng: np.random.Generator) -> Tensor:
-    image = torch.tensor([n for n, _ in asked])
-    masks = [mask for _, mask in asked]
-    offsets = np.array([[corners[n][1], corners[n][0]] for n, _ in asked], np.float32)
-    targets = torch.from_numpy(np.stack(masks)).float()[:, None]
-    clicks: list[list[tuple[float, float, int]]] = [[] for _ in asked]
-    ends: list[list[tuple[float, float, int]]] = []
-    for number, mask in enumerate(masks):
-        kind = rng.random()
-        if kind < _BOX:
-            u0, v0, u1, v1 = prompts.box(mask, rng)
-            ends.append([(u0, v0, prompts.FIRST_CORNER), (u1, v1, prompts.LAST_CORNER)])
-        else:
-            u, v = prompts.click(mask, rng)
-            clicks[number].append((u, v, prompts.INCLUDE))
-            ends.append([(0.0, 0.0, prompts.NOTHING)])
-    # a click and the token that stands for nothing are two tokens, as a box is: all are decoded at once
-    total, before = [], None
+@dataclass(eq=False)
+class _Asked:
+    """One prompt, and the clicks that correct its answers.
+
+    :param image: number of the example.
+    :param mask: bool (size, size), the lesion.
+    :param clicks: (u, v, kind) in pixels of the crop.
+    :param ends: the tokens after them: corners of a box, or the one that stands for nothing.
+    :param lasso: bool (size, size), what a closed curve encloses.
+    """
+
+    image: int
+    mask: np.ndarray
+    clicks: list[tuple[float, float, int]]
+    ends: list[tuple[float, float, int]]
+    lasso: np.ndarray | None = None
+
+
+def _drawn_prompt(image: int, mask: np.ndarray, rng: np.random.Generator) -> _Asked:
+    nothing = [(0.0, 0.0, prompts.NOTHING)]
+    kind = rng.random()
+    if kind < _LASSO:
+        enclosed = prompts.lasso(mask, rng)
+        return _Asked(image, mask, [], _corners(prompts.bounds(enclosed)), enclosed)
+    if kind < _LASSO + _SCRIBBLE:
+        return _Asked(image, mask, [(u, v, prompts.INCLUDE) for u, v in prompts.scribble(mask, rng)], nothing)
+    if kind < _LASSO + _SCRIBBLE + _BOX:
+        return _Asked(image, mask, [], _corners(prompts.box(mask, rng)))
+    return _Asked(image, mask, [(*prompts.click(mask, rng), prompts.INCLUDE)], nothing)
+
+
+def _corners(box: tuple[float, float, float, float]) -> list[tuple[float, float, int]]:
+    return [(*box[:2], prompts.FIRST_CORNER), (*box[2:], prompts.LAST_CORNER)]
+
+
+def _prompted(student, features, places, lesions, corners, rounds: int, rng: np.random.Generator) -> Tensor:
+    asked = [_drawn_prompt(n, mask, rng) for n, mask in lesions]
+    device = features.embedding.device
+    targets = torch.from_numpy(np.stack([each.mask for each in asked])).float()[:, None].to(device)
+    before, has_before = _enclosed(asked, device)
+    total = []
     for number in range(rounds):
-        given = [c + e for c, e in zip(clicks, ends, strict=True)]
-        at = torch.tensor([[(u, v) for u, v, _ in tokens] for tokens in given]) + torch.from_numpy(offsets)[:, None]
-        kinds = torch.tensor([[kind for _, _, kind in tokens] for tokens in given])
-        tokens = student.prompt_tokens(at, kinds)
-        logits, iou = student.decode(features, places, image, tokens, before)
+        logits, iou = _answers(student, features, places, asked, corners, before, has_before)
         loss, shown = mask_loss(logits, iou, targets)
         total.append(loss)
         if number + 1 < rounds:
-            before = logits.detach().float()
-            marked = (shown.detach() > 0)[:, 0].numpy()
-            for own, mask, mark in zip(clicks, masks, marked, strict=True):
-                own.append(prompts.correction(mask, mark, rng))
+            before, has_before = logits.detach().float(), None
+            marked = (shown.detach() > 0)[:, 0].cpu().numpy()
+            for each, mark in zip(asked, marked, strict=True):
+                if each.clicks and rng.random() < _AGAIN:
+                    each.clicks.append(each.clicks[-1])
+                else:
+                    each.clicks.append(prompts.correction(each.mask, mark, rng))
     return torch.stack(total).mean()
+
+
+def _enclosed(asked: Sequence[_Asked], device) -> tuple[Tensor | None, Tensor | None]:
+    """Lassos as masks so far, (p, 1, size / 2, size / 2), and whose they are, bool (p,)."""
+    if not any(each.lasso is not None for each in asked):
+        return None, None
+    drawn = np.stack([each.mask * 0 if each.lasso is None else each.lasso for each in asked]).astype(np.float32)
+    logits = functional.avg_pool2d(torch.from_numpy(drawn)[:, None], 2) * 2.0 - 1.0
+    return (LASSO_LOGIT * logits).to(device), torch.tensor([e.lasso is not None for e in asked], device=device)
+
+
+def _answers(student, features, places, asked: Sequence[_Asked], corners, before, has_before) -> tuple[Tensor, Tensor]:
+    """Logits and IoU of all prompts; those with as many tokens are decoded at once."""
+    device = features.embedding.device
+    sizes = [len(each.clicks) + len(each.ends) for each in asked]
+    parts = []
+    for size in sorted(set(sizes)):
+        chosen = [n for n, own in enumerate(sizes) if own == size]
+        given = [asked[n].clicks + asked[n].ends for n in chosen]
+        # in pixels of the frame, where the crop's corner is (row, column)
+        offsets = torch.tensor([corners[asked[n].image][::-1] for n in chosen], dtype=torch.float32)
+        at = torch.tensor([[(u, v) for u, v, _ in tokens] for tokens in given]) + offsets[:, None]
+        kinds = torch.tensor([[kind for _, _, kind in tokens] for tokens in given])
+        index = torch.tensor(chosen, device=device)
+        logits, iou = student.decode(
+            features,
+            places,
+            torch.tensor([asked[n].image for n in chosen], device=device),
+            student.prompt_tokens(at.to(device), kinds.to(device)),
+            None if before is None else before[index],
+            None if has_before is None else has_before[index],
+        )
+        parts.append((chosen, logits, iou))
+    order = torch.tensor(np.argsort(np.concatenate([chosen for chosen, _, _ in parts])), device=device)
+    return torch.cat([part[1] for part in parts])[order], torch.cat([part[2] for part in parts])[order]
 
 
 def _teacher_loss(embedding: Tensor, examples: Sequence[Example], teacher: np.ndarray, size: int) -> Tensor:
@@ -119,7 +184,7 @@ def _teacher_loss(embedding: Tensor, examples: Sequence[Example], teacher: np.nd
     for example in examples:
         row, column = (c // 8 for c in example.corner)
         wanted.append(np.asarray(teacher[example.teacher][:, row : row + n, column : column + n]))
-    goal = torch.from_numpy(np.stack(wanted)).float()
+    goal = torch.from_numpy(np.stack(wanted)).float().to(embedding.device)
     embedding = embedding.float()
     cosine = functional.cosine_similarity(embedding, goal, dim=1).mean()
     return (embedding - goal).square().mean() / goal.var() + 1.0 - cosine

@@ -86,7 +86,13 @@ class Student(nn.Module):
         return prompt_tokens(self.prompt_encoder, places, kinds)
 
     def decode(
-        self, features: ImageFeatures, places: Tensor, image: Tensor, tokens: Tensor, before: Tensor | None
+        self,
+        features: ImageFeatures,
+        places: Tensor,
+        image: Tensor,
+        tokens: Tensor,
+        before: Tensor | None,
+        has_before: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits (p, 1, 4 n, 4 n) and predicted IoU (p, 1) of p prompts.
 
@@ -95,13 +101,15 @@ class Student(nn.Module):
         :param image: (p,) number of each prompt's image.
         :param tokens: (p, t, 256).
         :param before: (p, 1, 4 n, 4 n) logits of the mask so far, or None.
+        :param has_before: bool (p,): which prompts have such a mask; all if not given.
         """
         # the widest tensors of training: in the precision of the encoder's output, whichever that is
         embedding = features.embedding.index_select(0, image)
-        if before is None:
-            embedding = embedding + self.prompt_encoder.no_mask_embed.weight[..., None, None].to(embedding.dtype)
-        else:
-            embedding = embedding + self.prompt_encoder.mask_downscaling(before).to(embedding.dtype)
+        dense = self.prompt_encoder.no_mask_embed.weight[..., None, None]
+        if before is not None:
+            drawn = self.prompt_encoder.mask_downscaling(before)
+            dense = drawn if has_before is None else torch.where(has_before[:, None, None, None], drawn, dense)
+        embedding = embedding + dense.to(embedding.dtype)
         fine, finest = (finer.index_select(0, image) for finer in (features.fine, features.finest))
         keys, at = image_tokens(embedding), image_tokens(places.to(embedding.dtype)).index_select(0, image)
         side = ImageSide(keys, keys + at, at, embedding, ImageFeatures(embedding, fine, finest))

@@ -40,6 +40,11 @@ class RunState:
     step: int = 0
     seconds: float = 0.0
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.student.parameters()).device
+
     @classmethod
     def begun(cls, student: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, resume: bool) -> RunState:
         """The state before the first step, or as a run has left it in its folder."""

@@ -32,7 +32,7 @@ size = 64
 large_size = 96
 batch = 2
 rounds = [0.0, 1.0]
-bfloat16 = false
+device = "cpu"
 """
 
 
