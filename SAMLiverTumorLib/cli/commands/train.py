@@ -16,6 +16,7 @@ from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
 from SAMLiverTumorLib.training.end_to_end.settings import NetworkSettings, read_network_settings
 from SAMLiverTumorLib.training.runs.process import CANCEL, cancel_requested
 from SAMLiverTumorLib.training.settings import TRAINABLE, TrainSettings, from_mapping, read_settings
+from SAMLiverTumorLib.training.whole_tumor.settings import WholeTumorSettings, read_whole_tumor_settings
 
 # name -> (type, help); each is an option and a setting in a TOML file
 _NUMBERS = {
@@ -112,9 +113,10 @@ def run(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: the user can fix it.
     """
-    network = read_network_settings(Path(args.config)) if args.config else None
-    if network is not None:
-        return _run_network(args, network)
+    for read in (read_network_settings, read_whole_tumor_settings) if args.config else ():
+        network = read(Path(args.config))
+        if network is not None:
+            return _run_network(args, network)
     settings = settings_of(args)
     # PyTorch and MONAI take seconds to load, so settings are checked first
     from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText
@@ -140,21 +142,25 @@ def run(args: argparse.Namespace) -> int:
     return 130 if outcome.weights is None else 0
 
 
-def _run_network(args: argparse.Namespace, settings: NetworkSettings) -> int:
-    """Train the bundled model's own network, whose settings are the file's alone."""
+def _run_network(args: argparse.Namespace, settings: NetworkSettings | WholeTumorSettings) -> int:
+    """Train a whole network, whose settings are the file's alone."""
     given = [name for name in (each.name for each in fields(TrainSettings)) if getattr(args, name, None) is not None]
     if not args.out or set(given) - {"out", "device"} or args.label or args.store is not None or args.baseline:
         raise InputError("A training of the whole network takes its settings from the file alone, and --out RUN.")
     from SAMLiverTumorLib.cli.commands.train_progress_text import ProgressText
     from SAMLiverTumorLib.training.end_to_end.run import run_end_to_end
     from SAMLiverTumorLib.training.progress_events import Reporter
+    from SAMLiverTumorLib.training.whole_tumor.run import run_whole_tumor
 
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     report = Reporter(folder, _stream(args, True, ProgressText))
     with cancel_by_interrupt() as interrupted:
-        confirm = confirm_on_terminal(args.yes)
-        path = run_end_to_end(settings, folder, report, args.resume, confirm, interrupted)
+        if isinstance(settings, WholeTumorSettings):
+            path = run_whole_tumor(settings, folder, report, args.resume, interrupted)
+        else:
+            confirm = confirm_on_terminal(args.yes)
+            path = run_end_to_end(settings, folder, report, args.resume, confirm, interrupted)
     return 130 if path is None else 0
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage, special
 
-# Grey levels of 8 bits for a Hounsfield unit in the wide window.
-_LEVELS_PER_HU = 255.0 / 400.0
+LEVELS_PER_HU = 255.0 / 400.0
+"""Grey levels of 8 bits for a Hounsfield unit in the wide window."""
 
 
 def paint_lesion(
@@ -55,7 +55,7 @@ def paint_lesion(
         inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     if np.count_nonzero(inside) < 12:
         return None
-    offset, edge = _contrast(rng), min(float(np.exp(rng.normal(0.6, 0.45))), 0.35 * radius + 0.4)
+    offset, edge = contrast_hu(rng), min(float(np.exp(rng.normal(0.6, 0.45))), 0.35 * radius + 0.4)
     blotches = _blotches(distance.shape, max(2.0, radius * rng.uniform(0.15, 0.5)), rng)
     filling = offset + min(abs(rng.normal(0.0, 9.0)), 20.0) * blotches
     if rng.random() < 0.12 and radius > 8:  # a dark, necrotic middle
@@ -78,10 +78,10 @@ def paint_lesion(
         smooth = ndimage.gaussian_filter(grey, 2.0)
         level = float(np.median(grey[here]))
         structure = keeps * (smooth - level)
-        new = level + structure + (grey - smooth) + _LEVELS_PER_HU * filling
+        new = level + structure + (grey - smooth) + LEVELS_PER_HU * filling
         out = grey + weight * (new - grey)
         if rim:
-            out = out + soft_liver * _LEVELS_PER_HU * rim * np.exp(-0.5 * ((depth + 1.5) / 1.2) ** 2)
+            out = out + soft_liver * LEVELS_PER_HU * rim * np.exp(-0.5 * ((depth + 1.5) / 1.2) ** 2)
         images[channel, rows, columns] = np.clip(out, 0, 255)
     mask = np.zeros(liver.shape, bool)
     mask[rows, columns] = inside
@@ -94,7 +94,7 @@ def _place(free: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
     return int(v), int(u)
 
 
-def _contrast(rng: np.random.Generator) -> float:
+def contrast_hu(rng: np.random.Generator) -> float:
     """HU of the lesion above the liver: darker, as most are, seldom brighter."""
     if rng.random() < 0.1:
         return float(rng.uniform(20, 60))

@@ -16,27 +16,38 @@ from SAMLiverTumorLib.io.ircadb.lits_cases import lits_number
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.training.end_to_end.settings import NetworkSettings
 from SAMLiverTumorLib.training.end_to_end.slice_bank import Scan
+from SAMLiverTumorLib.training.method_settings import MethodSettings
 
 # Single slices are HU from 0 on, pixels of 1.5 mm or so, and 3 mm apart where they belong together.
 _FLAT_SPACING = (1.5, 1.5, 3.0)
 
 
 def load_scans(settings: NetworkSettings, report: Callable[[str], None] = lambda name: None) -> list[Scan]:
-    """All scans to learn from.
+    """All scans to learn from, and the single slices.
 
     :param report: told of each patient.
     :raises InputError: see `find_cases` and `load_case`.
     """
-    held = read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
+    scans = load_volumes(settings, report)
+    for folder in settings.flat:
+        report(Path(folder).name)
+        scans.append(flat_slices(Path(folder), (*settings.leave_out, *_held(settings))))
+    return scans
+
+
+def load_volumes(settings: MethodSettings, report: Callable[[str], None] = lambda name: None) -> list[Scan]:
+    """The scans to learn from.
+
+    :param report: told of each patient.
+    :raises InputError: see `find_cases` and `load_case`.
+    """
+    held = _held(settings)
     scans = []
     for images, labels, window in zip(settings.images, settings.labels, settings.windows, strict=True):
         for files in find_cases(Path(images), Path(labels), held):
             if not _left_out(files.name, settings.leave_out):
                 report(files.name)
                 scans.append(scan_of(load_case(files), parse_window(window)))
-    for folder in settings.flat:
-        report(Path(folder).name)
-        scans.append(flat_slices(Path(folder), (*settings.leave_out, *held)))
     return scans
 
 
@@ -75,6 +86,10 @@ def flat_slices(folder: Path, leave_out: Sequence[str] = ()) -> Scan:
     kept = [int(row["row"]) for row in rows if not _left_out(f"lits{row['lits_id']}", leave_out)]
     grey = PRESETS["wide"].to_uint8(hu[kept])
     return Scan(folder.name, grey, liver[kept].astype(np.uint8), _FLAT_SPACING, has_tumor=False, single=True)
+
+
+def _held(settings: MethodSettings) -> frozenset[str]:
+    return read_hold_out(Path(settings.hold_out)) if settings.hold_out else frozenset()
 
 
 def _left_out(name: str, leave_out: Sequence[str]) -> bool:

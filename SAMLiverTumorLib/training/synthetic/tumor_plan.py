@@ -191,7 +191,7 @@ class _Site:
         """Find a place for a tumor of this volume or less, and mark it as taken; None if there is none."""
         ball = _points_in_ball(rng)
         while ml >= _SMALLEST_ML * 0.999:
-            radii, rotation = _draw_shape(ml, rng)
+            radii, rotation = draw_shape(ml, rng)
             turned = Rotation.from_rotvec(rotation).as_matrix()
             nodes = np.flatnonzero((self.depth > 0.6 * radii.min()) & ~self.taken)
             for number in nodes[rng.integers(len(nodes), size=_TRIES)] if len(nodes) else ():
@@ -235,7 +235,7 @@ def _draw_ml(low: float, high: float, most: float, rng: np.random.Generator) -> 
     return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else high
 
 
-def _draw_shape(ml: float, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float, float]]:
+def draw_shape(ml: float, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Semi-axes (mm) and rotation of an ellipsoid of this volume."""
     radii = np.array([rng.uniform(1.0, 1.45), 1.0, rng.uniform(0.72, 1.0)])
     radii *= np.cbrt(ml * 1000.0 / (4.0 / 3.0 * np.pi * radii.prod()))
