@@ -1,4 +1,4 @@
-"""`python3 dev.py bench accuracy --data FOLDER`: 3D accuracy of propagation against reference labels."""
+"""`python3 dev.py bench accuracy --data FOLDER`: 3D accuracy of propagation, or of whole lesions, against labels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from bench.accuracy_data import HELD_OUT, find_pairs, read_case
 from bench.accuracy_prompts import RULE
 from bench.accuracy_report import summary, write
 from bench.accuracy_trials import BOX, POINT, Trial, run_trial
+from bench.accuracy_whole import OUTLINE, run_whole_trial
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.image.window import parse_window
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.segment_slices import Settings
+from SAMLiverTumorLib.inference.whole_tumor.lesion_network import load_lesion_network
 from SAMLiverTumorLib.plane import ORIENTATIONS
 from SAMLiverTumorLib.versions import versions
 
@@ -28,7 +30,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py bench accuracy", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="image and label pairs")
     parser.add_argument("--cases", metavar="N,N", help=f"cases to use (default: all; never {HELD_OUT})")
-    parser.add_argument("--prompts", default="box,point", metavar="KINDS", help="box, point (default: both)")
+    parser.add_argument(
+        "--whole", type=Path, metavar="FILE", help="a network of whole lesions, to use instead of propagation"
+    )
+    parser.add_argument(
+        "--prompts", default="box,point", metavar="KINDS", help="box, point (default: both); outline with --whole"
+    )
     parser.add_argument("--corrections", type=int, default=5, metavar="N", help="clicks after the box (default: 5)")
     parser.add_argument("--least-ml", type=float, default=0.5, metavar="ML", help="smallest lesion (default: 0.5)")
     parser.add_argument("--label", type=int, default=2, metavar="N", help="the label of tumor (default: 2)")
@@ -50,9 +57,11 @@ def main(arguments: list[str]) -> int:
 def _run(args: argparse.Namespace, arguments: list[str]) -> int:
     pairs = find_pairs(args.data, args.cases.split(",") if args.cases else None)
     kinds = args.prompts.split(",")
-    if not set(kinds) <= {BOX, POINT}:
-        print(f"bench accuracy: --prompts takes {BOX} and {POINT}, not {args.prompts}", file=sys.stderr)
+    known = [BOX, POINT, *([OUTLINE] if args.whole else [])]
+    if not set(kinds) <= set(known) or (args.whole and args.liver):
+        print(f"bench accuracy: --prompts takes {' and '.join(known)}; --whole no --liver", file=sys.stderr)
         return 2
+    network = load_lesion_network(args.whole) if args.whole else None
     pool = PredictorPool(lambda question: True, device=args.device)
     started, trials = time.strftime("%Y-%m-%d"), []
     for pair in pairs:
@@ -61,9 +70,12 @@ def _run(args: argparse.Namespace, arguments: list[str]) -> int:
         settings = Settings(args.model, args.plane, window, quality=args.quality)
         for lesion in case.lesions:
             for kind in kinds:
+                if network is not None:
+                    trials.append(run_whole_trial(case, lesion, kind, args.corrections, pool, settings, network, _say))
+                    continue
                 corrections = args.corrections if kind == BOX else 0
                 trials.append(run_trial(case, lesion, kind, corrections, pool, settings, args.liver, _say))
-    command = " ".join(arguments).replace(str(args.data), "FOLDER")
+    command = " ".join(arguments).replace(str(args.data), "FOLDER").replace(str(args.whole), "NETWORK")
     notes = [
         f"`python3 dev.py bench accuracy {command}`, {started}, "
         + ", ".join(f"{name} {version}" for name, version in versions().items()),
@@ -72,6 +84,10 @@ def _run(args: argparse.Namespace, arguments: list[str]) -> int:
         RULE,
         _CONTAMINATED,
     ]
+    if network is not None:
+        notes.append(
+            f"Whole lesions by a network that learned from {', '.join(network.patients) or 'unknown patients'}."
+        )
     if not any(trial.states for trial in trials):
         print(f"bench accuracy: no lesion of {args.least_ml:g} ml was segmented in '{args.data}'", file=sys.stderr)
         return 2
@@ -87,7 +103,8 @@ def _print(trials: list[Trial]) -> None:
         print(
             f"{row['prompt']:6} {row['prompts']} prompts, {row['lesions']} lesions: Dice {row['dice_lesions']:.3f} "
             f"({row['dice_low']:.3f}-{row['dice_high']:.3f}), of patients {row['dice_patients']:.3f}, "
-            f"HD95 {row['hd95_mm']:.1f} mm, ends early {row['stopped_early']}, late {row['ran_on']}"
+            f"HD95 {row['hd95_mm']:.1f} mm, ends early {row['stopped_early']}, late {row['ran_on']}, "
+            f"{row['seconds']:.1f} s"
         )
     for trial in trials:
         if trial.failed:

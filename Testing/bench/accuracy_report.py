@@ -14,7 +14,20 @@ from bench.accuracy_trials import GOALS, Trial
 
 _RESAMPLES = 10_000
 
-_COLUMNS = ("case", "lesion", "ml", "slices", "prompt", "prompts", "dice", "hd95_mm", "reached", "end_low", "end_high")
+_COLUMNS = (
+    "case",
+    "lesion",
+    "ml",
+    "slices",
+    "prompt",
+    "prompts",
+    "dice",
+    "hd95_mm",
+    "reached",
+    "end_low",
+    "end_high",
+    "seconds",
+)
 
 INTERVAL_RULE = (
     f"Intervals are 95% percentile bootstraps over lesions ({_RESAMPLES:,} resamples, seed 0); lesions of one patient "
@@ -59,6 +72,7 @@ def summary(trials: Sequence[Trial]) -> list[dict]:
                     "slices_missed": int(-ends[ends < 0].sum()),
                     "ran_on": int(np.count_nonzero(ends > 0)),
                     "slices_in_excess": int(ends[ends > 0].sum()),
+                    "seconds": float(np.mean([s.seconds for s in states])),
                 }
             )
     return rows
@@ -80,7 +94,7 @@ def goals(trials: Sequence[Trial]) -> list[dict]:
 
 def markdown(trials: Sequence[Trial], notes: Sequence[str]) -> str:
     """The report as Markdown."""
-    parts = ["# Accuracy of propagation\n", *(f"- {note}" for note in (*notes, INTERVAL_RULE)), "\n## Means\n"]
+    parts = ["# Accuracy in three dimensions\n", *(f"- {note}" for note in (*notes, INTERVAL_RULE)), "\n## Means\n"]
     parts += _table(
         summary(trials),
         {
@@ -93,6 +107,7 @@ def markdown(trials: Sequence[Trial], notes: Sequence[str]) -> str:
             "slices reached / reference": lambda r: f"{r['reached']} / {r['slices']}",
             "ends too early (slices)": lambda r: f"{r['stopped_early']} ({r['slices_missed']})",
             "ends too late (slices)": lambda r: f"{r['ran_on']} ({r['slices_in_excess']})",
+            "seconds": lambda r: f"{r['seconds']:.1f}",
         },
     )
     parts.append("\n## Prompts to reach a Dice\n")
@@ -135,7 +150,7 @@ def write(folder: Path, trials: Sequence[Trial], notes: Sequence[str]) -> list[P
         writer.writerow(_COLUMNS)
         for t in trials:
             for s in t.states:
-                figures = (f"{s.dice:.6f}", f"{s.hd95_mm:.3f}", s.reached, *s.ends)
+                figures = (f"{s.dice:.6f}", f"{s.hd95_mm:.3f}", s.reached, *s.ends, f"{s.seconds:.2f}")
                 writer.writerow([t.case, t.lesion, f"{t.ml:.4f}", t.slices, t.prompt, s.prompts, *figures])
     return paths
 

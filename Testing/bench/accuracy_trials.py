@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class State:
     :param hd95_mm: 95th percentile Hausdorff distance; NaN if the mask is empty.
     :param reached: number of slices with a mask.
     :param ends: slices too many (positive) or too few (negative) at the lower and the upper end.
+    :param seconds: since the prompt, on this machine.
     """
 
     prompts: int
@@ -42,6 +44,7 @@ class State:
     hd95_mm: float
     reached: int
     ends: tuple[int, int]
+    seconds: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -84,38 +87,58 @@ def run_trial(
     stack = PlaneStack(case.volume, settings.orientation)
     limits = Limits(case.liver) if in_liver else Limits()
     anchor = box_anchor(stack, lesion.mask) if prompt == BOX else point_anchor(stack, lesion.mask)
-    indices = _indices(stack, lesion.mask)
+    indices = indices_of(stack, lesion.mask)
     fixed = (case.name, lesion.number, lesion.ml, len(indices), prompt)
+    began = time.perf_counter()
     try:
         result = propagate(stack, [anchor], pool, settings, limits=limits)
     except SAMLiverTumorError as error:
         return Trial(*fixed, (), "", str(error))
     stops = "; ".join(f"{s.direction} at {s.index}: {s.reason}" for s in result.stops)
-    states = [_state(1, result, lesion.mask, indices)]
+    states = [_state(1, result, lesion.mask, indices, time.perf_counter() - began)]
     for n in range(corrections):
         click = next_click(stack, result.mask().full(), lesion.mask)
+        began = time.perf_counter()
         if click is not None:
             result = correct(result, click, pool, settings, limits=limits)
-        states.append(_state(n + 2, result, lesion.mask, indices))
+        states.append(_state(n + 2, result, lesion.mask, indices, time.perf_counter() - began))
     say(f"{case.name} lesion {lesion.number} {prompt}: " + " ".join(f"{state.dice:.3f}" for state in states))
     return Trial(*fixed, tuple(states), stops)
 
 
-def _indices(stack: PlaneStack, mask: np.ndarray) -> list[int]:
+def indices_of(stack: PlaneStack, mask: np.ndarray) -> list[int]:
     """Indices of slices with any part of a mask, in the direction of the normal."""
     axis = 2 - stack.plane(stack.first).axis
     filled = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
     return [int(n) for n in filled][:: stack.up]
 
 
-def _state(prompts: int, result: Propagation, lesion: np.ndarray, indices: list[int]) -> State:
-    mask, stack = result.mask().full(), result.stack
-    shared, total = np.count_nonzero(mask & lesion), np.count_nonzero(mask) + np.count_nonzero(lesion)
+def _state(prompts: int, result: Propagation, lesion: np.ndarray, indices: list[int], seconds: float) -> State:
+    stack = result.stack
     reached = sorted(result.reached, key=lambda n: n * stack.up)
+    return state_of(prompts, result.mask().full(), reached, stack, lesion, indices, seconds)
+
+
+def state_of(
+    prompts: int,
+    mask: np.ndarray,
+    reached: list[int],
+    stack: PlaneStack,
+    lesion: np.ndarray,
+    indices: list[int],
+    seconds: float,
+) -> State:
+    """What a mask (k, j, i) is worth.
+
+    :param reached: indices of slices with a mask, in the direction of the normal.
+    :param indices: those of the lesion.
+    """
+    shared, total = np.count_nonzero(mask & lesion), np.count_nonzero(mask) + np.count_nonzero(lesion)
     ends = (0, 0)
     if reached:
         ends = ((indices[0] - reached[0]) * stack.up, (reached[-1] - indices[-1]) * stack.up)
-    return State(prompts, 2 * shared / total, hd95(mask, lesion, stack.volume.spacing[::-1]), len(reached), ends)
+    away = hd95(mask, lesion, stack.volume.spacing[::-1])
+    return State(prompts, 2 * shared / total, away, len(reached), ends, seconds)
 
 
 def hd95(mask: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> float:

@@ -29,6 +29,11 @@ class LesionNetwork:
     network: LesionUnet
     card: Mapping[str, Any]
 
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Patients that it learned from, as its card says."""
+        return tuple(str(name) for name in self.card.get("split", {}).get("train", ()))
+
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         import torch
 

@@ -127,6 +127,39 @@ def test_means_are_over_lesions_and_over_patients_and_ends_are_counted():
     assert 0.5 <= low < 0.7 < high <= 0.9
 
 
+def test_whole_lesions_are_measured_by_the_same_rules(tmp_path, monkeypatch, capsys):
+    import torch
+
+    from SAMLiverTumorLib.inference.whole_tumor.lesion_network import LesionNetwork
+
+    class Darker(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, channels):  # grey 120 is -0.6
+            return -10.0 * (channels[:, :1] + 0.6) * torch.where(channels[:, :1] > -2.5, 1.0, -1.0)
+
+    network = LesionNetwork(Darker(), {"split": {"train": ["liver_3"]}})
+    monkeypatch.setattr("bench.accuracy.load_lesion_network", lambda path: network)
+    monkeypatch.setattr("bench.accuracy.PredictorPool", lambda *args, **options: DarkPool("mobile-sam"))
+    write_pair(tmp_path, 2)
+    out = tmp_path / "out"
+    options = ["--data", str(tmp_path), "--out", str(out), "--corrections", "1"]
+    assert main([*options, "--whole", "n.safetensors", "--prompts", "box,point,outline"]) == 0
+    rows = json.loads((out / "accuracy.json").read_text())["summary"]
+    assert [(row["prompt"], row["prompts"]) for row in rows] == [
+        (kind, n) for kind in ("box", "point", "outline") for n in (1, 2)
+    ]
+    for row in rows:
+        assert row["dice_lesions"] > 0.95 and row["seconds"] > 0 and row["stopped_early"] == row["ran_on"] == 0
+    text = (out / "accuracy.md").read_text()
+    assert "learned from liver_3" in text and "n.safetensors" not in text
+    capsys.readouterr()
+    assert main([*options, "--prompts", "outline"]) == 2
+    assert "box and point" in capsys.readouterr().err
+
+
 def test_it_measures_and_writes_its_tables(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("bench.accuracy.PredictorPool", lambda *args, **options: DarkPool("mobile-sam"))
     write_pair(tmp_path, 2)
