@@ -92,6 +92,16 @@ def test_resampling_in_parts_is_resampling(monkeypatch):
     np.testing.assert_allclose(resample(values, affine, (11, 10, 9)), whole, atol=1e-5)
 
 
+def test_axis_by_axis_is_the_same(monkeypatch):
+    from SAMLiverTumorLib.inference.whole_tumor import resampling
+
+    values = np.random.default_rng(0).normal(size=(2, 7, 8, 9)).astype(np.float32)
+    affine = np.array([[0, 0.4, 0, -1.2], [0, 0, -0.5, 6.9], [1.3, 0, 0, -2], [0, 0, 0, 1]])
+    quick = resample(values, affine, (11, 20, 18), -4.0)
+    monkeypatch.setattr(resampling, "_axis_by_axis", lambda to_values: None)
+    np.testing.assert_allclose(quick, resample(values, affine, (11, 20, 18), -4.0), atol=1e-4)
+
+
 def test_a_slice_is_one_layer_with_an_inside_and_an_outside():
     plane = slice_plane(_volume(), "axial", 7)
     mask = np.zeros(plane.shape, bool)
