@@ -27,6 +27,7 @@ leave_out = ["liver_7"]
 steps = 3
 cool_down = 2
 warm_up = 0
+learning_rate = 0.05
 size = 16
 widths = [4, 8, 8]
 rounds = [0.0, 1.0]

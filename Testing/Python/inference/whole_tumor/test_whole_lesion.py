@@ -114,12 +114,13 @@ def test_a_field_of_view_that_ends_in_the_lesion_ends_it_there():
 
 
 def test_a_neighbor_is_not_part_of_it_unless_a_click_says_so():
-    volume, share = spheres((1.0, 1.0, 1.0), (50, 70, 70), ((-10, 0, 0), 7.0), ((8, 0, 0), 7.0))
-    slices = [on_slice(volume, share, (-10, 0, 0))]
-    slices[0].mask[:, np.arange(70) < 35] = False  # to the right of the middle
+    volume, share = spheres((1.0, 1.0, 1.0), (50, 70, 70), ((-7, -6, 0), 7.0), ((6, 6, 0), 7.0))
+    slices = [on_slice(volume, share, (-7, -6, 0))]
+    v, u = np.indices(slices[0].mask.shape)
+    slices[0].mask[(34.5 - u) + (34.5 - v) > 0] = False  # the other side of the diagonal; their boxes overlap
     alone = segment_lesion(darker, volume, GREY, slices)
     assert alone.mask.volume_ml == pytest.approx(ml(7), rel=0.06)
-    both = segment_lesion(darker, volume, GREY, slices, include=[[8, 0, 0]], previous=alone.mask)
+    both = segment_lesion(darker, volume, GREY, slices, include=[[6, 6, 0]], previous=alone.mask)
     assert both.mask.volume_ml == pytest.approx(2 * ml(7), rel=0.06)
 
 
