@@ -122,6 +122,8 @@ def test_a_neighbor_is_not_part_of_it_unless_a_click_says_so():
     # 15.6 mm apart, the slice shows one of them, and their boxes overlap
     alone = segment_lesion(darker, volume, GREY, slices)
     assert alone.mask.volume_ml == pytest.approx(ml(7), rel=0.06)
+    _, other = spheres((1.0, 1.0, 1.0), (50, 70, 70), ((4.5, 4.5, 4.5), 7.0))
+    assert not (alone.mask.full() & (other > 0.5)).any()
     both = segment_lesion(darker, volume, GREY, slices, include=[[4.5, 4.5, 4.5]], previous=alone.mask)
     assert both.mask.volume_ml == pytest.approx(2 * ml(7), rel=0.06)
 
