@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.evaluation.comparison.compare import compare
     from SAMLiverTumorLib.evaluation.comparison.contestants import contestant
     from SAMLiverTumorLib.inference import pool as pools
-    from SAMLiverTumorLib.models.builders import resolve_device
+    from SAMLiverTumorLib.models.devices import resolve_device
 
     device = resolve_device(args.device)
     with download_bar() as downloaded:

@@ -80,7 +80,7 @@ def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], b
 def _contestants(plan: RunComparison, args: argparse.Namespace, pool: PredictorPool) -> list[Contestant]:
     """U-Net, base and fine-tuned model of the run, and further models that the user names."""
     from SAMLiverTumorLib.evaluation.comparison.contestants import SamContestant, contestant
-    from SAMLiverTumorLib.models.builders import resolve_device
+    from SAMLiverTumorLib.models.devices import resolve_device
 
     device = str(resolve_device(args.device))
     named = [contestant(f"unet:{plan.unet}", pool, None, device)] if plan.unet else []

@@ -11,7 +11,7 @@ from SAMLiverTumorLib.datasets.cases import Case, load_case
 from SAMLiverTumorLib.datasets.split import split_patients
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.io.atomic import check_output
-from SAMLiverTumorLib.models.builders import resolve_device
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.networks.unet import save_unet
 from SAMLiverTumorLib.training.baseline.unet_training import UnetSettings, train_unet
 from SAMLiverTumorLib.training.progress_events import Reporter, memory_mb

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path
-from SAMLiverTumorLib.models.builders import resolve_device
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.registry import ModelInfo, get_model
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.end_to_end.examples import Examples
