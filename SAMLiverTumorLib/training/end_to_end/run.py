@@ -193,7 +193,7 @@ def _step(state: _State, settings: NetworkSettings, examples: Examples) -> dict[
     size, batch = settings.size, settings.batch
     if rng.random() < settings.large:
         share = (settings.size / settings.large_size) ** 2
-        size, batch = settings.large_size, max(round(settings.batch * share), 1)
+        size, batch = settings.large_size, max(round(settings.batch * share), 2)
     drawn = [examples.draw(size, rng) for _ in range(batch)]
     shares = np.array(settings.rounds) / sum(settings.rounds)
     # a network that marks nothing yet has nothing to correct

@@ -37,7 +37,7 @@ class NetworkSettings:
     :param average: share of the old average that stays in each step.
     :param size: pixels along the side of most crops.
     :param batch: crops of a step.
-    :param large: share of steps with fewer crops of `large_size` pixels, as many pixels in all.
+    :param large: share of steps with fewer crops of `large_size` pixels, two at least.
     :param large_size: pixels along the side of those; 512 for whole slices.
     :param real: share of crops around lesions of patients.
     :param painted: share of crops with painted lesions.
