@@ -75,6 +75,9 @@ def _command(args: argparse.Namespace) -> str:
         if value is not None:
             words.append(f"--{option.replace('_', '-')} {value.name if isinstance(value, Path) else value}")
     words += [f"--label {text}" for text in args.label]
+    if args.series is not None:
+        # a UID says whose scan it was
+        words.append(f"--series {'UID' if '.' in args.series else args.series}")
     return printable(" ".join([*words, f"-o {args.output.name}"]))
 
 

@@ -56,6 +56,7 @@ class CaseFiles:
     :param label: label map or Slicer segmentation on the same voxels; None for an unlabeled scan.
     :param window: how to show it, as `parse_window`; empty where the setting for all holds.
     :param notes: what finding it took.
+    :param series: number or UID of the DICOM series to read; empty for the only one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class CaseFiles:
     label: Path | None
     window: str = ""
     notes: tuple[str, ...] = ()
+    series: str = ""
 
 
 def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = frozenset()) -> list[CaseFiles]:
@@ -169,7 +171,7 @@ def load_case(
     if files.label is None:
         raise InputError(f"'{files.name}' has no labels.")
     read: list[str] = []
-    volume = read_scan(files.image, note=read.append)
+    volume = read_scan(files.image, files.series or None, read.append)
     lost = doubtful_spacing(volume.dimensions, volume.ijk_to_ras, volume.name)
     # said by the case's name below
     notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name), *(t for t in read if t != lost)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION
 
@@ -41,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--source", type=Path, metavar="CT", help="the volume it was made on: a DICOM folder, or a file"
     )
-    parser.add_argument("--series", metavar="NUMBER|UID", help="which series in a DICOM folder of several")
+    add_series_option(parser, "--source holds several")
     parser.add_argument(
         "--segment",
         action="append",

@@ -11,6 +11,7 @@ import numpy as np
 
 from SAMLiverTumorLib.cli.options.hide_names import without_names
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd with lesions")
     parser.add_argument("ct", type=Path, metavar="CT", help="the CT that it belongs to: a file or a DICOM folder")
-    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, if CT holds several")
+    add_series_option(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--segment", metavar="NAME", help="the segment with the lesions (default: the only one)")
     which.add_argument("--label", metavar="N", help="value of the lesions in a label map (default: the only one)")

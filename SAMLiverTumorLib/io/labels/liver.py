@@ -88,9 +88,9 @@ def liver_alone(labels: LabelFile, wanted: str | None = None) -> LabelFile:
 
 
 def _wanted(labels: LabelFile, wanted: str, option: str) -> list[str]:
-    names = _named(labels, wanted)
+    names = segments_named(labels, wanted)
     for part in wanted.split(",") if not names else ():
-        if not (found := _named(labels, part)):
+        if not (found := segments_named(labels, part)):
             raise InputError(
                 f"'{labels.name}' has no segment or label '{part.strip()}'; it has {_listed(list(labels.entries))}. "
                 f"Choose the liver with {option}."
@@ -99,8 +99,11 @@ def _wanted(labels: LabelFile, wanted: str, option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _named(labels: LabelFile, wanted: str) -> list[str]:
-    """The segment of that name, in any case of letters, or those of that value."""
+def segments_named(labels: LabelFile, wanted: str) -> list[str]:
+    """The segment of that name, in any case of letters, or the one of that value; empty where there is none.
+
+    :raises InputError: several have the value.
+    """
     wanted = wanted.strip()
     if wanted in labels.entries:
         return [wanted]

@@ -39,12 +39,17 @@ class RunComparison:
 
 
 def comparison_of_run(
-    folder: Path, images: Path | None = None, labels: Path | None = None, names: tuple[str, ...] = ()
+    folder: Path,
+    images: Path | None = None,
+    labels: Path | None = None,
+    names: tuple[str, ...] = (),
+    series: str = "",
 ) -> RunComparison:
     """The comparison for a run's folder.
 
     :param images, labels: other scans than the run's own, or their new location; None for the run's own location.
     :param names: only these patients; empty for the run's test patients, or its validation patients if it has none.
+    :param series: DICOM series of `images`; the run's own scans are read from that of the run.
     :raises InputError: the folder has no finished run, its scans are missing, or the run left no patient out.
     """
     folder = Path(folder)
@@ -55,7 +60,8 @@ def comparison_of_run(
     values = run.settings if "images" in run.settings else {**run.settings, "windows": []}
     settings = from_mapping({name: value for name, value in values.items() if name != "unlabeled"})
     if images is not None:
-        settings = replace(settings, images=(str(images),), labels=(str(labels or images),), windows=())
+        places = {"images": (str(images),), "labels": (str(labels or images),), "series": series}
+        settings = replace(settings, **places, windows=())
     split = run.card["split"]
     chosen = names or tuple(split["test"] or split["validation"])
     same = set(chosen) & set(split["train"])
