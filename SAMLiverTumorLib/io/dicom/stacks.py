@@ -75,6 +75,14 @@ class Stack:
         return ("sagittal", "coronal", "axial")[int(normal.argmax())]
 
     @property
+    def step(self) -> float | None:
+        """The usual distance of the slices in mm; None for fewer than two places."""
+        if len(self.frames) < 2 or any(each.position is None or each.orientation is None for each in self.frames):
+            return None
+        heights = np.sort([position_along(frame) for frame in self.frames])
+        return float(np.median(np.diff(heights)))
+
+    @property
     def is_volume(self) -> bool:
         """Whether the images lie at several places along their normal: one alone, as a scout is, makes no volume."""
         if any(frame.position is None or frame.orientation is None for frame in self.frames):
