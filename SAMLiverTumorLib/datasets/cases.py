@@ -138,7 +138,7 @@ def refuse_held_out(names: Sequence[str], hold_out: frozenset[str]) -> None:
     numbers = {_number_in_lits(name) for name in held} - {None}
     if refused := [name for name in names if patient_of(name) in held or _number_in_lits(name) in numbers]:
         raise InputError(
-            f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} held out for the final judgment and can be "
+            f"{listed(refused)} {'is' if len(refused) == 1 else 'are'} held out for the final judgment and can be "
             "neither trained nor tuned on; move the files away, or choose the others with --cases."
         )
 
@@ -238,7 +238,7 @@ def refuse_doubles(names: Sequence[str]) -> None:
     :raises InputError: naming both.
     """
     if found := doubles(names):
-        pairs = ", ".join(f"{one} and {other}" for one, other in found[:3]) + (" ..." if len(found) > 3 else "")
+        pairs = listed((f"{one} and {other}" for one, other in found), 3)
         raise InputError(
             f"{pairs} are very probably the same patient: LiTS and the Decathlon hold the patients of 3D-IRCADb. Leave "
             "one of them out, with --cases say."

@@ -75,14 +75,17 @@ def by_patient(folder: Path, kinds: set[bool], labels: bool = False, taken: Coll
             notes.append(f"Further channels were left out, as of nnU-Net: {listed(channels, 3)}.")
         paths = [(patient_of(path), path) for path in entries]
     found = Found()
+    doubled: list[str] = []
     grouped: dict[str, list[Path]] = {}
     for patient, path in paths:
         grouped.setdefault(patient, []).append(path)
     for patient, given in grouped.items():
         same, copies = without_copies(given)
-        notes += copies
+        doubled += copies
         for name, path in zip(told_apart(patient, same, folder), same, strict=True):
             found[name] = path
+    if doubled:
+        notes.append(f"The same as the .nii beside it, and so left out: {listed(doubled)}.")
     if not found:
         raise InputError(f"There are no {'label' if labels else 'image'} files ({', '.join(ENDINGS)}) in '{folder}'.")
     ordered = Found(sorted(found.items(), key=lambda item: _natural(item[0])))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
@@ -139,7 +140,7 @@ def chosen_segments(labels: LabelFile, wanted: list[str]) -> LabelFile:
         if name not in labels.entries:
             name, _, new = text.rpartition("=")
         if name not in labels.entries or not new:
-            has = ", ".join(f"'{name}'" for name in labels.entries) or "none"
+            has = listed(labels.entries, quoted=True) or "none"
             raise InputError(f"'{labels.name}' has no segment '{text}'; it has {has}.")
         if new in entries:
             raise InputError(f"Two segments would be named '{new}'; name each once.")

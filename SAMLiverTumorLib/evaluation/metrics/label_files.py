@@ -14,9 +14,9 @@ from SAMLiverTumorLib.io.labels.grids import common_grid, onto_grid
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.liver import is_liver_tumor
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
+from SAMLiverTumorLib.listed import listed_labels
 
 _NOTHING = "(nothing)"
-_MOST_LISTED = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def _chosen_segments(prediction: LabelFile, wanted: str | None) -> tuple[LabelFi
         empty = [f"'{prediction.name}' holds no labeled voxel: an empty prediction."] * (not prediction.entries)
         return prediction, empty
     if wanted not in prediction.entries:
-        raise InputError(f"'{prediction.name}' has no segment '{wanted}'; it has {_listed(prediction)}.")
+        raise InputError(f"'{prediction.name}' has no segment '{wanted}'; it has {_held(prediction)}.")
     return replace(prediction, entries={wanted: prediction.entries[wanted]}), []
 
 
@@ -100,8 +100,7 @@ def _of_several(prediction: LabelFile, label: str | None) -> tuple[LabelFile, li
     if all(is_liver_tumor(prediction, name) for name in prediction.entries):
         return prediction, []
     number = len(prediction.entries)
-    listed = _listed(prediction)
-    return prediction, [f"All {number} segments of '{prediction.name}' are judged together: {listed}."]
+    return prediction, [f"All {number} segments of '{prediction.name}' are judged together: {_held(prediction)}."]
 
 
 def chosen_label(
@@ -117,7 +116,7 @@ def chosen_label(
     if wanted is None:
         if len(reference.entries) > 1:
             lits = " (in LiTS data 1 is the liver, 2 the tumor)" if set(reference.entries) == {"1", "2"} else ""
-            raise InputError(f"'{reference.name}' holds {_listed(reference)}{lits}; choose one with {option}.")
+            raise InputError(f"'{reference.name}' holds {_held(reference)}{lits}; choose one with {option}.")
         name = next(iter(reference.entries), None)
     elif wanted in reference.entries:
         name = wanted
@@ -127,21 +126,19 @@ def chosen_label(
         number = int(wanted) if re.fullmatch(r"[+-]?[0-9]{1,10}", wanted) else 0
         names = [name for name, value in reference.label_values.items() if value == number]
         if len(names) > 1:
-            listed = ", ".join(map(repr, names))
-            raise InputError(f"In '{reference.name}' segments {listed} have the value {number}; name one of them.")
+            shown = listed_labels(names)
+            raise InputError(f"In '{reference.name}' segments {shown} have the value {number}; name one of them.")
         if not names and (not number or reference.from_slicer):
-            raise InputError(f"'{reference.name}' has no label '{wanted}'; it has {_listed(reference)}.")
+            raise InputError(f"'{reference.name}' has no label '{wanted}'; it has {_held(reference)}.")
         name = names[0] if names else None
     if name is not None:
         return replace(reference, entries={name: reference.entries[name]}), name, []
     # Patients without a tumor are valid cases; their label map has no tumor voxel.
     wanted = wanted or _NOTHING
-    note = f"'{reference.name}' has no voxel of label {wanted}; it has {_listed(reference)}: an empty {what}."
+    note = f"'{reference.name}' has no voxel of label {wanted}; it has {_held(reference)}: an empty {what}."
     return replace(reference, entries={}), wanted, [note]
 
 
-def _listed(labels: LabelFile) -> str:
+def _held(labels: LabelFile) -> str:
     """Names of a file's segments, for messages."""
-    names = [name if name.lstrip("-").isdigit() else f"'{name}'" for name in labels.entries]
-    more = [f"{len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
-    return ", ".join(names[:_MOST_LISTED] + more) or "no label at all"
+    return listed_labels(labels.entries) or "no label at all"

@@ -28,6 +28,7 @@ from SAMLiverTumorLib.io.ircadb.structures import (
 )
 from SAMLiverTumorLib.io.labels import terminology
 from SAMLiverTumorLib.io.labels.label_values import label_values
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.volume import Volume
 
@@ -151,7 +152,7 @@ def read_ircadb(
     path = Path(path)
     found = list(_cases(open_folder(path), path, _DEPTH))
     if len(found) != 1:
-        names = ", ".join(_name(case, place) for case, place in found[:5])
+        names = listed(_name(case, place) for case, place in found)
         what = f"holds {len(found)} cases ({names}); name one" if found else f"holds no {PATIENT} with {MASKS}"
         raise InputError(f"'{path}' {what}.")
     case, place = found[0]
@@ -245,8 +246,7 @@ def _mask(folder: Folder, grid: Grid, volume: Volume, notes: list[str], step, ca
     array, by_name = onto(slices, grid, folder.shown)
     values = label_values(array, folder.shown, cancel)
     if len(values) > 1:
-        shown = ", ".join(map(str, values[:4])) + (" ..." if len(values) > 4 else "")
-        notes.append(f"{folder.name}: the mask has the values {shown} instead of one; all of them count.")
+        notes.append(f"{folder.name}: the mask has the values {listed(values, 4)} instead of one; all of them count.")
     if by_name:
         notes.append(f"{folder.name}: the mask's slices have no positions; they were placed by their file names.")
     if not values:

@@ -16,6 +16,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
 from SAMLiverTumorLib.io.dicom.slices.steps import regular_step
 from SAMLiverTumorLib.io.folder_types import File
+from SAMLiverTumorLib.listed import listed
 
 _MOST_PIXELS = 4096 * 4096
 # Steps that differ by more than this share of the usual one mean a missing or doubled slice.
@@ -209,9 +210,8 @@ def onto(slices: Sequence[Slice], grid: Grid, where: str) -> tuple[np.ndarray, b
         seen[k] = each.name
         array[k] = each.pixels
     if missing := [grid.names[k] for k in range(len(grid.names)) if k not in seen]:
-        more = " ..." if len(missing) > 3 else ""
         raise InputError(
-            f"'{where}' lacks {len(missing)} of {len(grid.names)} slices, those of {', '.join(missing[:3])}{more}; "
+            f"'{where}' lacks {len(missing)} of {len(grid.names)} slices, those of {listed(missing, 3)}; "
             "copy the case again, or move that folder away."
         )
     return array, by_name

@@ -15,6 +15,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 from SAMLiverTumorLib.io.labels.terminology import LIVER, LIVER_CODE, LIVER_TUMOR
+from SAMLiverTumorLib.listed import listed_labels
 
 _NONE = SegmentDetails()
 
@@ -31,7 +32,6 @@ LIVER_NAMES = {
 _TUMOR_WORDS = re.compile(r"肝?(脏|臟|臓)?(肿瘤|腫瘤|腫瘍|病灶|病变|转移瘤?|结节|囊肿)\d*")
 _LITS = {"1", "2"}
 _TOTALSEGMENTATOR = 50
-_MOST_LISTED = 12
 
 
 def is_liver(labels: LabelFile, name: str) -> bool:
@@ -71,7 +71,7 @@ def liver_of(
     taken = [*chosen, *(name for name in tumors if name not in chosen)]
     liver = replace(labels, entries={name: labels.entries[name] for name in taken})
     if not any((labels.layers[layer] == value).any() for layer, value in liver.entries.values() if value):
-        raise InputError(f"{_listed(taken)} of '{labels.name}' has no voxel; choose another with {option}.")
+        raise InputError(f"{listed_labels(taken)} of '{labels.name}' has no voxel; choose another with {option}.")
     return liver, _notes(labels, chosen, tumors)
 
 
@@ -92,7 +92,7 @@ def _wanted(labels: LabelFile, wanted: str, option: str) -> list[str]:
     for part in wanted.split(",") if not names else ():
         if not (found := segments_named(labels, part)):
             raise InputError(
-                f"'{labels.name}' has no segment or label '{part.strip()}'; it has {_listed(list(labels.entries))}. "
+                f"'{labels.name}' has no segment or label '{part.strip()}'; it has {listed_labels(labels.entries)}. "
                 f"Choose the liver with {option}."
             )
         names += found
@@ -112,7 +112,8 @@ def segments_named(labels: LabelFile, wanted: str) -> list[str]:
     number = int(wanted) if re.fullmatch(r"[0-9]{1,9}", wanted) else 0
     found = [name for name, value in labels.label_values.items() if number and value == number]
     if len(found) > 1:
-        raise InputError(f"In '{labels.name}' segments {_listed(found)} have the value {number}; name one of them.")
+        shown = listed_labels(found)
+        raise InputError(f"In '{labels.name}' segments {shown} have the value {number}; name one of them.")
     return found
 
 
@@ -130,7 +131,7 @@ def _by_itself(labels: LabelFile, option: str) -> list[str]:
     if set(names) == _LITS and not labels.from_slicer:
         return ["1"]
     hint = " (5 in label maps of TotalSegmentator)" if len(names) > _TOTALSEGMENTATOR and not labels.from_slicer else ""
-    raise InputError(f"'{labels.name}' holds {_listed(names)}; say which is the liver with {option}{hint}.")
+    raise InputError(f"'{labels.name}' holds {listed_labels(names)}; say which is the liver with {option}{hint}.")
 
 
 def _cut_out(labels: LabelFile, chosen: list[str]) -> list[str]:
@@ -148,18 +149,13 @@ def _notes(labels: LabelFile, chosen: list[str], tumors: list[str]) -> tuple[str
         if names[0].lstrip("-").isdigit() or is_liver(labels, names[0]):
             return ()
         return (f"The liver is taken to be '{names[0]}', the only segment of '{labels.name}'.",)
-    beside = f" with {_listed(tumors)}, cut out of it" if tumors else ""
+    beside = f" with {listed_labels(tumors)}, cut out of it" if tumors else ""
     lits = ", as in LiTS" if set(names) == _LITS and not labels.from_slicer else ""
     left = len(names) - len({*chosen, *tumors})
     others = f"; {left} other segment{'s' if left > 1 else ''} left out" if left else ""
-    return (f"The liver is {_listed(chosen)}{beside} of '{labels.name}'{lits}{others}.",)
+    return (f"The liver is {listed_labels(chosen)}{beside} of '{labels.name}'{lits}{others}.",)
 
 
 def _plain(name: str) -> str:
     """A name in small letters without what makes it one of several."""
     return re.sub(r" \(\d+\)$", "", re.sub(r"[_\s]+", " ", name)).strip().lower()
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(name if name.lstrip("-").isdigit() else f"'{name}'" for name in names[:_MOST_LISTED])
-    return shown + (f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else "")

@@ -9,6 +9,7 @@ from typing import Any
 from SAMLiverTumorLib.datasets.cases import CaseFiles
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.training.runs.finished_run import finished_run
 from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import from_mapping
@@ -67,7 +68,7 @@ def comparison_of_run(
     same = set(chosen) & set(split["train"])
     if same and not names:
         raise InputError(
-            f"The run learned from its only patient, {', '.join(sorted(same))}, so no fair comparison is possible; "
+            f"The run learned from its only patient, {listed(sorted(same))}, so no fair comparison is possible; "
             "give other scans with --images and --cases."
         )
     cases = labeled_cases(replace(settings, cases=chosen))
@@ -84,7 +85,7 @@ def comparison_of_run(
 
 
 def _note(chosen: tuple[str, ...], split: dict[str, Any]) -> str:
-    who = ", ".join(chosen)
+    who = listed(chosen, 20)
     if set(chosen) <= set(split["test"]):
         return f"Compared on the run's test patients, {who}, which the run neither learned from nor chose by."
     if set(chosen) <= set(split["validation"]):

@@ -71,7 +71,7 @@ def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
     found = {case.name: case for name, cases in listed_twice.items() for case in _told_apart(name, cases)}
     if settings.cases:
         if missing := [name for name in settings.cases if name not in found]:
-            raise InputError(f"There is no patient {', '.join(missing)}; there are {', '.join(found)}.")
+            raise InputError(f"There is no patient {listed(missing)}; there are {listed(found)}.")
         found = {name: found[name] for name in settings.cases}
     # patients of two centers have the center's name before theirs
     refuse_held_out([each for name, case in found.items() for each in {name, patient_of(case.image)}], hold_out)
