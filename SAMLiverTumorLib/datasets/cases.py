@@ -19,6 +19,7 @@ from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_
 from SAMLiverTumorLib.io.labels.dataset_json import meanings_in_set
 from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, same_place, why_apart
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.lone_label import is_lone_tumor
 from SAMLiverTumorLib.io.labels.organ_folder import organ_files
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
@@ -175,15 +176,18 @@ def load_case(
     lost = doubtful_spacing(volume.dimensions, volume.ijk_to_ras, volume.name)
     # said by the case's name below
     notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name), *(t for t in read if t != lost)]
+    is_usual = False
     if is_ircadb(files.label):
         labels, said = _ircadb_labels(files.label)
         names = LITS_VALUES
         notes += said
     else:
         labels = read_labels(files.label)
+        is_said = bool(names)
         others = others or ({} if names else LITS_VALUES)
         names, said = meanings_in_set(None if labels.from_slicer else files.label, names or {}, others)
         notes += (*labels.notes, *said)
+        is_usual = not (is_said or said or labels.from_slicer)
     grid = volume.ijk_to_ras, volume.dimensions
     if same_place(labels, *grid) or (labels.from_slicer and fits_grid(labels, *grid) and not why_apart(labels, *grid)):
         # in another order; files of Slicer hold only the part of the volume that is outlined
@@ -201,6 +205,9 @@ def load_case(
             f"Image and label of '{files.name}' lie in different places (their affines differ by up to "
             f"{np.abs(labels.ijk_to_ras - volume.ijk_to_ras).max():.3g}); resample the label onto the image."
         )
+    if is_usual and list(labels.entries) == ["1"]:
+        names, told = _lone_value(labels)
+        notes.append(told)
     meanings, said = meanings_of(labels, names, files.name)
     notes += said
     tumor = np.zeros(volume.array.shape, bool)
@@ -243,6 +250,16 @@ def refuse_doubles(names: Sequence[str]) -> None:
             f"{pairs} are very probably the same patient: LiTS and the Decathlon hold the patients of 3D-IRCADb. Leave "
             "one of them out, with --cases say."
         )
+
+
+def _lone_value(labels: LabelFile) -> tuple[dict[str, str], str]:
+    """What 1 means where it is the only value and nobody says what it is, and a note that holds for all such files.
+
+    :raises InputError: it cannot be told.
+    """
+    if is_lone_tumor(labels):
+        return {"1": TUMOR}, "Label files named as tumors hold the value 1 alone; it was taken as the tumor."
+    return LITS_VALUES, "Label files with the value 1 alone were taken as a liver without tumor, as in LiTS."
 
 
 def _number_in_lits(name: str) -> int | None:

@@ -94,9 +94,8 @@ def run_add(args: argparse.Namespace) -> int:
     """
     from SAMLiverTumorLib.datasets.cases import patient_of, read_hold_out, read_scan, refuse_held_out
     from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR, TrainingCase
-    from SAMLiverTumorLib.io.labels.dataset_json import named_by_set
     from SAMLiverTumorLib.io.labels.grids import onto_grid
-    from SAMLiverTumorLib.io.labels.reader import read_labels
+    from SAMLiverTumorLib.io.labels.region import read_named_labels
 
     check_liver_label(args)
     if args.hold_out:
@@ -104,7 +103,7 @@ def run_add(args: argparse.Namespace) -> int:
         refuse_held_out([patient_of(args.ct), *([args.name] if args.name else [])], read_hold_out(args.hold_out))
     prompts = _prompts(args)
     volume = read_scan(args.ct, args.series, lambda note: print(f"note: {note}"))
-    given = named_by_set(read_labels(args.segmentation), args.segmentation)
+    given = read_named_labels(args.segmentation)
     tumors, livers, taken = _chosen(given, args.segment, args.liver_segment, args.liver is None)
     moved, notes = onto_grid(given, volume.ijk_to_ras, volume.dimensions)
     labels = _painted(moved, livers, volume.array.shape) * LIVER

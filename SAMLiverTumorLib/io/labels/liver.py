@@ -13,6 +13,7 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.lone_label import LEAST_LIVER_ML, is_named_liver, is_named_tumor, volume_ml
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 from SAMLiverTumorLib.io.labels.terminology import LIVER, LIVER_CODE, LIVER_TUMOR
 from SAMLiverTumorLib.listed import listed_labels
@@ -125,6 +126,11 @@ def _by_itself(labels: LabelFile, option: str) -> list[str]:
                 f"'{labels.name}' holds no liver: its only segment is '{names[0]}'. Name another file, or say with "
                 f"{option} that this is meant."
             )
+        if _is_value(names[0]) and is_named_tumor(labels.name):
+            raise InputError(
+                f"'{labels.name}' is named as a tumor, so its only value {names[0]} is hardly the liver. Name another "
+                f"file, or say with {option} {names[0]} that this is meant."
+            )
         return names
     if livers := [name for name in names if is_liver(labels, name)]:
         return livers
@@ -146,14 +152,23 @@ def _cut_out(labels: LabelFile, chosen: list[str]) -> list[str]:
 def _notes(labels: LabelFile, chosen: list[str], tumors: list[str]) -> tuple[str, ...]:
     names = list(labels.entries)
     if len(names) == 1:
-        if names[0].lstrip("-").isdigit() or is_liver(labels, names[0]):
+        if is_liver(labels, names[0]) or (_is_value(names[0]) and is_named_liver(labels.name)):
             return ()
+        if _is_value(names[0]):
+            ml = volume_ml(labels)
+            doubt = ", little for a liver: is it a tumor?" if ml < LEAST_LIVER_ML else "."
+            return (f"The liver is taken to be {names[0]}, the only value of '{labels.name}' ({ml:.0f} ml){doubt}",)
         return (f"The liver is taken to be '{names[0]}', the only segment of '{labels.name}'.",)
     beside = f" with {listed_labels(tumors)}, cut out of it" if tumors else ""
     lits = ", as in LiTS" if set(names) == _LITS and not labels.from_slicer else ""
     left = len(names) - len({*chosen, *tumors})
     others = f"; {left} other segment{'s' if left > 1 else ''} left out" if left else ""
     return (f"The liver is {listed_labels(chosen)}{beside} of '{labels.name}'{lits}{others}.",)
+
+
+def _is_value(name: str) -> bool:
+    """Whether a segment has no name but its value in a label map."""
+    return name.lstrip("-").isdigit()
 
 
 def _plain(name: str) -> str:
