@@ -47,7 +47,7 @@ def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list
     )
     with ExitStack() as stack:
         for path, text in zip(outputs, texts, strict=True):
-            stack.enter_context(atomic_path(path, args.overwrite)).write_text(text, encoding="utf-8")
+            stack.enter_context(atomic_path(path, args.overwrite)).write_text(printable(text), encoding="utf-8")
     table = tables(comparison, versions)[0]
     print("\n".join(aligned([table.header, *table.rows])))
     print(f"Wrote {', '.join(map(str, outputs))}")

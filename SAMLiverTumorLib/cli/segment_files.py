@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.options.hide_names import without_names
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import json_text
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.volume import Volume
@@ -55,7 +55,7 @@ def write_files(
     with ExitStack() as outputs:
         if args.json:
             temporary = outputs.enter_context(atomic_path(args.json, args.overwrite))
-            temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json_text(report, 2), encoding="utf-8")
         for path, values in maps.items():
             from SAMLiverTumorLib.io.maps import write_map
 

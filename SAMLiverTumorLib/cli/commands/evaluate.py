@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
     from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+    from SAMLiverTumorLib.io.json_text import json_text
     from SAMLiverTumorLib.io.labels.region import read_named_labels
 
     if args.series is not None and not (args.prediction.is_dir() or args.reference.is_dir()):
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             **compared.evaluation.as_dict(),
         }
         with atomic_path(args.json, args.overwrite) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+            temporary.write_text(json_text(report, 2), "utf-8")
         print(f"\nWrote {args.json}")
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+from SAMLiverTumorLib.io.json_text import json_text
 from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"note: kept already: {listed(suggestions.kept)}")
     if args.json:
         with atomic_path(args.json, args.overwrite) as path:
-            path.write_text(json.dumps(report(suggestions), indent=1) + "\n", encoding="utf-8")
+            path.write_text(json_text(report(suggestions)), encoding="utf-8")
     for line in table(suggestions, args.top):
         print(line)
     if suggestions.cancelled:

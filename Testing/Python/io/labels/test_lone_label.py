@@ -69,7 +69,7 @@ def test_dataset_json_is_asked_first(read, tmp_path):
 
 def test_a_tumor_is_not_taken_for_the_liver_that_no_tumor_leaves(tmp_path):
     path = write_nifti(tmp_path / "p1_tumor.nii", mask(TUMOR_ML), COARSE)
-    with pytest.raises(InputError, match=r"is named as a tumor, so its only value 1 is hardly the liver.*liver-label 1"):
+    with pytest.raises(InputError, match=r"named as a tumor, so its only value 1 is hardly the liver.*liver-label 1"):
         liver_of(read_labels(path))
     assert liver_of(read_labels(path), "1")[1] == (
         "The liver is taken to be 1, the only value of 'p1_tumor.nii' (12 ml), little for a liver: is it a tumor?",
