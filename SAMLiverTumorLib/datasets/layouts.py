@@ -20,6 +20,7 @@ from SAMLiverTumorLib.datasets.folder_content import (
     may_hold_dicom,
     stem,
     visible,
+    without_voxels,
 )
 from SAMLiverTumorLib.datasets.patient_names import IMAGE_WORDS, is_label_name, is_only_image_words, patient_of
 from SAMLiverTumorLib.datasets.same_names import told_apart, without_copies
@@ -58,7 +59,7 @@ def by_patient(folder: Path, kinds: set[bool], labels: bool = False, taken: Coll
     if is_ircadb(folder):
         paths = [(patient_of(case.name), case.path) for case in find_ircadb(folder)]
     elif folder.is_file():
-        paths = [(patient_of(folder), folder)]
+        paths = [(patient_of(folder), without_voxels(folder))]
     elif not folder.is_dir():
         raise InputError(f"Folder '{folder}' does not exist; check the path.")
     elif labels and organ_files(folder):

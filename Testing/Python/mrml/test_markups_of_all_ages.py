@@ -145,9 +145,10 @@ def test_what_is_not_read_is_refused_in_the_users_words(load, content, said):
 )
 def test_a_box_written_inside_out_is_the_same_box(load, more):
     box = boxFromNode(load(text(roi(**more))))
-    low, high = np.array(RAS) - (12.75, 11.25, 2), np.array(RAS) + (12.75, 11.25, 2)
+    half = np.array([12.75, 11.25, 2])
+    low, high = RAS - half, RAS + half
     assert box.corners.min(axis=0) == pytest.approx(low) and box.corners.max(axis=0) == pytest.approx(high)
-    assert box.contains([high - 0.1, high + (0.1, 0, 0)]).tolist() == [True, False]
+    assert box.contains([high - 0.1, high + np.array([0.1, 0, 0])]).tolist() == [True, False]
 
 
 def test_a_box_that_marks_all_around_it_is_refused_and_so_are_axes_that_span_none(load):
