@@ -179,7 +179,10 @@ def stack(slices: Sequence[Slice], where: str) -> tuple[np.ndarray, Grid]:
     positions = np.array([each.position for each in ordered])
     drift = np.diff(positions, axis=0) - steps[:, None] * normal
     if np.linalg.norm(drift, axis=1).max() > _TILT_MM:
-        raise InputError(f"'{where}' is sheared (gantry tilt), which no volume can hold; resample the series first.")
+        raise InputError(
+            f"'{where}' is sheared (gantry tilt), as no case of 3D-IRCADb is, and masks on such slices are not brought "
+            "onto a grid here. Read that folder alone, as a DICOM series: it is resampled then."
+        )
     row_step, column_step = first.spacing
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = first.axes[0] * column_step, first.axes[1] * row_step

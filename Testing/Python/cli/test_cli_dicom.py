@@ -97,8 +97,8 @@ def test_the_report_of_segment_says_what_was_resampled_and_what_was_made_up(tmp_
         tmp_path / "ct", 7, change=lambda k: at(STEP * k, down=shear * STEP * k), FrameOfReferenceUID=None
     )
     volume = read_volume(folder)
-    center = (volume.ijk_to_ras @ [5, 6, 3, 1])[:3]
-    corners = ",".join(f"{x:.3f}" for x in (*(center - (2, 3, 0)), *(center + (2, 3, 0))))
+    center, half = (volume.ijk_to_ras @ [5, 6, 3, 1])[:3], np.array([2, 3, 0])
+    corners = ",".join(f"{x:.3f}" for x in (*(center - half), *(center + half)))
     out, report = tmp_path / "out.dcm", tmp_path / "report.json"
     words = (folder, "-o", out, f"--box={corners}", "--json", report, "--model", "liver-tumor", "--yes")
     assert run(*words, "--derive-frame-of-reference") == 0
