@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
 from SAMLiverTumorLib.models.clip.clip_text import ClipText, clip_text_of_file
 from SAMLiverTumorLib.models.devices import resolve_device
@@ -230,11 +231,7 @@ def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor
             ],
         ),
     ]
-    reasons = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in faults
-        if names
-    ]
+    reasons = [f"{len(names)} {fault} ({listed(names, 3)})" for fault, names in faults if names]
     if reasons:
         raise ModelError(
             f"The weights in '{path.name}' are not those of {info.title} ({info.architecture}, {info.input_size} "

@@ -241,8 +241,8 @@ def _card(
     adopted: bool,
 ) -> dict[str, Any]:
     values = settings.as_dict()
-    # the weight file may be passed on: it must not reveal folders
-    for name in ("images", "labels", "out", "cache", "hold_out"):
+    # the weight file may be passed on: it must reveal neither folders nor a patient's identifiers
+    for name in ("images", "labels", "out", "cache", "hold_out", "series"):
         values.pop(name)
     if isinstance(text, ClipText):
         values["text_encoder"] = f"{PREFIX}:{text.about['name']}"
