@@ -82,7 +82,7 @@ def _read_series(folder: Path, path: Path, out: Path) -> None:
 
 
 @cache
-def _scene():
+def one_scene():
     """One scene for all inputs, since each scene makes a temporary folder that stays until the process ends."""
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
@@ -93,18 +93,18 @@ def _load_volume(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.mrml.scene_files import loadVolume
 
     try:
-        loadVolume(_scene(), path)
+        loadVolume(one_scene(), path)
     finally:
-        _scene().Clear(False)
+        one_scene().Clear(False)
 
 
 def _load_scene(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.mrml.scene_files import loadScene
 
     try:
-        loadScene(_scene(), path)
+        loadScene(one_scene(), path)
     finally:
-        _scene().Clear(False)
+        one_scene().Clear(False)
 
 
 def read_markups(folder: Path, path: Path, out: Path) -> None:
@@ -113,9 +113,9 @@ def read_markups(folder: Path, path: Path, out: Path) -> None:
     options = {"include": None, "exclude": None, "roi": None, "point": [], "exclude_point": [], "box": None}
     kind = "roi" if path.name.startswith("roi") else "include"
     try:
-        read_prompts(SimpleNamespace(**{**options, kind: path}), _scene())
+        read_prompts(SimpleNamespace(**{**options, kind: path}), one_scene())
     finally:
-        _scene().Clear(False)
+        one_scene().Clear(False)
 
 
 def _scalar_files() -> dict[str, Files]:

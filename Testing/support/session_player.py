@@ -79,8 +79,8 @@ class Held:
 class Desk(Case):
     """A scene whose segments are known by their names."""
 
-    def __init__(self):
-        super().__init__(volume=small_volume((24, 20, 6)))
+    def __init__(self, scene=None):
+        super().__init__(volume=small_volume((24, 20, 6)), scene=scene)
         self.pool.fake = Reader()
         self.ids = {"A": self.a, "B": self.b}
 
@@ -405,13 +405,15 @@ class Player:
                 desk.scene.RemoveNode(node)
 
 
-def play(seed, steps=9):
+def play(seed, steps=9, scene=None):
     """One sequence.
 
+    :param scene: an empty one, which is empty again afterwards; None for a new one.
+    :return: the player.
     :raises AssertionError: the scene is not what is still done, or what is said is not what is there; it names what
         was done.
     """
-    desk = Desk()
+    desk = Desk(scene)
     player = Player(desk, seed)
     try:
         player.play(steps)
