@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,7 @@ class Suggestions:
 
     :param scans: most uncertain first; equal ones by name.
     :param kept: scans skipped because their outlines are in the store.
-    :param notes: scans that could not be ranked, and why.
+    :param notes: scans that could not be ranked, and why; what there is to know about the others.
     :param cancelled: whether it was cancelled; the scans finished until then are ranked.
     :param model: its id, SHA-256 and window.
     """
@@ -107,7 +108,11 @@ def suggest(
     predictor = pool.predictor(text_model(model))
     check_concept(concept, predictor.model.info)
     shown = window or parse_window(predictor.model.info.default_window)
-    scans, kept, notes, cancelled = [], [], [], False
+    scans, kept, failed, notes, cancelled = [], [], [], [], False
+
+    def note(name: str, text: str) -> None:
+        notes.append(f"{name}: {text}")
+
     for number, each in enumerate(files):
 
         def slice_done(done: int, total: int, name: str = each.name, number: int = number) -> None:
@@ -116,7 +121,7 @@ def suggest(
 
         try:
             raise_if_cancelled(cancel)
-            volume = read_scan(each.image)
+            volume = read_scan(each.image, each.series or None, partial(note, each.name))
             if store is not None and store.holds(volume):
                 kept.append(each.name)
                 continue
@@ -127,11 +132,11 @@ def suggest(
             cancelled = True
             break
         except SAMLiverTumorError as error:
-            notes.append(f"{each.name}: {error}")
-    if notes and not scans and not kept and not cancelled:
-        raise InputError(f"None of {len(files)} scans could be ranked. {notes[0]}")
+            failed.append(f"{each.name}: {error}")
+    if failed and not scans and not kept and not cancelled:
+        raise InputError(f"None of {len(files)} scans could be ranked. {failed[0]}")
     ranked = tuple(sorted(scans, key=lambda scan: (-scan.uncertainty, scan.name)))
-    return Suggestions(ranked, tuple(kept), tuple(notes), cancelled, model_entry(predictor, shown))
+    return Suggestions(ranked, tuple(kept), (*failed, *notes), cancelled, model_entry(predictor, shown))
 
 
 def _scan(

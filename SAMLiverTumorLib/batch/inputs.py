@@ -12,9 +12,9 @@ from SAMLiverTumorLib.batch.jobs import BatchSettings, Job
 from SAMLiverTumorLib.batch.prompts_csv import CasePrompts
 from SAMLiverTumorLib.datasets.layouts import by_patient, label_of, patient_of
 from SAMLiverTumorLib.datasets.same_names import told_apart
+from SAMLiverTumorLib.datasets.series_choice import has_series, refuse_one_for_several
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.inference.model_choice import choose_model
-from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.ircadb.cases import is_ircadb
 from SAMLiverTumorLib.io.labels.organ_folder import organ_files
 from SAMLiverTumorLib.listed import listed
@@ -84,16 +84,12 @@ def check_series(jobs: Sequence[Job], series: str) -> None:
     :raises InputError: a scan is no DICOM folder, or a UID, which one scan alone can have, is for several.
     """
     for job in jobs:
-        if is_ircadb(job.image) or not (job.image.is_dir() or is_dicom(job.image)):
+        if not has_series(job.image):
             raise InputError(
                 f"--series {series} chooses from DICOM folders, but '{job.image.name}' is none; run it apart, without "
                 "--series."
             )
-    if len(jobs) > 1 and "." in series:
-        raise InputError(
-            f"The series '{series}' is of one scan, but there are {len(jobs)}; give --series a number that the series "
-            "has in each of them, or run them apart."
-        )
+    refuse_one_for_several(series, len(jobs))
 
 
 def _labels(given: Path, jobs: Sequence[Job]) -> dict[str, Path]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean, median
 
 from SAMLiverTumorLib.batch.jobs import DONE, BatchSettings, Outcome
+from SAMLiverTumorLib.errors import printable
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import json_text
 
 FILES = ("summary.csv", "summary.json", "summary.md")
 _OVERALL = ("dice", "iou", "sensitivity", "precision", "hd95_mm", "assd_mm", "surface_dice")
@@ -79,7 +80,10 @@ def write_summary(out: Path, outcomes: Sequence[Outcome], settings: BatchSetting
     :return: see `totals_of`.
     :raises OutputError: disk or folder cannot be written.
     """
-    rows = [row_of(outcome) for outcome in outcomes]
+    rows = [
+        {key: printable(value) if isinstance(value, str) else value for key, value in row_of(outcome).items()}
+        for outcome in outcomes
+    ]
     totals = totals_of(rows)
     rules = next((o.record["comparison"]["rules"] for o in outcomes if o.record.get("comparison")), [])
     report = {
@@ -94,8 +98,8 @@ def write_summary(out: Path, outcomes: Sequence[Outcome], settings: BatchSetting
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        data.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        page.write_text(_page(outcomes, rows, totals, rules), encoding="utf-8")
+        data.write_text(json_text(report), encoding="utf-8")
+        page.write_text(printable(_page(outcomes, rows, totals, rules)), encoding="utf-8")
     return totals
 
 

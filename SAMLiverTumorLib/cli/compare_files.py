@@ -47,7 +47,7 @@ def write_report(args: argparse.Namespace, comparison: Comparison, outputs: list
     )
     with ExitStack() as stack:
         for path, text in zip(outputs, texts, strict=True):
-            stack.enter_context(atomic_path(path, args.overwrite)).write_text(text, encoding="utf-8")
+            stack.enter_context(atomic_path(path, args.overwrite)).write_text(printable(text), encoding="utf-8")
     table = tables(comparison, versions)[0]
     print("\n".join(aligned([table.header, *table.rows])))
     print(f"Wrote {', '.join(map(str, outputs))}")
@@ -75,6 +75,9 @@ def _command(args: argparse.Namespace) -> str:
         if value is not None:
             words.append(f"--{option.replace('_', '-')} {value.name if isinstance(value, Path) else value}")
     words += [f"--label {text}" for text in args.label]
+    if args.series is not None:
+        # a UID says whose scan it was
+        words.append(f"--series {'UID' if '.' in args.series else args.series}")
     return printable(" ".join([*words, f"-o {args.output.name}"]))
 
 

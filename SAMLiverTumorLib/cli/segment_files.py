@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.options.hide_names import without_names
 from SAMLiverTumorLib.io.atomic import atomic_path
+from SAMLiverTumorLib.io.json_text import json_text
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.volume import Volume
@@ -49,35 +49,39 @@ def write_files(
     """
     from SAMLiverTumorLib.mrml.scene_files import saveSegmentation
 
-    if not args.paths:
-        report = {**report, "notes": without_names(report["notes"], _stands_for(args))}
-    # the report is written first and put in place last
+    # the report is completed last and put in place last
     with ExitStack() as outputs:
-        if args.json:
-            temporary = outputs.enter_context(atomic_path(args.json, args.overwrite))
-            temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        of_report = outputs.enter_context(atomic_path(args.json, args.overwrite)) if args.json else None
         for path, values in maps.items():
             from SAMLiverTumorLib.io.maps import write_map
 
             write_map(values, outputs.enter_context(atomic_path(path, args.overwrite)))
+        segmentation = outputs.enter_context(atomic_path(args.output, args.overwrite))
+        notes = list(report["notes"])
         if writes_dicom(args):
-            from SAMLiverTumorLib.mrml.api.dicom_seg import saveDicomSeg
-
-            role = segmentationNode.GetReferenceImageGeometryReferenceRole()
-            volumeNode = segmentationNode.GetNodeReference(role)
-            notes = saveDicomSeg(
-                segmentationNode,
-                volumeNode,
-                args.output,
-                args.ct,
-                args.series,
-                overwrite=args.overwrite,
-                deriveFrameOfReference=args.derive_frame_of_reference,
-            )
-            for note in notes:
+            for note in _save_dicom(args, segmentationNode, segmentation):
                 print_note(note)
+                notes += [note] * (note not in notes)
         else:
-            saveSegmentation(segmentationNode, args.output, args.overwrite)
+            saveSegmentation(segmentationNode, segmentation, overwrite=True)
+        if of_report is not None:
+            notes = notes if args.paths else without_names(notes, _stands_for(args))
+            of_report.write_text(json_text({**report, "notes": notes}, 2), encoding="utf-8")
+
+
+def _save_dicom(args: argparse.Namespace, segmentationNode, path: Path) -> tuple[str, ...]:
+    """Write a DICOM SEG; returns notes on identifiers that were made, and on which slices it lies.
+
+    :raises SAMLiverTumorError: see `saveDicomSeg`.
+    """
+    from SAMLiverTumorLib.mrml.api.dicom_seg import saveDicomSeg
+
+    role = segmentationNode.GetReferenceImageGeometryReferenceRole()
+    volumeNode = segmentationNode.GetNodeReference(role)
+    derive = args.derive_frame_of_reference
+    return saveDicomSeg(
+        segmentationNode, volumeNode, path, args.ct, args.series, overwrite=True, deriveFrameOfReference=derive
+    )
 
 
 def writes_dicom(args: argparse.Namespace) -> bool:

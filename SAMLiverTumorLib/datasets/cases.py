@@ -19,6 +19,7 @@ from SAMLiverTumorLib.io.ircadb.lits_cases import doubles, lits_number, same_in_
 from SAMLiverTumorLib.io.labels.dataset_json import meanings_in_set
 from SAMLiverTumorLib.io.labels.grids import fits_grid, onto_grid, same_place, why_apart
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.lone_label import is_lone_tumor
 from SAMLiverTumorLib.io.labels.organ_folder import organ_files
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.spacing_check import doubtful_spacing
@@ -56,6 +57,7 @@ class CaseFiles:
     :param label: label map or Slicer segmentation on the same voxels; None for an unlabeled scan.
     :param window: how to show it, as `parse_window`; empty where the setting for all holds.
     :param notes: what finding it took.
+    :param series: number or UID of the DICOM series to read; empty for the only one.
     """
 
     name: str
@@ -63,6 +65,7 @@ class CaseFiles:
     label: Path | None
     window: str = ""
     notes: tuple[str, ...] = ()
+    series: str = ""
 
 
 def find_cases(images: Path, labels: Path | None, hold_out: frozenset[str] = frozenset()) -> list[CaseFiles]:
@@ -136,7 +139,7 @@ def refuse_held_out(names: Sequence[str], hold_out: frozenset[str]) -> None:
     numbers = {_number_in_lits(name) for name in held} - {None}
     if refused := [name for name in names if patient_of(name) in held or _number_in_lits(name) in numbers]:
         raise InputError(
-            f"{', '.join(refused)} {'is' if len(refused) == 1 else 'are'} held out for the final judgment and can be "
+            f"{listed(refused)} {'is' if len(refused) == 1 else 'are'} held out for the final judgment and can be "
             "neither trained nor tuned on; move the files away, or choose the others with --cases."
         )
 
@@ -169,19 +172,22 @@ def load_case(
     if files.label is None:
         raise InputError(f"'{files.name}' has no labels.")
     read: list[str] = []
-    volume = read_scan(files.image, note=read.append)
+    volume = read_scan(files.image, files.series or None, read.append)
     lost = doubtful_spacing(volume.dimensions, volume.ijk_to_ras, volume.name)
     # said by the case's name below
     notes = [doubtful_spacing(volume.dimensions, volume.ijk_to_ras, files.name), *(t for t in read if t != lost)]
+    is_usual = False
     if is_ircadb(files.label):
         labels, said = _ircadb_labels(files.label)
         names = LITS_VALUES
         notes += said
     else:
         labels = read_labels(files.label)
+        is_said = bool(names)
         others = others or ({} if names else LITS_VALUES)
         names, said = meanings_in_set(None if labels.from_slicer else files.label, names or {}, others)
         notes += (*labels.notes, *said)
+        is_usual = not (is_said or said or labels.from_slicer)
     grid = volume.ijk_to_ras, volume.dimensions
     if same_place(labels, *grid) or (labels.from_slicer and fits_grid(labels, *grid) and not why_apart(labels, *grid)):
         # in another order; files of Slicer hold only the part of the volume that is outlined
@@ -199,6 +205,9 @@ def load_case(
             f"Image and label of '{files.name}' lie in different places (their affines differ by up to "
             f"{np.abs(labels.ijk_to_ras - volume.ijk_to_ras).max():.3g}); resample the label onto the image."
         )
+    if is_usual and list(labels.entries) == ["1"]:
+        names, told = _lone_value(labels)
+        notes.append(told)
     meanings, said = meanings_of(labels, names, files.name)
     notes += said
     tumor = np.zeros(volume.array.shape, bool)
@@ -236,11 +245,21 @@ def refuse_doubles(names: Sequence[str]) -> None:
     :raises InputError: naming both.
     """
     if found := doubles(names):
-        pairs = ", ".join(f"{one} and {other}" for one, other in found[:3]) + (" ..." if len(found) > 3 else "")
+        pairs = listed((f"{one} and {other}" for one, other in found), 3)
         raise InputError(
             f"{pairs} are very probably the same patient: LiTS and the Decathlon hold the patients of 3D-IRCADb. Leave "
             "one of them out, with --cases say."
         )
+
+
+def _lone_value(labels: LabelFile) -> tuple[dict[str, str], str]:
+    """What 1 means where it is the only value and nobody says what it is, and a note that holds for all such files.
+
+    :raises InputError: it cannot be told.
+    """
+    if is_lone_tumor(labels):
+        return {"1": TUMOR}, "Label files named as tumors hold the value 1 alone; it was taken as the tumor."
+    return LITS_VALUES, "Label files with the value 1 alone were taken as a liver without tumor, as in LiTS."
 
 
 def _number_in_lits(name: str) -> int | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from SAMLiverTumorLib.io.dicom.files import is_dicom
 from SAMLiverTumorLib.io.safe_archive import is_junk
 
-ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".hdr.gz")
+"""Of images. A pair of Analyze or NIfTI goes by its .hdr."""
+_VOXELS = (".img", ".img.gz")
 _NO_SLICES = {
     "readme",
     "license",
@@ -61,9 +63,17 @@ def may_hold_dicom(folder: Path) -> bool:
     return False
 
 
+def without_voxels(path: Path) -> Path:
+    """The header of a pair (.hdr) where its voxels are named (.img), so that no pair counts twice; else the file."""
+    if not path.name.lower().endswith(_VOXELS):
+        return path
+    same = [each for each in visible(path.parent) if stem(each.name) == stem(path.name)]
+    return next((each for each in same if each.name.lower().endswith((".hdr", ".hdr.gz"))), path)
+
+
 def stem(name: str) -> str:
     """A file's name without its ending."""
-    for ending in (*ENDINGS, ".dcm"):
+    for ending in (*ENDINGS, *_VOXELS, ".dcm"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name

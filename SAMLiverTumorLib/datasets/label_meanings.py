@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
 from SAMLiverTumorLib.io.labels.liver import is_liver, is_liver_tumor
+from SAMLiverTumorLib.listed import listed
 
 TUMOR, LIVER, IGNORE = "tumor", "liver", "ignore"
 OTHERS = "*"
 """Stands for all values and segments that are not named themselves."""
-
-_MOST_LISTED = 8
 
 
 def meanings_of(labels: LabelFile, names: Mapping[str, str], case: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -39,16 +38,15 @@ def meanings_of(labels: LabelFile, names: Mapping[str, str], case: str) -> tuple
     found |= {name: what for what, each in by_name.items() for name in each}
     unknown = [name for name in labels.entries if name not in found]
     if unknown:
-        more = f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""
         others = f'; --label "{OTHERS}=ignore" ignores all that are not named' if len(unknown) > 1 else ""
         raise InputError(
             f"The label of '{case}' has the value{'s' if len(unknown) > 1 else ''} "
-            f"{', '.join(unknown[:_MOST_LISTED])}{more}, whose meaning is not known (known: "
-            f"{', '.join(f'{v} {n}' for v, n in names.items())}); name it with --label {unknown[0]}=tumor, "
+            f"{listed(unknown)}, whose meaning is not known (known: "
+            f"{listed(f'{v} {n}' for v, n in names.items())}); name it with --label {unknown[0]}=tumor, "
             f"--label {unknown[0]}=liver or --label {unknown[0]}=ignore{others}."
         )
     _refuse_contradiction(labels, found, case)
-    told = ", ".join(f"{what} {_listed(each)}" for what, each in by_name.items() if each)
+    told = ", ".join(f"{what} {listed(each, quoted=True)}" for what, each in by_name.items() if each)
     return found, (f"Taken by their names in '{case}': {told}.",) * bool(told)
 
 
@@ -61,8 +59,3 @@ def _refuse_contradiction(labels: LabelFile, meanings: Mapping[str, str], case: 
                 f"In the label of '{case}' the segments '{name}' and '{tumors[labels.entries[name]]}' are the same "
                 "voxels, so it cannot be told which is the tumor; give each a value of its own and save it again."
             )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(f"'{name}'" for name in names[:_MOST_LISTED]) + more

@@ -20,6 +20,7 @@ from SAMLiverTumorLib.datasets.folder_content import (
     may_hold_dicom,
     stem,
     visible,
+    without_voxels,
 )
 from SAMLiverTumorLib.datasets.patient_names import IMAGE_WORDS, is_label_name, is_only_image_words, patient_of
 from SAMLiverTumorLib.datasets.same_names import told_apart, without_copies
@@ -58,7 +59,7 @@ def by_patient(folder: Path, kinds: set[bool], labels: bool = False, taken: Coll
     if is_ircadb(folder):
         paths = [(patient_of(case.name), case.path) for case in find_ircadb(folder)]
     elif folder.is_file():
-        paths = [(patient_of(folder), folder)]
+        paths = [(patient_of(folder), without_voxels(folder))]
     elif not folder.is_dir():
         raise InputError(f"Folder '{folder}' does not exist; check the path.")
     elif labels and organ_files(folder):
@@ -75,14 +76,17 @@ def by_patient(folder: Path, kinds: set[bool], labels: bool = False, taken: Coll
             notes.append(f"Further channels were left out, as of nnU-Net: {listed(channels, 3)}.")
         paths = [(patient_of(path), path) for path in entries]
     found = Found()
+    doubled: list[str] = []
     grouped: dict[str, list[Path]] = {}
     for patient, path in paths:
         grouped.setdefault(patient, []).append(path)
     for patient, given in grouped.items():
         same, copies = without_copies(given)
-        notes += copies
+        doubled += copies
         for name, path in zip(told_apart(patient, same, folder), same, strict=True):
             found[name] = path
+    if doubled:
+        notes.append(f"The same as the .nii beside it, and so left out: {listed(doubled)}.")
     if not found:
         raise InputError(f"There are no {'label' if labels else 'image'} files ({', '.join(ENDINGS)}) in '{folder}'.")
     ordered = Found(sorted(found.items(), key=lambda item: _natural(item[0])))

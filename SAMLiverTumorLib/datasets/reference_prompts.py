@@ -18,6 +18,9 @@ SMALLEST_PX = 50
 BOX_MARGIN = 2
 """How far outside a lesion's outline its box is drawn, in pixels."""
 
+LARGE_BOX = 0.2
+"""Share of a box's length by which each side of one that is too large lies outside the lesion."""
+
 TRIAL_RULE = (
     f"Trials: on every axial slice with tumor, each 8-connected component of at least {SMALLEST_PX} pixels is one."
 )
@@ -27,7 +30,9 @@ PROMPT_RULE = (
     "bounding box; a point at its pixel farthest from its outline; each corrective click at the deepest pixel of the "
     "largest 8-connected error, an include point where tumor is missing and an exclude point where it is marked in "
     "excess, with the previous low-resolution mask handed back (Kirillov et al., 2023). '3 points' is the state after "
-    "the first point and two corrective clicks, '1 point + 3 corrections' the state after one more."
+    "the first point and two corrective clicks, '1 point + 3 corrections' the state after one more. 'box 20 % too "
+    "large': each side lies a fifth of the bounding box's length outside it. A scribble is seven points along the "
+    "component's longest axis, a lasso encloses it at a distance of a tenth of its radius."
 )
 
 
@@ -62,6 +67,35 @@ def evenly(items: Sequence[int], count: int | None) -> list[int]:
 def box_around(mask: np.ndarray) -> PixelBox:
     """Edges (u0, v0, u1, v1) of a mask's bounding box, grown by the margin; pixel n reaches from n - 0.5 to n + 0.5."""
     return grown_box(mask, BOX_MARGIN)
+
+
+def box_too_large(mask: np.ndarray) -> PixelBox:
+    """Edges of a mask's bounding box, each side a fifth of the box's length farther out, as a hurried hand draws it."""
+    u0, v0, u1, v1 = grown_box(mask, 0)
+    wide, high = LARGE_BOX * (u1 - u0), LARGE_BOX * (v1 - v0)
+    return u0 - wide, v0 - high, u1 + wide, v1 + high
+
+
+def scribble_through(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Seven (u, v) along a mask's longest axis through its deepest pixel, each the deepest of its cut across it."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    v, u = np.nonzero(mask)
+    places = np.stack([u, v], axis=1).astype(float)
+    places -= places.mean(axis=0)
+    _, _, axes = np.linalg.svd(places, full_matrices=False)
+    along = places @ axes[0]
+    path = []
+    for wanted in np.quantile(along, np.linspace(0.1, 0.9, 7)):
+        near = np.abs(along - wanted) <= 0.75
+        best = np.flatnonzero(near)[np.argmax(depth[v[near], u[near]])]
+        path.append((int(u[best]), int(v[best])))
+    return path
+
+
+def wide_lasso(mask: np.ndarray) -> np.ndarray:
+    """What a closed curve a tenth of the lesion's radius (at least one pixel) outside a mask encloses, bool."""
+    radius = float(np.sqrt(np.count_nonzero(mask) / np.pi))
+    return ndimage.binary_fill_holes(ndimage.distance_transform_edt(~mask) <= max(0.1 * radius, 1.0))
 
 
 def deepest_point(mask: np.ndarray) -> tuple[int, int]:

@@ -13,16 +13,16 @@ _BLOCK = 1 << 20
 
 
 def without_copies(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The paths without a .nii.gz that is the .nii beside it, and notes on those."""
-    left, notes = list(paths), []
+    """The paths without a .nii.gz that is the .nii beside it, and the names of those."""
+    left, copies = list(paths), []
     for path in paths:
         if not path.name.lower().endswith(".nii.gz"):
             continue
         plain = path.with_name(path.name[:-3])
         if plain in left and _is_packed(plain, path):
             left.remove(path)
-            notes.append(f"'{path.name}' holds the same as '{plain.name}' and was left out.")
-    return left, notes
+            copies.append(path.name)
+    return left, copies
 
 
 def _is_packed(plain: Path, packed: Path) -> bool:

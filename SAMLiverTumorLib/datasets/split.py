@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.listed import listed
 
 GAP_MM = 10.0
 """Slices this close to the block for validation are left out: neighbors show the same tumor."""
@@ -30,7 +31,7 @@ class PatientSplit:
         """What has to be said with every figure."""
         if self.same_volume:
             return "validated on other slices of the same volume: the figures do not generalize to other patients"
-        return f"split by patient: validation {', '.join(self.validation)}"
+        return f"split by patient: validation {listed(self.validation)}"
 
 
 def split_patients(
@@ -43,9 +44,9 @@ def split_patients(
     """
     for asked in (validation, test):
         if unknown := [name for name in asked if name not in names]:
-            raise InputError(f"There is no patient {', '.join(unknown)}; there are {', '.join(names)}.")
+            raise InputError(f"There is no patient {listed(unknown)}; there are {listed(names)}.")
     if both := set(validation) & set(test):
-        raise InputError(f"{', '.join(sorted(both))} cannot be for validation and for the test at once.")
+        raise InputError(f"{listed(sorted(both))} cannot be for validation and for the test at once.")
     left = [name for name in names if name not in {*validation, *test}]
     if not validation:
         if len(left) == 1 and not test:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +20,14 @@ from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.plane import slice_count, slice_plane
 from SAMLiverTumorLib.volume import Volume
 
+if TYPE_CHECKING:
+    from SAMLiverTumorLib.inference.predictor import Predictor
+
 SMALLEST_ML = 0.03
 """Smaller lesions are left out: this is a ball of 4 mm, below which radiologists do not report lesions either."""
+
+ORGAN = "liver"
+"""The concept that names the organ, which is one piece, not lesions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +69,7 @@ def find(
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Found:
-    """Segment everything that a concept names in a volume, slice by slice on axial planes.
+    """Segment everything that a concept names in a volume, slice by slice on axial planes; of the liver, one piece.
 
     :param liver: bool (k, j, i); slices without liver are skipped, and masks are clipped to it.
     :param smallest_ml: smaller connected components are left out.
@@ -79,23 +86,10 @@ def find(
     window = window or parse_window(info.default_window)
     shown = channels if further else shown_channels(channels, info)
     wanted = axial_slices(volume, liver)
-    masks, done = [], 0
-    for done, index in enumerate(wanted):
-        if cancel is not None and cancel():
-            break
-        plane = slice_plane(volume, "axial", index)
-        rgb = plane_to_rgb(volume, plane, window, shown, further)
-        embedding = predictor.embed(rgb, plane.spacing[1::-1], cancel)
-        marked = predictor.predict_text(embedding, concept).mask
-        if liver is not None:
-            marked = marked & voxels_to_slice_mask(liver, plane).astype(bool)
-        if marked.any():
-            masks.append(mask_to_voxels(marked, plane, volume))
-        if progress is not None:
-            progress(done + 1, len(wanted))
-    else:
-        done = len(wanted)
-    mask, lesions = _without_small(union(masks, volume), volume, smallest_ml)
+    mask, done = search_slices(volume, predictor, concept, wanted, window, shown, further, liver, progress, cancel)
+    if concept == ORGAN and liver is None:
+        mask = as_organ(mask, volume)
+    mask, lesions = _without_small(mask, volume, smallest_ml)
     provenance = {
         "models": [model_entry(predictor, window)],
         "prompts": {"text": concept},
@@ -106,6 +100,59 @@ def find(
         "cancelled": done < len(wanted),
     }
     return Found(mask, lesions, done, done < len(wanted), provenance)
+
+
+def search_slices(
+    volume: Volume,
+    predictor: Predictor,
+    concept: str,
+    indices: Sequence[int],
+    window: Window,
+    shown: str,
+    further: tuple[FurtherChannel, ...] = (),
+    liver: np.ndarray | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> tuple[Mask, int]:
+    """What a concept names on axial slices, and the number of slices searched until `cancel` answered true.
+
+    :param indices: of the slices.
+    :param shown: what the image's channels show, see `plane_to_rgb`.
+    """
+    masks: list[Mask] = []
+    for done, index in enumerate(indices):
+        if cancel is not None and cancel():
+            return union(masks, volume), done
+        plane = slice_plane(volume, "axial", index)
+        rgb = plane_to_rgb(volume, plane, window, shown, further)
+        marked = predictor.predict_text(predictor.embed(rgb, plane.spacing[1::-1], cancel), concept).mask
+        if liver is not None:
+            marked = marked & voxels_to_slice_mask(liver, plane).astype(bool)
+        if marked.any():
+            masks.append(mask_to_voxels(marked, plane, volume))
+        if progress is not None:
+            progress(done + 1, len(indices))
+    return union(masks, volume), len(indices)
+
+
+def as_organ(mask: Mask, volume: Volume) -> Mask:
+    """The largest piece of a mask, its holes on each slice and in between filled; an organ is one piece.
+
+    Models that learned from slices with a liver mark something on those of chest and pelvis, too.
+    """
+    from scipy import ndimage
+
+    from SAMLiverTumorLib.image.lesion_components import label_lesions
+
+    if not mask.count:
+        return mask
+    numbered, _ = label_lesions(mask.array)
+    sizes = np.bincount(numbered.ravel())
+    sizes[0] = 0
+    whole = numbered == sizes.argmax()
+    for each in whole:
+        each[...] = ndimage.binary_fill_holes(each)
+    return Mask.from_array(ndimage.binary_fill_holes(whole), volume, mask.origin)
 
 
 def axial_slices(volume: Volume, liver: np.ndarray | None) -> list[int]:

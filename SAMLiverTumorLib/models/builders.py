@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from SAMLiverTumorLib.errors import InputError, ModelError
+from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint, sha256_of
 from SAMLiverTumorLib.models.clip.clip_text import ClipText, clip_text_of_file
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.networks import pyramid_encoder
 from SAMLiverTumorLib.models.networks.mask_upsampling import crisp_mask_decoder
 from SAMLiverTumorLib.models.networks.text_tokens import TextTokens, split_text
@@ -176,33 +178,6 @@ def build_networks(architecture: str, input_size: int) -> nn.ModuleDict:
         )
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first CUDA device, else the CPU.
-
-    Apple's "mps" has to be asked for by name: it has no float64 and lacks some operators, so that a
-    model may stop there in the middle of a job, and this project has no such machine to test on.
-
-    :raises InputError: there is no such device on this computer; the text says what to give instead.
-    """
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdecimal())):
-        raise InputError(f"'{name}' is not a device; give auto, cpu, cuda, cuda:1 (the second one) or mps.")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise InputError(
-                f"Device '{name}' was asked for, but PyTorch finds no CUDA graphics card here; give auto or cpu."
-            )
-        if int(number or 0) >= count:
-            raise InputError(f"There is no device '{name}'; the last one here is cuda:{count - 1}.")
-        return torch.device("cuda", int(number or 0))
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError("Device 'mps' was asked for, but this computer or its PyTorch has none; give auto or cpu.")
-    return torch.device(kind)
-
-
 def _info_of_file(path: Path, state: dict[str, torch.Tensor], about: dict[str, Any] | None) -> ModelInfo:
     """What is known of a user's own file: from the registry, from its header, or from its shapes."""
     digest = sha256_of(path)
@@ -256,11 +231,7 @@ def _check_names_and_shapes(networks: nn.Module, weights: dict[str, torch.Tensor
             ],
         ),
     ]
-    reasons = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in faults
-        if names
-    ]
+    reasons = [f"{len(names)} {fault} ({listed(names, 3)})" for fault, names in faults if names]
     if reasons:
         raise ModelError(
             f"The weights in '{path.name}' are not those of {info.title} ({info.architecture}, {info.input_size} "

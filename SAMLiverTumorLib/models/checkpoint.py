@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.io.safe_names import readable_name
 from SAMLiverTumorLib.models.download.digest import file_sha256
 from SAMLiverTumorLib.models.inert_values import plain_values_are_inert
 from SAMLiverTumorLib.models.state_dicts import network_state, parts_of, spell_out, starts_of
@@ -129,7 +130,8 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     import safetensors.torch
 
     try:
-        return safetensors.torch.load_file(path, device="cpu")
+        with readable_name(path) as readable:
+            return safetensors.torch.load_file(readable, device="cpu")
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path) from error
 

@@ -95,7 +95,7 @@ def with_base(state: Mapping[str, Tensor], adapter: Any, file_name: str) -> dict
     """
     if not isinstance(adapter, Mapping) or not {"base", "base_sha256"} <= adapter.keys():
         raise ModelError(f"The weight file '{file_name}' has a damaged header (adapter); copy it again.")
-    info = load_registry().get(adapter["base"])
+    info = load_registry().get(str(adapter["base"]))
     if info is None:
         raise ModelError(
             f"'{file_name}' adapts the model '{adapter['base']}', which this version does not know; update the "

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,8 +93,7 @@ def starts_of(names: Iterable[str]) -> str:
     """For messages: the first few words that names begin with; two for names of an image encoder."""
     words = [name.split(".") for name in names]
     starts = list(dict.fromkeys(".".join(each[: 2 if each[0] == PARTS[0] else 1]) for each in words))
-    more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
-    return f"{', '.join(start[:40] for start in starts[:_SHOWN])}{more}"
+    return listed((start[:40] for start in starts), _SHOWN)
 
 
 def _entries(loaded: Any) -> list[_Entry]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from SAMLiverTumorLib.errors import ModelError
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.io.safe_names import readable_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
     import safetensors
 
     try:
-        with safetensors.safe_open(str(path), "pt") as file:
+        with readable_name(Path(path)) as readable, safetensors.safe_open(str(readable), "pt") as file:
             text = (file.metadata() or {}).get(HEADER)
         about = None if text is None else parse_json(text)
     except (safetensors.SafetensorError, OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
 from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View, viewFromMatrix
 from SAMLiverTumorLib.panel.section_context import Shared
-from SAMLiverTumorLib.plane import slice_count
+from SAMLiverTumorLib.plane import slice_count, within_step
 from SAMLiverTumorLib.volume import Volume
 
 VIEW = "view"
@@ -30,6 +30,7 @@ class Slices:
         #: The slice view that the user used last.
         self._last: slicer.vtkMRMLSliceNode | None = None
         self._reported: tuple | None = None
+        shared.session.onMoved.append(self._show)
         self.observe()
 
     def observe(self) -> None:
@@ -64,9 +65,23 @@ class Slices:
         middle = View(middle.name, slice_count(volume, middle.name) // 2)
         self._report(*(looks[0] if looks else (middle, None)))
 
+    def _show(self, placesRas: np.ndarray) -> None:
+        """Move the views to what undo or redo has changed, unless one of them shows some of it."""
+        volume = self._shared.state.volume
+        if volume is None or not self._shared.isActive():
+            return
+        planes = [view.plane(volume) for view, _matrix in self._looks(volume)]
+        if any(within_step(plane.from_ras(placesRas)[:, 2]).any() for plane in planes):
+            return
+        # the view used last comes last, so that it stays that
+        for node in sorted(self._nodes, key=lambda node: node is self._last):
+            node.JumpSliceByOffsetting(*placesRas[0])
+
     def close(self) -> None:
         """Release the scene."""
         self._observations.clear()
+        if self._show in self._shared.session.onMoved:
+            self._shared.session.onMoved.remove(self._show)
         self._last = self._crosshairNode = None
         self._nodes = []
 

@@ -45,6 +45,7 @@ class TrainSettings:
     :param out: folder of the run.
     :param base: model id or weight file to start from.
     :param train: which part learns, see `TRAINABLE`.
+    :param series: number or UID of the DICOM series to read in folders that hold several.
     :param cases: patients to use; empty for all that are found.
     :param validation: patients to validate on; empty to draw them at random.
     :param validation_share: share of the patients to draw for validation.
@@ -90,6 +91,7 @@ class TrainSettings:
     out: str = ""
     base: str = "lite-medsam"
     train: str = "decoder"
+    series: str = ""
     cases: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     validation_share: float = 0.25

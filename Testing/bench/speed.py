@@ -1,8 +1,9 @@
 """`python3 dev.py bench [speed]`: time of each step, compared with a plain implementation and the arithmetic limit.
 
-"plain" is segment-anything's own SamPredictor with the same MobileSAM weights. The arithmetic limit is the number of
-floating-point operations, divided by the rate at which this machine multiplies matrices in the same run. Times are
-medians with (minimum-maximum) of all runs; estimates are marked.
+The bundled model takes turns with the encoders of LiteMedSAM and MobileSAM, and with segment-anything's own
+SamPredictor, which has MobileSAM's weights; both are downloaded if they are not there. The arithmetic limit is the
+number of floating-point operations, divided by the rate at which this machine multiplies matrices in the same run.
+Times are medians with (minimum-maximum) of all runs; estimates are marked.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _cpu(bench: Bench, wanted: set[str]) -> tuple[list[Row], dict]:
     if "first" in wanted:
         rows += bench.first_mask(encode[0], decode[0])
     if "box" in wanted:
-        rows += bench.box(encode[0], decode[0])
+        rows += bench.box()
     if "memory" not in wanted:
         return rows, {}
     size = bench.size

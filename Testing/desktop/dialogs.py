@@ -42,13 +42,25 @@ _NativeMessageBox = pythonQtClass(QtWidgets.QMessageBox)
 
 
 class QDialog(_NativeDialog):
-    """A dialog of the module's own; the answer is what its exec_ returns, 1 for accepted."""
+    """A dialog of the module's own; the answer is what its exec_ returns, 1 for accepted.
+
+    An answer that is a function gets the dialog, shown, and does what the user does; what that leads to is returned.
+    """
 
     def exec(self):
         return self.exec_()
 
     def exec_(self):
-        return ask("QDialog", self.windowTitle, self.objectName)
+        given = ask("QDialog", self.windowTitle, self.objectName)
+        if not callable(given):
+            return given
+        # as exec does, so that the panel's shortcuts do not take the keys
+        self.setModal(True)
+        self.show()
+        given(self)
+        if self.isVisible():
+            raise RuntimeError(f"Testing/desktop: the dialog {self.windowTitle!r} is still open")
+        return self.result()
 
 
 class QMessageBox(_NativeMessageBox):

@@ -87,6 +87,7 @@ def _repeat(target, seed: int, number: int) -> int:
     folder = ROOT / "out" / "fuzz" / f"{target.name}-{seed}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in target.damaged(seed, number).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     print(f"the input is in {folder}")
     tallies = drive([(target.name, number)], seed, lambda name, answer: print(answer))

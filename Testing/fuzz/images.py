@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-from fuzz import seeds
+from fuzz import kinds, seeds
 from fuzz.mutations import havoc
 from fuzz.structure import (
     dicom_element,
@@ -19,8 +19,8 @@ from fuzz.structure import (
 )
 from fuzz.target import Files, Target
 
-_NIFTI = {".nii": (nifti_field,), ".nii.gz": (gzipped(nifti_field), gzipped(nifti_field), gzipped(havoc))}
-_NRRD_WORDS = tuple(
+NIFTI_MUTATIONS = {".nii": (nifti_field,), ".nii.gz": (gzipped(nifti_field), gzipped(nifti_field), gzipped(havoc))}
+NRRD_WORDS = tuple(
     word.encode()
     for word in (
         *("type: short", "type: block", "block size: 8", "dimension: 3", "dimension: 16", "sizes: 24 20 6", "none"),
@@ -39,7 +39,7 @@ _META_WORDS = tuple(
         *("TransformMatrix = 0 0 0 0 0 0 0 0 0", "ElementByteOrderMSB = True", "ObjectType = Scene", "\n"),
     )
 )
-_DICOM_WORDS = (
+DICOM_WORDS = (
     *(
         b"DICM",
         b"\xfe\xff\x00\xe0",
@@ -58,10 +58,10 @@ def _read_volume(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.io.images import read_volume
 
     volume = read_volume(path)
-    _check_volume(volume)
+    check_volume(volume)
 
 
-def _check_volume(volume) -> None:
+def check_volume(volume) -> None:
     """Check that the volume is usable: finite affine, positive spacing, readable voxels."""
     import numpy as np
 
@@ -82,7 +82,7 @@ def _read_series(folder: Path, path: Path, out: Path) -> None:
 
 
 @cache
-def _scene():
+def one_scene():
     """One scene for all inputs, since each scene makes a temporary folder that stays until the process ends."""
     from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 
@@ -93,29 +93,29 @@ def _load_volume(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.mrml.scene_files import loadVolume
 
     try:
-        loadVolume(_scene(), path)
+        loadVolume(one_scene(), path)
     finally:
-        _scene().Clear(False)
+        one_scene().Clear(False)
 
 
 def _load_scene(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.mrml.scene_files import loadScene
 
     try:
-        loadScene(_scene(), path)
+        loadScene(one_scene(), path)
     finally:
-        _scene().Clear(False)
+        one_scene().Clear(False)
 
 
-def _read_markups(folder: Path, path: Path, out: Path) -> None:
+def read_markups(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.cli.options.prompts import read_prompts
 
     options = {"include": None, "exclude": None, "roi": None, "point": [], "exclude_point": [], "box": None}
     kind = "roi" if path.name.startswith("roi") else "include"
     try:
-        read_prompts(SimpleNamespace(**{**options, kind: path}), _scene())
+        read_prompts(SimpleNamespace(**{**options, kind: path}), one_scene())
     finally:
-        _scene().Clear(False)
+        one_scene().Clear(False)
 
 
 def _scalar_files() -> dict[str, Files]:
@@ -150,37 +150,38 @@ def _label_files() -> dict[str, Files]:
 
 def _dicom_files() -> dict[str, Files]:
     series = seeds.dicom_series()
-    return {"series": series, "one": dict(list(series.items())[:1])}
+    return {"series": series, "one": dict(list(series.items())[:1])} | kinds.dicom_kinds()
 
 
-_TEXTUAL = {".nrrd": (text_header,), ".mha": (text_header,)}
+TEXT_MUTATIONS = {".nrrd": (text_header,), ".mha": (text_header,)}
 
 TARGETS = (
-    Target("nifti", _scalar_files, _read_volume, _NIFTI, (b"n+1\0", b"ni1\0", b"n+2\0"), 1.5),
-    Target("nrrd", _nrrd_files, _read_volume, _TEXTUAL, _NRRD_WORDS, 1.5),
-    Target("metaimage", _meta_files, _read_volume, _TEXTUAL, _META_WORDS),
-    Target("labels", _label_files, _read_labels, {**_NIFTI, **_TEXTUAL}, _NRRD_WORDS),
+    Target("nifti", _scalar_files, _read_volume, NIFTI_MUTATIONS, (b"n+1\0", b"ni1\0", b"n+2\0"), 1.5),
+    Target("nrrd", _nrrd_files, _read_volume, TEXT_MUTATIONS, NRRD_WORDS, 1.5),
+    Target("metaimage", _meta_files, _read_volume, TEXT_MUTATIONS, _META_WORDS),
+    Target("labels", _label_files, _read_labels, {**NIFTI_MUTATIONS, **TEXT_MUTATIONS}, NRRD_WORDS),
     Target(
         "segmentation",
         lambda: {"two": {"x.seg.nrrd": seeds.segmentation_bytes()}} | seeds.odd_segmentations(),
         _read_labels,
-        _TEXTUAL,
-        (b"Segment0_", b"Segment1_", b"Segment99999999999_ID:=x", b"LabelValue:=", b"Layer:=", *_NRRD_WORDS),
+        TEXT_MUTATIONS,
+        (b"Segment0_", b"Segment1_", b"Segment99999999999_ID:=x", b"LabelValue:=", b"Layer:=", *NRRD_WORDS),
     ),
-    Target("dicom", _dicom_files, _read_series, {".dcm": (dicom_element,)}, _DICOM_WORDS, 2.0),
+    Target("dicom", _dicom_files, _read_series, {".dcm": (dicom_element,)}, DICOM_WORDS, 2.0, refuses_seeds=True),
     Target(
         "slicer-volume",
         lambda: {**_scalar_files(), **_nrrd_files(), **_meta_files()},
         _load_volume,
-        {**_NIFTI, **_TEXTUAL},
+        {**NIFTI_MUTATIONS, **TEXT_MUTATIONS},
     ),
     Target(
         "markups",
         lambda: {
             "points": {"points.mrk.json": seeds.markups_bytes(False)},
             "roi": {"roi.mrk.json": seeds.markups_bytes(True)},
+            **kinds.old_markups(),
         },
-        _read_markups,
+        read_markups,
         {".json": (json_value, json_value, json_value, nested)},
         (b'"LPS"', b'"RAS"', b'"ROI"', b'"Fiducial"', b'"Plane"', b"null", b"[]", b"{}"),
         1.5,

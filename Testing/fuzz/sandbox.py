@@ -87,7 +87,7 @@ class Watch:
             flags = arguments[2] or 0
             if flags & _WRITING and not self._allowed(arguments[0]):
                 self._seen.append(f"opened for writing: {arguments[0]!r}")
-        elif event in _CHANGES and not self._allowed(arguments[0]):
+        elif event in _CHANGES and not self._allowed(_in_folder(event, arguments)):
             self._seen.append(f"{event} {arguments!r}"[:200])
 
     def _allowed(self, path) -> bool:
@@ -98,3 +98,11 @@ class Watch:
         return full == os.devnull or any(
             full.startswith(f"{folder}{os.sep}") or full == str(folder) for folder in inside
         )
+
+
+def _in_folder(event: str, arguments: tuple) -> object:
+    """The path of a change; shutil removes folders by names relative to an open folder."""
+    path, folder = arguments[0], arguments[-1]
+    if event in ("os.remove", "os.rmdir", "os.mkdir") and isinstance(folder, int) and folder >= 0:
+        return Path(f"/proc/self/fd/{folder}").readlink() / os.fsdecode(path)
+    return path

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from fuzz import seeds
+from fuzz import kinds, seeds
 from fuzz.structure import dicom_element, json_value, nested, zip_member
 from fuzz.target import Files, Target
 
@@ -96,15 +96,21 @@ def _read_table(folder: Path, path: Path, out: Path) -> None:
     read_prompts_csv(path)
 
 
-_TABLE = b"""case,kind,r,a,s,r2,a2,s2,segment
-liver_7,box,12.5,-80,40,38,-55,61,
-liver_7,exclude,20,-60,50,,,,
-liver_9,include,-4,-71.2,118,,,,left lobe
-"""
+def _read_meanings(folder: Path, path: Path, out: Path) -> None:
+    """What a label map's values mean, by the `dataset.json` beside it."""
+    from SAMLiverTumorLib.io.labels.dataset_json import dataset_labels, meanings_in_set, named_by_set
+    from SAMLiverTumorLib.io.labels.reader import read_labels
+
+    label = folder / "x.nii"
+    dataset_labels(label)
+    meanings_in_set(label, {}, {"1": "liver"})
+    named_by_set(read_labels(label), label)
+
 
 TARGETS = (
     Target("dicom-seg", _seg_files, _read_labels, {".dcm": (dicom_element,)}, (b"BINARY", b"FRACTIONAL", b"SQ\0\0")),
     Target("ircadb", _ircadb_files, _read_ircadb, {".zip": (zip_member, _in_a_slice, _in_a_slice)}, (), 0.5),
     Target("kept-case", _kept_files, _read_kept, {"case.json": (json_value, nested)}, (), 0.5),
-    Target("prompts-table", lambda: {"three": {"x.csv": _TABLE}}, _read_table, {}, (b"\t", b";", b'"', b"box", b"nan")),
+    Target("prompts-table", kinds.tables, _read_table, {}, (b"\t", b";", b'"', b"box", b"nan")),
+    Target("dataset-json", kinds.dataset_jsons, _read_meanings, {".json": (json_value, nested)}, (b"labels", b"liver")),
 )

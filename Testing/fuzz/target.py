@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from random import Random
 
 from fuzz.mutations import Mutation, havoc
@@ -25,6 +25,7 @@ class Target:
     :param mutations: ending of the file name ("" for any other) -> damage that knows the format.
     :param words: keywords of the format.
     :param share: relative share of the inputs.
+    :param refuses_seeds: whether some of the intact files are such that they have to be refused.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Target:
     mutations: Mapping[str, tuple[Mutation, ...]]
     words: tuple[bytes, ...] = ()
     share: float = 1.0
+    refuses_seeds: bool = False
 
     @cached_property
     def seeds(self) -> Mapping[str, Files]:
@@ -62,12 +64,20 @@ class Target:
 
     @staticmethod
     def _mix(rng: Random, files: Files) -> None:
-        """Remove, duplicate or empty one file of a series."""
+        """Remove, duplicate, rename or empty one file of a series or a set."""
         name = rng.choice(list(files))
-        kind = rng.randrange(3)
+        kind = rng.randrange(4)
         if kind == 0:
             del files[name]
         elif kind == 1:
-            files[f"copy-{name}"] = files[name]
+            files[_beside(name, f"copy-{PurePosixPath(name).name}")] = files[name]
+        elif kind == 2:
+            odd = rng.choice(("._{}", "~${}", "{} (1)", "{}.bak", "\udcc3{}", "{}:Zone.Identifier", ".{}", "肝 {}"))
+            files[_beside(name, odd.format(PurePosixPath(name).name))] = files.pop(name)
         else:
             files[name] = b""
+
+
+def _beside(name: str, other: str) -> str:
+    """Another name in the same folder."""
+    return str(PurePosixPath(name).with_name(other))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fuzz import images, others, sets, weights
+from fuzz import cases, images, others, sequences, sets, weights
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (images, weights, others, sets) for target in module.TARGETS
+    target.name: target for module in (images, weights, others, sets, cases, sequences) for target in module.TARGETS
 }

@@ -28,7 +28,7 @@ def _load_model(folder: Path, path: Path, out: Path) -> None:
     read_about(path)
 
 
-def _read_checkpoint(folder: Path, path: Path, out: Path) -> None:
+def read_checkpoint(folder: Path, path: Path, out: Path) -> None:
     from SAMLiverTumorLib.models.checkpoint import detect_architecture, read_checkpoint
 
     weights = read_checkpoint(path)
@@ -93,7 +93,7 @@ def _unet_files() -> dict[str, Files]:
         return {"small": {path.name: path.read_bytes()}}
 
 
-_CHECKPOINT_WORDS = (
+CHECKPOINT_WORDS = (
     *(
         b"PK\x03\x04",
         b"PK\x01\x02",
@@ -137,7 +137,7 @@ TARGETS = (
         _load_model,
         {".safetensors": (safetensors_header,)},
     ),
-    Target("checkpoint", _checkpoints, _read_checkpoint, {".pth": (zip_member,)}, _CHECKPOINT_WORDS, 1.5),
+    Target("checkpoint", _checkpoints, read_checkpoint, {".pth": (zip_member,)}, CHECKPOINT_WORDS, 1.5),
     Target("training-state", lambda: {"one": {"last.pt": seeds.state_bytes()}}, _load_state, {".pt": (zip_member,)}),
     Target("unet", _unet_files, _load_unet, {".safetensors": (safetensors_header,)}),
     Target("embedding", _embedding_files, _read_embedding, {}, (), 0.5),

@@ -78,6 +78,7 @@ def _put(folder: Path, files: dict[str, bytes]) -> Path:
         for path in each.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder / next(iter(files), "missing")
 

@@ -124,8 +124,8 @@ def small_volume(dimensions=(24, 20, 8), name="CT") -> Volume:
 class Case:
     """A scene with a volume, a segmentation of two segments and a session on segment A, looking at axial slices."""
 
-    def __init__(self, worker=None, history=None, volume=None):
-        self.scene = createScene()
+    def __init__(self, worker=None, history=None, volume=None, scene=None):
+        self.scene = createScene() if scene is None else scene
         self.volume = volume or small_volume()
         self.volume_node = addVolumeNode(self.scene, self.volume)
         self.node = createSegmentation(self.scene, self.volume_node)

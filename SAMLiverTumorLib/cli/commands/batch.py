@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.cli.commands.segment import MODES
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.rgb import CHANNEL_MODES
@@ -49,9 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "inputs", type=Path, nargs="+", metavar="INPUT", help="image file, DICOM folder, or folder of these"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument(
-        "--series", metavar="NUMBER|UID", help="DICOM series to read from folders that hold several; the same in each"
-    )
+    add_series_option(parser, "folders hold several; the same in each")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompts", type=Path, metavar="FILE.csv", help="points and boxes of all cases")
     what.add_argument("--text", metavar="CONCEPT", help='find everything that a text such as "liver tumor" names')

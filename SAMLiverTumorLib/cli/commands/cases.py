@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label, read_liver
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import NEW, REPLACED, ROOT_VARIABLE, UNCHANGED, CaseStore
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,17 +49,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     add = actions.add_parser("add", help="keep a scan with its outlined tumors")
     add.add_argument("ct", type=Path, metavar="CT", help="as with segment")
+    add_series_option(add)
     add.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd of the same scan")
     add.add_argument(
         "--segment",
         action="append",
         default=[],
         metavar="NAME",
-        help="segment, or value in a label map, that is tumor; repeatable (default: the only one)",
+        help="segment, or value in a label map, that is tumor; repeatable (default: the only one, or those named so)",
     )
     add.add_argument("--liver", type=Path, metavar="FILE", help="labels of the liver, any value, for text prompts")
     add_liver_label_option(add)
-    add.add_argument("--liver-segment", metavar="NAME", help="segment or value of SEGMENTATION that is liver")
+    add.add_argument(
+        "--liver-segment",
+        metavar="NAME",
+        help="segment or value of SEGMENTATION that is liver (default: that named so)",
+    )
     add.add_argument("--name", metavar="NAME", help="name instead of a number; it is kept, so no patient's name")
     add.add_argument("--hold-out", type=Path, metavar="FILE", help="refuse patients listed in FILE, by CT's name")
     add_prompt_options(add)
@@ -85,23 +92,22 @@ def run_add(args: argparse.Namespace) -> int:
 
     :raises SAMLiverTumorError: the user can fix it; nothing is kept then.
     """
-    from SAMLiverTumorLib.datasets.cases import patient_of, read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.cases import patient_of, read_hold_out, read_scan, refuse_held_out
     from SAMLiverTumorLib.datasets.store.anonymous_case import LIVER, TUMOR, TrainingCase
-    from SAMLiverTumorLib.io.images import read_volume
     from SAMLiverTumorLib.io.labels.grids import onto_grid
-    from SAMLiverTumorLib.io.labels.reader import read_labels
+    from SAMLiverTumorLib.io.labels.region import read_named_labels
 
     check_liver_label(args)
     if args.hold_out:
         # the kept name is anonymous, so this is the last moment to check
         refuse_held_out([patient_of(args.ct), *([args.name] if args.name else [])], read_hold_out(args.hold_out))
     prompts = _prompts(args)
-    volume = read_volume(args.ct, note=lambda note: print(f"note: {note}"))
-    given = read_labels(args.segmentation)
-    tumors = _chosen(given, args.segment, args.liver_segment)
+    volume = read_scan(args.ct, args.series, lambda note: print(f"note: {note}"))
+    given = read_named_labels(args.segmentation)
+    tumors, livers, taken = _chosen(given, args.segment, args.liver_segment, args.liver is None)
     moved, notes = onto_grid(given, volume.ijk_to_ras, volume.dimensions)
-    labels = _painted(moved, [args.liver_segment] if args.liver_segment else [], volume.array.shape) * LIVER
-    said = [*given.notes, *notes]
+    labels = _painted(moved, livers, volume.array.shape) * LIVER
+    said = [*given.notes, *taken, *notes]
     if (liver := read_liver(args, volume, said.append)) is not None:
         labels[liver] = LIVER
     labels[_painted(moved, tumors, volume.array.shape) > 0] = TUMOR
@@ -171,25 +177,44 @@ def _prompts(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [{"prompts": read_prompts(args, createScene()).as_dict() | ({"text": args.text} if args.text else {})}]
 
 
-def _chosen(labels: LabelFile, wanted: Sequence[str], liver: str | None) -> list[str]:
-    """Names of the segments that are tumor.
+def _chosen(
+    labels: LabelFile, wanted: Sequence[str], liver: str | None, with_liver: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """(names of the segments that are tumor, names of those that are the liver, notes on what was not asked for).
 
-    :raises InputError: there is no such segment, or there are several and none was chosen.
+    :param wanted, liver: names or values that the user gave.
+    :param with_liver: whether a segment named liver is taken where none was given: no other file holds it.
+    :raises InputError: there is no such segment, or there are several and none was chosen or is named a tumor.
     """
-    for name in [*wanted, *([liver] if liver else [])]:
-        if name not in labels.entries:
-            raise InputError(f"'{labels.name}' has no segment '{name}'; it has {_listed(labels)}.")
-    left = [name for name in labels.entries if name != liver]
-    if wanted:
-        return list(dict.fromkeys(wanted))
-    if len(left) != 1:
+    from SAMLiverTumorLib.io.labels.liver import is_liver, is_liver_tumor
+
+    found = {name: _named(labels, name) for name in [*wanted, *([liver] if liver else [])]}
+    tumors = list(dict.fromkeys(found[name] for name in wanted))
+    named = [name for name in labels.entries if is_liver(labels, name) and name not in tumors]
+    livers = [found[liver]] if liver else named
+    left = [name for name in labels.entries if name not in livers]
+    tumors = tumors or [name for name in left if is_liver_tumor(labels, name)] or left
+    if not wanted and (not left or (len(tumors) > 1 and not is_liver_tumor(labels, tumors[0]))):
         lits = " (in LiTS data --segment 2 --liver-segment 1)" if {"1", "2"} >= set(labels.entries) else ""
-        raise InputError(f"'{labels.name}' has {_listed(labels)}; choose the tumor with --segment{lits}.")
-    return left
+        held = listed(labels.entries, 20, quoted=True) or "no segment"
+        raise InputError(f"'{labels.name}' has {held}; choose the tumor with --segment{lits}.")
+    livers = livers if liver or with_liver else []
+    said = [("tumor", tumors)] * (not wanted and len(labels.entries) > 1) + [("liver", livers)] * (not liver)
+    told = "; ".join(f"{what} {listed(names, quoted=True)}" for what, names in said if names)
+    return tumors, livers, [f"Taken from '{labels.name}': {told}."] if told else []
 
 
-def _listed(labels: LabelFile) -> str:
-    return ", ".join(f"'{name}'" for name in list(labels.entries)[:20]) or "no segment"
+def _named(labels: LabelFile, wanted: str) -> str:
+    """The segment of that name or value.
+
+    :raises InputError: there is none, or several have the value.
+    """
+    from SAMLiverTumorLib.io.labels.liver import segments_named
+
+    if found := segments_named(labels, wanted):
+        return found[0]
+    held = listed(labels.entries, 20, quoted=True) or "no segment"
+    raise InputError(f"'{labels.name}' has no segment '{wanted}'; it has {held}.")
 
 
 def _painted(labels: LabelFile, names: Sequence[str], shape: tuple[int, int, int]) -> np.ndarray:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from SAMLiverTumorLib.cli.compare_files import check_outputs, read_cases, write_report
 from SAMLiverTumorLib.cli.options.label_names import parse_label_names
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.cli.terminal import confirm_on_terminal
 from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.datasets.cases import CaseFiles
@@ -56,6 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "dataset.json says, else 1=liver, 2=tumor, and segments by their names)",
     )
     add_liver_label_option(parser, "the labels, as --label NAME=liver")
+    add_series_option(parser, "folders of images hold several; the same in each")
     parser.add_argument(
         "--window",
         metavar="NAME|LOW,HIGH",
@@ -92,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.evaluation.comparison.compare import compare
     from SAMLiverTumorLib.evaluation.comparison.contestants import contestant
     from SAMLiverTumorLib.inference import pool as pools
-    from SAMLiverTumorLib.models.builders import resolve_device
+    from SAMLiverTumorLib.models.devices import resolve_device
 
     device = resolve_device(args.device)
     with download_bar() as downloaded:
@@ -110,6 +113,7 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
     :raises InputError: a named case does not exist, or is held out.
     """
     from SAMLiverTumorLib.datasets.cases import find_cases, read_hold_out, refuse_held_out
+    from SAMLiverTumorLib.datasets.series_choice import with_series
 
     found = find_cases(args.images, args.labels or args.images)
     if args.cases:
@@ -118,9 +122,9 @@ def _chosen(args: argparse.Namespace) -> list[CaseFiles]:
         for name in wanted:
             same = [f for f in found if f.name == name or (name.isdecimal() and f.name.rpartition("_")[2] == name)]
             if not same:
-                raise InputError(f"There is no case '{name}'; there are {', '.join(f.name for f in found)}.")
+                raise InputError(f"There is no case '{name}'; there are {listed(f.name for f in found)}.")
             chosen += same
         found = list(dict.fromkeys(chosen))
     if args.hold_out:
         refuse_held_out([f.name for f in found], read_hold_out(args.hold_out))
-    return found
+    return with_series(found, args.series)

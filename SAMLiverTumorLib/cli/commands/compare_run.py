@@ -31,8 +31,10 @@ def compare_run(args: argparse.Namespace) -> int:
     folder = args.run_folder
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'; give that of a finished training run.")
-    if args.window != "auto" or args.label or args.hold_out:
+    if args.window != "auto" or args.label or args.liver_label or args.hold_out:
         raise InputError("With --run, window, labels and held-out patients are those of the run; leave them out.")
+    if args.series and args.images is None:
+        raise InputError("With --run, the series is that of the run; leave --series out, or name scans with --images.")
     args.output = args.output or folder / "comparison"
     with job_lock(folder, ComparisonProcess), cancel_by_interrupt() as interrupted:
         (folder / ComparisonProcess.progress).unlink(missing_ok=True)
@@ -61,7 +63,7 @@ def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], b
     from SAMLiverTumorLib.training.runs.run_comparison import comparison_of_run
 
     names = tuple(name.strip() for name in (args.cases or "").split(",") if name.strip())
-    plan = comparison_of_run(args.run_folder, args.images, args.labels, names)
+    plan = comparison_of_run(args.run_folder, args.images, args.labels, names, args.series or "")
     report("note", text=plan.note)
     print(plan.note)
     with download_bar() as downloaded:
@@ -80,7 +82,7 @@ def _compared(args: argparse.Namespace, report: Reporter, cancel: Callable[[], b
 def _contestants(plan: RunComparison, args: argparse.Namespace, pool: PredictorPool) -> list[Contestant]:
     """U-Net, base and fine-tuned model of the run, and further models that the user names."""
     from SAMLiverTumorLib.evaluation.comparison.contestants import SamContestant, contestant
-    from SAMLiverTumorLib.models.builders import resolve_device
+    from SAMLiverTumorLib.models.devices import resolve_device
 
     device = str(resolve_device(args.device))
     named = [contestant(f"unet:{plan.unet}", pool, None, device)] if plan.unet else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--label",
         metavar="N",
-        help="value in the reference label map, or name of a segment in a .seg.nrrd (default: the only one)",
+        help="value in the reference label map, or name of a segment (default: the only one, or the only one that its "
+        "name or dataset.json says is a tumor)",
     )
     parser.add_argument(
         LIVER_OPTION,
@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
     from SAMLiverTumorLib.evaluation.metrics.label_files import compare_labels
     from SAMLiverTumorLib.io.atomic import atomic_path, check_output
-    from SAMLiverTumorLib.io.labels.reader import read_labels
+    from SAMLiverTumorLib.io.json_text import json_text
+    from SAMLiverTumorLib.io.labels.region import read_named_labels
 
     if args.series is not None and not (args.prediction.is_dir() or args.reference.is_dir()):
         raise InputError(
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        prediction, reference = (read_labels(path, args.series) for path in (args.prediction, args.reference))
+        prediction, reference = (read_named_labels(path, args.series) for path in (args.prediction, args.reference))
         if args.liver_label is not None:
             prediction, reference = _livers(prediction, reference, args.liver_label)
         compared = compare_labels(prediction, reference, args.segment, args.label, args.min_ml, progress)
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             **compared.evaluation.as_dict(),
         }
         with atomic_path(args.json, args.overwrite) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+            temporary.write_text(json_text(report, 2), "utf-8")
         print(f"\nWrote {args.json}")
     return 0
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.labels.liver import LIVER_OPTION
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.io.labels.label_file import LabelFile
@@ -41,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--source", type=Path, metavar="CT", help="the volume it was made on: a DICOM folder, or a file"
     )
-    parser.add_argument("--series", metavar="NUMBER|UID", help="which series in a DICOM folder of several")
+    add_series_option(parser, "--source holds several")
     parser.add_argument(
         "--segment",
         action="append",
@@ -138,7 +140,7 @@ def chosen_segments(labels: LabelFile, wanted: list[str]) -> LabelFile:
         if name not in labels.entries:
             name, _, new = text.rpartition("=")
         if name not in labels.entries or not new:
-            has = ", ".join(f"'{name}'" for name in labels.entries) or "none"
+            has = listed(labels.entries, quoted=True) or "none"
             raise InputError(f"'{labels.name}' has no segment '{text}'; it has {has}.")
         if new in entries:
             raise InputError(f"Two segments would be named '{new}'; name each once.")

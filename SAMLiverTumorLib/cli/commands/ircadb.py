@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     from SAMLiverTumorLib.io.ircadb.cases import IrcadbCase
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if len(failed) == len(found) == 1:
         raise next(iter(failed.values()))
     if failed:
-        raise InputError(f"{len(failed)} of {len(found)} cases could not be read: {', '.join(failed)}; see above.")
+        raise InputError(f"{len(failed)} of {len(found)} cases could not be read: {listed(failed)}; see above.")
     return 0
 
 

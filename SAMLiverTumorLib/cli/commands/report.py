@@ -11,6 +11,7 @@ import numpy as np
 
 from SAMLiverTumorLib.cli.options.hide_names import without_names
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("segmentation", type=Path, metavar="SEGMENTATION", help="label map or .seg.nrrd with lesions")
     parser.add_argument("ct", type=Path, metavar="CT", help="the CT that it belongs to: a file or a DICOM folder")
-    parser.add_argument("--series", metavar="NUMBER|UID", help="which DICOM series, if CT holds several")
+    add_series_option(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--segment", metavar="NAME", help="the segment with the lesions (default: the only one)")
-    which.add_argument("--label", metavar="N", help="value of the lesions in a label map (default: the only one)")
+    text = "(default: the only one, or the only one named a tumor)"
+    which.add_argument("--segment", metavar="NAME", help=f"the segment with the lesions {text}")
+    which.add_argument("--label", metavar="N", help=f"value of the lesions in a label map {text}")
     parser.add_argument(
         "--liver",
         type=Path,
@@ -78,30 +80,37 @@ def run(args: argparse.Namespace) -> int:
     from SAMLiverTumorLib.evaluation.lesion_report.measure import measure_lesions
     from SAMLiverTumorLib.evaluation.metrics.label_files import chosen_label
     from SAMLiverTumorLib.io.images import read_volume
-    from SAMLiverTumorLib.io.labels.liver import liver_of
-    from SAMLiverTumorLib.io.labels.reader import read_labels
+    from SAMLiverTumorLib.io.labels.liver import is_liver, liver_of
+    from SAMLiverTumorLib.io.labels.lone_label import is_named_liver
+    from SAMLiverTumorLib.io.labels.region import read_named_labels
 
     if args.pictures is not None and args.pictures < 0:
         raise InputError(f"--pictures {args.pictures}: give 0 or more.")
     check_liver_label(args)
     check_folder(args.output, args.overwrite)
-    labels = read_labels(args.segmentation)
+    labels = read_named_labels(args.segmentation)
     read = list(labels.notes)
     wanted = args.segment if args.label is None else args.label
     option = "--segment" if labels.from_slicer else "--label"
     labels, name, notes = chosen_label(labels, wanted, option, "segmentation")
+    if wanted is None and (is_liver(labels, name) or (name.isdigit() and is_named_liver(labels.name))):
+        raise InputError(
+            f"'{labels.name}' holds the liver alone, not lesions; name another file, or say with {option} {name} that "
+            "this is meant."
+        )
     read += notes
     volume = read_volume(args.ct, args.series, read.append)
     mask, moved = _on_volume(labels, volume, "segmentation")
     liver = None
     stands = {args.segmentation: "the segmentation", args.ct: "the CT"}
     if args.liver is not None:
-        given = read_labels(args.liver)
+        given = read_named_labels(args.liver)
         chosen, said = liver_of(given, args.liver_label)
         read += [*given.notes, *said]
         liver, of_liver = _on_volume(chosen, volume, "liver")
         moved += of_liver
         stands.setdefault(args.liver, "the file of the liver")
+    read = list(dict.fromkeys(read))
     notes = [*without_names(read, stands), *moved]
     details = labels.details.get(name)
     provenance = details.provenance_entries if details is not None else []

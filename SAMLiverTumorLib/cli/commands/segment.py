@@ -17,6 +17,7 @@ from SAMLiverTumorLib.cli.options.channels import (
 from SAMLiverTumorLib.cli.options.hide_names import add_paths_option
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label, read_liver
 from SAMLiverTumorLib.cli.options.prompts import add_prompt_options, read_prompts
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.cli.options.uncertainty import (
     add_fusion_options,
     check_fusion_options,
@@ -66,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("ct", type=Path, metavar="CT", help="NIfTI, NRRD or MHA file, or a folder with a DICOM series")
-    parser.add_argument("--series", metavar="NUMBER|UID", help="DICOM series to read; without it, several are listed")
+    add_series_option(parser)
     parser.add_argument(
         "-o",
         "--output",

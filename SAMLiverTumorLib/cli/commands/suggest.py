@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option, check_liver_label
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal, download_bar
 from SAMLiverTumorLib.cli.text_table import aligned
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
@@ -17,6 +17,8 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import PRESETS, parse_window
 from SAMLiverTumorLib.inference.model_choice import AUTO, LIVER_TUMOR
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+from SAMLiverTumorLib.io.json_text import json_text
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="label files of livers, named as the scans, any value (default: liver found by the model)",
     )
     add_liver_label_option(parser)
+    add_series_option(parser, "folders hold several; the same in each")
     parser.add_argument("--labels", type=Path, metavar="DIR", help="label files of scans that need no outlines")
     parser.add_argument("--hold-out", type=Path, metavar="FILE", help="file of patients to skip, one per line")
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of kept cases, as with `cases`")
@@ -111,10 +114,10 @@ def run(args: argparse.Namespace) -> int:
     for text in skipped:
         print(f"note: {text}")
     if suggestions.kept:
-        print(f"note: kept already: {', '.join(suggestions.kept)}")
+        print(f"note: kept already: {listed(suggestions.kept)}")
     if args.json:
         with atomic_path(args.json, args.overwrite) as path:
-            path.write_text(json.dumps(report(suggestions), indent=1) + "\n", encoding="utf-8")
+            path.write_text(json_text(report(suggestions)), encoding="utf-8")
     for line in table(suggestions, args.top):
         print(line)
     if suggestions.cancelled:
@@ -173,6 +176,7 @@ def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
     """
     from SAMLiverTumorLib.datasets.cases import find_cases, read_hold_out, refuse_held_out
     from SAMLiverTumorLib.datasets.layouts import by_patient
+    from SAMLiverTumorLib.datasets.series_choice import with_series
 
     held = read_hold_out(args.hold_out) if args.hold_out else frozenset()
     scans = find_cases(args.folder, None)
@@ -193,7 +197,8 @@ def _scans(args: argparse.Namespace) -> tuple[list[CaseFiles], list[str]]:
             skipped["labeled already"].append(each.name)
         else:
             left.append(each)
-    return left, [f"{why}: {', '.join(names)}" for why, names in skipped.items() if names]
+    left = with_series(left, args.series) if left else left
+    return left, [f"{why}: {listed(names)}" for why, names in skipped.items() if names]
 
 
 def _livers(folder: Path, wanted: str | None) -> Callable[[str, Volume], np.ndarray | None]:

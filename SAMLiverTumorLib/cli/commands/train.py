@@ -10,6 +10,7 @@ from typing import Any
 
 from SAMLiverTumorLib.cli.options.label_names import parse_label_names
 from SAMLiverTumorLib.cli.options.liver import add_liver_label_option
+from SAMLiverTumorLib.cli.options.series import add_series_option
 from SAMLiverTumorLib.cli.terminal import cancel_by_interrupt, confirm_on_terminal
 from SAMLiverTumorLib.datasets.store.case_store import CaseStore
 from SAMLiverTumorLib.errors import InputError, SAMLiverTumorError
@@ -80,6 +81,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "dataset.json says, else 1=liver, 2=tumor, and segments by their names)",
     )
     add_liver_label_option(parser, "the labels, as --label NAME=liver")
+    add_series_option(parser, "folders of images hold several; the same in each")
     parser.add_argument(
         "--store",
         nargs="?",

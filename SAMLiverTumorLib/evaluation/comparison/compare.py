@@ -13,12 +13,14 @@ from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.evaluation.comparison.contestants import (
     AUTOMATIC,
     Contestant,
+    SamContestant,
     TrialMasks,
     UnetContestant,
     shown_window,
 )
 from SAMLiverTumorLib.evaluation.metrics.detection import Detection
 from SAMLiverTumorLib.evaluation.metrics.evaluate import evaluate
+from SAMLiverTumorLib.evaluation.metrics.outline import outline_ratio
 from SAMLiverTumorLib.evaluation.metrics.overlap import Overlap, overlap
 from SAMLiverTumorLib.evaluation.metrics.surface_distance import SurfaceDistances, surface_distances
 from SAMLiverTumorLib.image.lesion_components import label_lesions
@@ -41,6 +43,7 @@ class Score:
     :param lesion_ml: volume of that component.
     :param overlap: in pixels of the slice.
     :param surface: in millimeters within the slice.
+    :param outline: length of the outline by that of the reference's, see `OUTLINE_RULE`; None where undefined.
     """
 
     case: str
@@ -52,6 +55,7 @@ class Score:
     way: str
     overlap: Overlap
     surface: SurfaceDistances
+    outline: float | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -79,6 +83,15 @@ class VolumeScore:
     overlap: Overlap
     surface: SurfaceDistances
     detection: Detection
+
+
+@dataclass(frozen=True)
+class LiverScore:
+    """Score of a model's liver, found by text in a whole case."""
+
+    case: str
+    model: str
+    overlap: Overlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +134,7 @@ class Comparison:
     slices: tuple[SliceScore, ...]
     volumes: tuple[VolumeScore, ...]
     overlays: tuple[Overlay, ...]
+    livers: tuple[LiverScore, ...]
     limit: int | None
     notes: tuple[str, ...] = ()
 
@@ -141,7 +155,7 @@ def compare(
 
     :param cases: read one by one, so that one volume is in memory at a time.
     :param limit: greatest number of slices with trials of each case, evenly spread; automatic models are then not
-        evaluated on whole volumes.
+        evaluated on whole volumes, nor is the liver searched in them.
     :param progress: called with (slices done, None); each slice counts once per model.
     :param cancel: called before each slice, and within the encoders.
     :raises InputError: there is no model, two have the same name, or no case has a trial.
@@ -155,6 +169,7 @@ def compare(
     scores: list[Score] = []
     slices: list[SliceScore] = []
     volumes: list[VolumeScore] = []
+    livers: list[LiverScore] = []
     overlays: list[Overlay] = []
     notes: list[str] = []
     counts, contaminated, done = {}, {name: [] for name in names}, 0
@@ -195,18 +210,20 @@ def compare(
                                 way,
                                 overlap(masks.trials[number], mask, case.volume.voxel_volume_ml),
                                 surface_distances(masks.trials[number], mask, plane.spacing[1::-1]),
+                                outline_ratio(masks.trials[number], mask),
                             )
                         )
             if index in with_overlay:
                 overlays.append(_overlay(case, plane, trials, masks_by_model))
         if limit is None:
             volumes += [_volume_score(case, each, cancel) for each in contestants if isinstance(each, UnetContestant)]
+            livers += [score for each in contestants if (score := _liver_score(case, each, cancel)) is not None]
     if not scores:
         raise InputError("None of the cases has a slice with a tumor of at least 50 pixels; choose others.")
     order = {name: n for n, name in enumerate(names)}
     scores.sort(key=lambda score: order[score.model])
     models = [ComparedModel(c.name, c.sha256, c.note, tuple(contaminated[c.name])) for c in contestants]
-    parts = tuple(models), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays)
+    parts = tuple(models), tuple(scores), tuple(slices), tuple(volumes), tuple(overlays), tuple(livers)
     return Comparison(counts, *parts, limit, tuple(dict.fromkeys(notes)))
 
 
@@ -237,6 +254,16 @@ def _volume_score(case: Case, each: UnetContestant, cancel: Callable[[], bool] |
     spacing = case.volume.spacing[::-1]
     result = evaluate({AUTOMATIC: mask}, case.tumor, case.volume.voxel_volume_ml, spacing=spacing, by_object=True)
     return VolumeScore(case.name, each.name, result.overall, result.surface, result.detection)
+
+
+def _liver_score(case: Case, each: Contestant, cancel: Callable[[], bool] | None) -> LiverScore | None:
+    """None of cases without a liver, and of models that know no text for it."""
+    found = None if case.liver is None or not isinstance(each, SamContestant) else each.liver(case, cancel)
+    if found is None or case.liver is None:
+        return None
+    # tumors are part of the organ
+    reference = case.liver | case.tumor
+    return LiverScore(case.name, each.name, overlap(found, reference, case.volume.voxel_volume_ml))
 
 
 def _overlay(

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from SAMLiverTumorLib.datasets.cases import Case
-from SAMLiverTumorLib.datasets.reference_prompts import box_around, deepest_point, largest_error, shares
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.datasets.reference_prompts import (
+    box_around,
+    box_too_large,
+    deepest_point,
+    largest_error,
+    scribble_through,
+    shares,
+    wide_lasso,
+)
+from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
 from SAMLiverTumorLib.image.window import Window, parse_window
@@ -30,7 +38,8 @@ if TYPE_CHECKING:
 
 # ways of prompting
 AUTOMATIC, TEXT, ONE_POINT, THREE_POINTS = "automatic", "text", "1 point", "3 points"
-BOX, CORRECTED = "box", "1 point + 3 corrections"
+BOX, LARGE_BOX, CORRECTED = "box", "box 20 % too large", "1 point + 3 corrections"
+SCRIBBLE, LASSO = "scribble", "lasso"
 
 # number of clicks -> way of prompting whose mask is then complete
 _AFTER = {1: ONE_POINT, 3: THREE_POINTS, 4: CORRECTED}
@@ -219,15 +228,48 @@ class SamContestant:
             found[TEXT] = TrialMasks(shares(whole, trials), whole)
         by_trial: dict[str, list[np.ndarray]] = {}
         for mask in trials:
-            if "box" in info.prompts:
-                predicted = self.predictor.predict(embedding, PlanePrompts(box=box_around(mask))).mask
-                by_trial.setdefault(BOX, []).append(predicted)
+            for way, prompts in self._drawn(mask, plane).items():
+                by_trial.setdefault(way, []).append(self.predictor.predict(embedding, prompts).mask)
             if "points" in info.prompts:
                 for way, predicted in self._clicked(embedding, mask).items():
                     by_trial.setdefault(way, []).append(predicted)
         for way, masks in by_trial.items():
             found[way] = TrialMasks(masks, np.logical_or.reduce(masks))
         return found
+
+    def liver(self, case: Case, cancel: Callable[[], bool] | None = None) -> np.ndarray | None:
+        """The liver in the whole volume, bool (k, j, i); None where the model knows no text for it.
+
+        :raises Cancelled: `cancel` answers true.
+        """
+        from SAMLiverTumorLib.inference.model_choice import shown_channels
+        from SAMLiverTumorLib.inference.text_search import ORGAN, as_organ, axial_slices, search_slices
+
+        info, volume = self.predictor.model.info, case.volume
+        if ORGAN not in info.concepts:
+            return None
+        window = self.windows.get(case.name) or self.window or shown_window(volume, info.default_window)
+        shown = shown_channels("single", info)
+        indices = axial_slices(volume, None)
+        mask, done = search_slices(volume, self.predictor, ORGAN, indices, window, shown, cancel=cancel)
+        if done < len(indices):
+            raise Cancelled("Cancelled; nothing was written.")
+        return as_organ(mask, volume).full()
+
+    def _drawn(self, mask: np.ndarray, plane: Plane) -> dict[str, PlanePrompts]:
+        """Prompts that are answered once: boxes, and the curves that the model understands."""
+        from SAMLiverTumorLib.inference.mask_prompts import lasso_prompts
+
+        info, made = self.predictor.model.info, {}
+        if "box" in info.prompts:
+            made[BOX] = PlanePrompts(box=box_around(mask))
+            made[LARGE_BOX] = PlanePrompts(box=box_too_large(mask))
+        if "points" in info.prompts:
+            path = scribble_through(mask)
+            made[SCRIBBLE] = PlanePrompts(path, [1] * len(path))
+        if {"box", "mask"} <= info.prompts:
+            made[LASSO] = lasso_prompts(wide_lasso(mask), plane, info)
+        return made
 
     def _clicked(self, embedding: Embedding, mask: np.ndarray) -> dict[str, np.ndarray]:
         """The masks after one, three and four clicks; a mask without an error is not corrected further."""

@@ -14,6 +14,7 @@ from SAMLiverTumorLib.datasets.reference_prompts import PROMPT_RULE, TRIAL_RULE
 from SAMLiverTumorLib.evaluation.comparison.compare import Comparison, Score
 from SAMLiverTumorLib.evaluation.comparison.contestants import AUTOMATIC, TEXT
 from SAMLiverTumorLib.evaluation.metrics.lesion_matching import CONNECTIVITY_RULE, OBJECT_RULE
+from SAMLiverTumorLib.evaluation.metrics.outline import OUTLINE_RULE
 from SAMLiverTumorLib.evaluation.metrics.overlap import EMPTY_RULE
 from SAMLiverTumorLib.evaluation.metrics.size_strata import STRATA_RULE, by_stratum, mean_or_none
 from SAMLiverTumorLib.evaluation.metrics.statistics import (
@@ -42,7 +43,7 @@ AUTOMATIC_RULE = (
 
 _RATIOS = ("dice", "iou", "sensitivity", "precision", "specificity", "accuracy")
 _CSV_HEAD = ("case", "slice", "trial", "lesion", "lesion_ml", "model", "prompt")
-_CSV_FIGURES = (*_RATIOS, "area_error_percent", "hd95_mm", "assd_mm", "surface_dice", "tp", "fp", "fn", "tn")
+_CSV_FIGURES = (*_RATIOS, "area_error_percent", "hd95_mm", "assd_mm", "surface_dice", "outline", "tp", "fp", "fn", "tn")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def tables(comparison: Comparison, versions: dict[str, str]) -> list[Table]:
         made.append(Table("Paired tests of Dice", header, rows, (TEST_RULE, *notes)))
     if comparison.volumes:
         made.append(_volumes(comparison, notes))
+    if comparison.livers:
+        made.append(_livers(comparison, notes))
     made.append(_models(comparison, notes))
     return made
 
@@ -140,7 +143,7 @@ def as_csv(comparison: Comparison) -> str:
     for s in comparison.scores:
         o, d = s.overlap, s.surface
         figures = [getattr(o, name) for name in _RATIOS]
-        figures += [o.volume_error_percent, d.hd95_mm, d.assd_mm, d.surface_dice]
+        figures += [o.volume_error_percent, d.hd95_mm, d.assd_mm, d.surface_dice, s.outline]
         head = [s.case, s.slice, s.trial, s.lesion, round(s.lesion_ml, 6), s.model, s.way]
         writer.writerow([*head, *("" if x is None else round(float(x), 6) for x in figures), o.tp, o.fp, o.fn, o.tn])
     return out.getvalue()
@@ -186,7 +189,16 @@ def _by_size(comparison: Comparison, notes: tuple[str, ...]) -> Table:
 
 
 def _figures(comparison: Comparison, notes: tuple[str, ...]) -> Table:
-    names = ("IoU", "sensitivity", "precision", "specificity", "area error %", "HD95 mm", "ASSD mm", "surface Dice")
+    names = (
+        "IoU",
+        "sensitivity",
+        "precision",
+        "specificity",
+        "area error %",
+        "HD95 mm",
+        "ASSD mm",
+        "surface Dice",
+    )
     rows = []
     for model, way in comparison.rows:
         scores = scores_of(comparison, (model, way))
@@ -195,10 +207,21 @@ def _figures(comparison: Comparison, notes: tuple[str, ...]) -> Table:
         distances = [mean_or_none(getattr(s.surface, name) for s in scores) for name in ("hd95_mm", "assd_mm")]
         surface = mean_or_none(s.surface.surface_dice for s in scores)
         nothing = sum(s.overlap.tp + s.overlap.fp == 0 for s in scores)
-        cells = (*map(_f, ratios), _f(area, 1), *(_f(d, 2) for d in distances), _f(surface), str(nothing))
+        cells = (*map(_f, ratios), _f(area, 1), *(_f(d, 2) for d in distances), _f(surface))
+        cells = (*cells, _f(mean_or_none(s.outline for s in scores), 2), str(nothing))
         rows.append((model, way, *cells))
-    header = ("model", "prompt", *names, "marked nothing")
-    return Table("Other figures, means over all trials", header, tuple(rows), (SURFACE_RULE, *notes))
+    header = ("model", "prompt", *names, "outline", "marked nothing")
+    return Table("Other figures, means over all trials", header, tuple(rows), (SURFACE_RULE, OUTLINE_RULE, *notes))
+
+
+def _livers(comparison: Comparison, notes: tuple[str, ...]) -> Table:
+    rows = tuple(
+        (s.model, s.case, _f(s.overlap.dice), _f(s.overlap.volume_error_percent, 1)) for s in comparison.livers
+    )
+    rules = (
+        "The liver with its tumors, found by the text 'liver' on all axial slices: the largest piece, holes filled.",
+    )
+    return Table("Liver by text on whole volumes", ("model", "case", "Dice", "volume error %"), rows, (*rules, *notes))
 
 
 def _volumes(comparison: Comparison, notes: tuple[str, ...]) -> Table:

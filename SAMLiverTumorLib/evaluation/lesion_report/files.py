@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from SAMLiverTumorLib.errors import OutputError
+from SAMLiverTumorLib.errors import OutputError, printable
 from SAMLiverTumorLib.evaluation.lesion_report.table import LesionReport
 from SAMLiverTumorLib.io.atomic import atomic_path, check_output
+from SAMLiverTumorLib.io.json_text import json_text
 from SAMLiverTumorLib.volume import Volume
 
 FILES = ("lesions.csv", "lesions.json", "lesions.html", "lesions.pdf")
@@ -57,7 +57,7 @@ def write_report(
     from SAMLiverTumorLib.evaluation.lesion_report.html_page import PICTURES, TITLE, as_html, write_pdf
 
     folder = check_folder(folder, overwrite)
-    title, pictures = title or TITLE, PICTURES if pictures is None else pictures
+    title, pictures = printable(title or TITLE), PICTURES if pictures is None else pictures
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,10 +66,8 @@ def write_report(
     # all files are complete before the first one is put in place
     with ExitStack() as stack:
         csv_path, json_path, html_path, pdf_path = (stack.enter_context(atomic_path(p, overwrite)) for p in paths)
-        csv_path.write_text(report.as_csv(), "utf-8")
-        json_path.write_text(
-            json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
-        )
-        html_path.write_text(as_html(report, volume, mask, title, pictures), "utf-8")
+        csv_path.write_text(printable(report.as_csv()), "utf-8")
+        json_path.write_text(json_text(report.as_dict(), 2), "utf-8")
+        html_path.write_text(printable(as_html(report, volume, mask, title, pictures)), "utf-8")
         write_pdf(pdf_path, report, volume, mask, title, pictures)
     return paths

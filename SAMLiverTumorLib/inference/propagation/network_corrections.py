@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from SAMLiverTumorLib.errors import ModelError, PromptError
 from SAMLiverTumorLib.image.mask_geometry import connected, grown_box
+from SAMLiverTumorLib.inference.mask_prompts import mask_prompt
 from SAMLiverTumorLib.inference.model_choice import choose_model
 from SAMLiverTumorLib.inference.propagation.slice_step import SliceStepper
-from SAMLiverTumorLib.models.preprocessing.input_geometry import InputGeometry, input_geometry
 from SAMLiverTumorLib.models.registry import ModelInfo, load_registry
-from SAMLiverTumorLib.plane import Plane
 from SAMLiverTumorLib.prompts import PlanePrompts
 
 # Least IoU with the mask that follows from grey values: a network that misinterprets a click segments the whole liver,
@@ -22,9 +20,6 @@ _LEAST_AGREEMENT = 0.5
 # mean Dice 0.756 with its masks and 0.761 without (LiTS 1, 5, 6; 9 lesions of 1 ml), 0.679 and 0.652 (LiTS 7, 5
 # lesions), and each slice has to be encoded. `dev.py bench accuracy --model mobile-sam --prompts box`, 2026-11-25.
 NOT_USED = frozenset({"mobile-sam", "sam-vit-b", "sam-vit-l", "sam-vit-h"})
-
-# Edge of the logits that SAM's prompt encoder takes, and the greatest value that stored probabilities get there.
-_MASK_EDGE, _MOST_LOGIT = 256, 6.0
 
 
 def refined_by_network(
@@ -55,16 +50,6 @@ def refined_by_network(
     return (refined, model) if obeys(refined, complete) and agree(refined, guess) else None
 
 
-def mask_prompt(probabilities: np.ndarray, plane: Plane, info: ModelInfo) -> np.ndarray:
-    """A plane's stored probabilities, uint8 (rows, columns), as logits for a mask prompt, (1, 256, 256)."""
-    geometry = input_geometry(probabilities.shape, plane.spacing[1::-1], info.input_size, info.resize)
-    p = np.clip(probabilities.astype(np.float32) / 255.0, 1e-6, 1.0 - 1e-6)
-    logits = np.clip(np.log(p / (1.0 - p)), -_MOST_LOGIT, _MOST_LOGIT)
-    places = np.meshgrid(*(_places(geometry, axis) for axis in (0, 1)), indexing="ij")
-    # no tumor outside the slice image
-    return ndimage.map_coordinates(logits, places, order=1, mode="constant", cval=-_MOST_LOGIT)[None]
-
-
 def obeys(mask: np.ndarray, prompts: PlanePrompts) -> bool:
     """Whether a mask, bool (rows, columns), contains every include click and no exclude click."""
     u, v = np.rint(prompts.points).astype(int).T
@@ -91,9 +76,3 @@ def _click_model(stepper: SliceStepper) -> ModelInfo | None:
 
 def _is_suitable(info: ModelInfo) -> bool:
     return info.id not in NOT_USED and {"points", "box"} <= info.prompts
-
-
-def _places(geometry: InputGeometry, axis: int) -> np.ndarray:
-    """Centers of a mask prompt's pixels along an axis, in pixels of the slice image; float (256,)."""
-    step = geometry.input_size / _MASK_EDGE
-    return (np.arange(_MASK_EDGE) + 0.5) * step / geometry.scale[axis] - 0.5

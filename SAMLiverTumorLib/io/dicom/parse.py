@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ _MAX_RATIO = 200
 _MOST = 1 << 32
 
 _BLOCK = 1 << 20
+
+# Bytes of a value above which the file is asked whether it has as many.
+_MUCH = 1 << 20
 
 
 def read_dataset(source: Path | bytes, name: str = "", **options) -> pydicom.FileDataset:
@@ -51,7 +55,11 @@ class _Watched:
 
 
 class _File(_Watched, io.BufferedReader):
-    pass
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _MUCH:
+            # memory is taken for all that is asked for, and damage asks for 4 GB
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
 
 
 class _Content(_Watched, io.BytesIO):

@@ -14,6 +14,7 @@ from SAMLiverTumorLib.io.dicom.seg_frames import FrameGrid, frames_of, grid_of_f
 from SAMLiverTumorLib.io.dicom.segments import segment_of_item
 from SAMLiverTumorLib.io.labels.label_file import LabelFile, free_name
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
+from SAMLiverTumorLib.listed import listed
 
 if TYPE_CHECKING:
     import pydicom
@@ -90,8 +91,8 @@ def _chosen_seg(folder: Path, series: str | int | None) -> Path:
             f"Folder '{folder}' holds no DICOM segmentation; name a label map file (.nii.gz, .nrrd, .seg.nrrd, .mha), "
             "or a DICOM SEG."
         )
-    listed = [f"{file.name} (series {number or uid})" for file, (number, uid) in found.items()]
-    names = ", ".join(listed[:5]) + (" ..." if len(listed) > 5 else "")
+    held = [f"{file.name} (series {number or uid})" for file, (number, uid) in found.items()]
+    names = listed(held, 5)
     if series is not None:
         found = {file: ids for file, ids in found.items() if str(series).strip() in ids}
         if not found:

@@ -18,6 +18,7 @@ from SAMLiverTumorLib.io.dicom.slices.frames import Frame
 from SAMLiverTumorLib.io.dicom.slices.resampling import Placement
 from SAMLiverTumorLib.io.dicom.slices.steps import position_along
 from SAMLiverTumorLib.io.dicom.stacks import find_stack
+from SAMLiverTumorLib.io.dicom.zipped import files_on_disk, is_place
 
 if TYPE_CHECKING:
     import pydicom
@@ -63,7 +64,7 @@ def read_source(
 ) -> DicomSource:
     """Find the images of a series, as `read_volume` does, and read their headers.
 
-    :param path: a DICOM folder, or a file.
+    :param path: a DICOM folder, or a file; or a zip file of one, or a case of 3D-IRCADb.
     :param series: which series of several; see `read_dicom`.
     :param derive_frame_of_reference: the user agrees that identifiers which the headers lack are made from the series'
         UID; the notes say which.
@@ -71,9 +72,19 @@ def read_source(
     :raises InputError: whatever `read_dicom` refuses, or a volume of several files with several frames each.
     """
     path = Path(path)
-    if not path.exists():
+    if not is_place(path):
         raise InputError(f"'{path}' does not exist; check the path.")
-    found = find_frames(path) if path.is_dir() or is_dicom(path) else None
+    with files_on_disk(path) as place:
+        return _source(path, place, series, derive_frame_of_reference)
+
+
+def _source(path: Path, place: Path, series: str | int | None, derive_frame_of_reference: bool) -> DicomSource:
+    """See `read_source`.
+
+    :param path: what messages call it.
+    :param place: where its files lie now.
+    """
+    found = find_frames(place) if place.is_dir() or is_dicom(place) else None
     if found is None or not found.frames:
         raise InputError(
             f"'{path}' is no DICOM series, and a DICOM SEG refers to the one that it is of; name its folder."

@@ -14,6 +14,7 @@ from SAMLiverTumorLib.io.dicom.files import Found
 from SAMLiverTumorLib.io.dicom.slices.frames import Frame
 from SAMLiverTumorLib.io.dicom.slices.parts import order, parts_of
 from SAMLiverTumorLib.io.dicom.slices.steps import SAME_PLACE, position_along, regular_step
+from SAMLiverTumorLib.listed import listed
 
 # Cosines written to three decimals still are the same orientation.
 _SAME_ORIENTATION = 2e-3
@@ -75,6 +76,14 @@ class Stack:
         return ("sagittal", "coronal", "axial")[int(normal.argmax())]
 
     @property
+    def step(self) -> float | None:
+        """The usual distance of the slices in mm; None for fewer than two places."""
+        if len(self.frames) < 2 or any(each.position is None or each.orientation is None for each in self.frames):
+            return None
+        heights = np.sort([position_along(frame) for frame in self.frames])
+        return float(np.median(np.diff(heights)))
+
+    @property
     def is_volume(self) -> bool:
         """Whether the images lie at several places along their normal: one alone, as a scout is, makes no volume."""
         if any(frame.position is None or frame.orientation is None for frame in self.frames):
@@ -122,7 +131,7 @@ def find_stack(found: Found, series: str | int | None, folder: str) -> tuple[Sta
             others.append("color image" if frame.is_color else "image without a place in the patient")
     if others:
         told = "objects that are no slices were" if len(others) > 1 else "object that is no slice was"
-        kinds = ", ".join(sorted(set(others))[:_MOST_LISTED])
+        kinds = listed(sorted(set(others)), _MOST_LISTED)
         notes = (*notes, f"{len(others)} DICOM {told} passed over ({kinds}).")
     return stack, notes
 
@@ -227,9 +236,8 @@ def _passed_over(chosen: Stack, others: Sequence[Stack]) -> tuple[str, ...]:
     several = [stack for stack in others if stack.is_volume]
     notes = []
     if several:
-        kinds = "; ".join(f"{stack.direction} {stack.describe()}" for stack in _longest(several)[:3])
-        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
-        notes.append(f"The axial series {chosen.number or chosen.uid} was read; there is also {kinds}{more}.")
+        kinds = listed((f"{stack.direction} {stack.describe()}" for stack in _longest(several)), 3, joint="; ")
+        notes.append(f"The axial series {chosen.number or chosen.uid} was read; there is also {kinds}.")
     single = [frame for stack in others if not stack.is_volume for frame in stack.frames]
     if single:
         first = Stack((single[0],))
@@ -287,6 +295,6 @@ def _listed(stacks: Sequence[Stack]) -> str:
 
 def _nothing(path: str, others: Sequence[str]) -> str:
     if others:
-        held = ", ".join(sorted(set(others))[:_MOST_LISTED])
+        held = listed(sorted(set(others)), _MOST_LISTED)
         return f"'{path}' holds no DICOM slices, only {held}; name the folder with the slices themselves."
     return f"Folder '{path}' holds no DICOM image series; name the folder with the slices themselves."

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.dicom.zipped import PATIENT
 from SAMLiverTumorLib.io.folder_types import Folder
 from SAMLiverTumorLib.io.folders import open_folder
 from SAMLiverTumorLib.io.ircadb.lits_cases import patient_number
@@ -28,12 +29,13 @@ from SAMLiverTumorLib.io.ircadb.structures import (
 )
 from SAMLiverTumorLib.io.labels import terminology
 from SAMLiverTumorLib.io.labels.label_values import label_values
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.mask import Mask, union
 from SAMLiverTumorLib.volume import Volume
 
 __all__ = ["LICENSE", "IrcadbCase", "IrcadbFolder", "Outlined", "find_ircadb", "is_ircadb", "read_ircadb"]
 
-PATIENT, LABELLED, MASKS = "PATIENT_DICOM", "LABELLED_DICOM", "MASKS_DICOM"
+LABELLED, MASKS = "LABELLED_DICOM", "MASKS_DICOM"
 _DEPTH = 3
 
 Progress = Callable[[int, int], None]
@@ -65,7 +67,7 @@ class IrcadbCase:
 
     :param volume: the CT in HU.
     :param outlined: every folder of MASKS_DICOM that was asked for, in the order of their names.
-    :param dicom_folder: where the CT's DICOM files lie as such; None where they are in a zip file.
+    :param dicom_folder: where the CT's DICOM files lie; it may lead into a zip file, which `read_source` takes.
     :param notes: what the reader has to know: where masks and LABELLED_DICOM differ, what is odd.
     """
 
@@ -151,7 +153,7 @@ def read_ircadb(
     path = Path(path)
     found = list(_cases(open_folder(path), path, _DEPTH))
     if len(found) != 1:
-        names = ", ".join(_name(case, place) for case, place in found[:5])
+        names = listed(_name(case, place) for case, place in found)
         what = f"holds {len(found)} cases ({names}); name one" if found else f"holds no {PATIENT} with {MASKS}"
         raise InputError(f"'{path}' {what}.")
     case, place = found[0]
@@ -171,19 +173,13 @@ def read_ircadb(
         Outlined(structure, _mask(folder, grid, volume, notes, step, cancel)) for structure, folder in structures
     )
     if volume_only:
-        return IrcadbCase(name, volume, (), (), place_of(patient))
+        return IrcadbCase(name, volume, (), (), Path(patient.shown).absolute())
     notes += _expected(name, outlined)
     if check is not None:
         notes += _compared(check, grid, outlined, step, cancel)
     elif not liver_only:
         notes.append(f"There is no {LABELLED}: the masks could not be checked against it.")
-    return IrcadbCase(name, volume, outlined, tuple(notes), place_of(patient))
-
-
-def place_of(folder: Folder) -> Path | None:
-    """Where a folder lies on the disk; None for one in a zip file."""
-    path = Path(folder.shown)
-    return path.absolute() if path.is_dir() else None
+    return IrcadbCase(name, volume, outlined, tuple(notes), Path(patient.shown).absolute())
 
 
 def _cases(folder: Folder, path: Path, depth: int) -> Iterator[tuple[Folder, Path]]:
@@ -245,8 +241,7 @@ def _mask(folder: Folder, grid: Grid, volume: Volume, notes: list[str], step, ca
     array, by_name = onto(slices, grid, folder.shown)
     values = label_values(array, folder.shown, cancel)
     if len(values) > 1:
-        shown = ", ".join(map(str, values[:4])) + (" ..." if len(values) > 4 else "")
-        notes.append(f"{folder.name}: the mask has the values {shown} instead of one; all of them count.")
+        notes.append(f"{folder.name}: the mask has the values {listed(values, 4)} instead of one; all of them count.")
     if by_name:
         notes.append(f"{folder.name}: the mask's slices have no positions; they were placed by their file names.")
     if not values:

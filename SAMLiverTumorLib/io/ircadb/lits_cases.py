@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from SAMLiverTumorLib.listed import listed
+
 LITS_NUMBERS = (*range(28, 45), 46, 47, 48)
 
 HOW_SURE = "by users' comparison of the scans, not confirmed by either data set"
@@ -56,9 +58,9 @@ def overlap_note(names: Iterable[str]) -> str:
     found = {name: same for name in names if (same := same_in_lits(name)) is not None}
     if not found:
         return ""
-    numbers = ", ".join(map(str, found.values()))
+    numbers = listed(found.values(), 20)
     return (
-        f"{', '.join(found)}: very probably {numbers} of LiTS and MSD Task03 ({HOW_SURE}); a model trained on those "
+        f"{listed(found, 20)}: very probably {numbers} of LiTS and MSD Task03 ({HOW_SURE}); a model trained on those "
         "has seen them."
     )
 

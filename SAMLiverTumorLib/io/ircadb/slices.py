@@ -16,6 +16,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.dicom.parse import read_dataset
 from SAMLiverTumorLib.io.dicom.slices.steps import regular_step
 from SAMLiverTumorLib.io.folder_types import File
+from SAMLiverTumorLib.listed import listed
 
 _MOST_PIXELS = 4096 * 4096
 # Steps that differ by more than this share of the usual one mean a missing or doubled slice.
@@ -178,7 +179,10 @@ def stack(slices: Sequence[Slice], where: str) -> tuple[np.ndarray, Grid]:
     positions = np.array([each.position for each in ordered])
     drift = np.diff(positions, axis=0) - steps[:, None] * normal
     if np.linalg.norm(drift, axis=1).max() > _TILT_MM:
-        raise InputError(f"'{where}' is sheared (gantry tilt), which no volume can hold; resample the series first.")
+        raise InputError(
+            f"'{where}' is sheared (gantry tilt), as no case of 3D-IRCADb is, and masks on such slices are not brought "
+            "onto a grid here. Read that folder alone, as a DICOM series: it is resampled then."
+        )
     row_step, column_step = first.spacing
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = first.axes[0] * column_step, first.axes[1] * row_step
@@ -209,9 +213,8 @@ def onto(slices: Sequence[Slice], grid: Grid, where: str) -> tuple[np.ndarray, b
         seen[k] = each.name
         array[k] = each.pixels
     if missing := [grid.names[k] for k in range(len(grid.names)) if k not in seen]:
-        more = " ..." if len(missing) > 3 else ""
         raise InputError(
-            f"'{where}' lacks {len(missing)} of {len(grid.names)} slices, those of {', '.join(missing[:3])}{more}; "
+            f"'{where}' lacks {len(missing)} of {len(grid.names)} slices, those of {listed(missing, 3)}; "
             "copy the case again, or move that folder away."
         )
     return array, by_name

@@ -13,8 +13,10 @@ import numpy as np
 
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.io.labels.lone_label import LEAST_LIVER_ML, is_named_liver, is_named_tumor, volume_ml
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails
 from SAMLiverTumorLib.io.labels.terminology import LIVER, LIVER_CODE, LIVER_TUMOR
+from SAMLiverTumorLib.listed import listed_labels
 
 _NONE = SegmentDetails()
 
@@ -31,7 +33,6 @@ LIVER_NAMES = {
 _TUMOR_WORDS = re.compile(r"肝?(脏|臟|臓)?(肿瘤|腫瘤|腫瘍|病灶|病变|转移瘤?|结节|囊肿)\d*")
 _LITS = {"1", "2"}
 _TOTALSEGMENTATOR = 50
-_MOST_LISTED = 12
 
 
 def is_liver(labels: LabelFile, name: str) -> bool:
@@ -71,7 +72,7 @@ def liver_of(
     taken = [*chosen, *(name for name in tumors if name not in chosen)]
     liver = replace(labels, entries={name: labels.entries[name] for name in taken})
     if not any((labels.layers[layer] == value).any() for layer, value in liver.entries.values() if value):
-        raise InputError(f"{_listed(taken)} of '{labels.name}' has no voxel; choose another with {option}.")
+        raise InputError(f"{listed_labels(taken)} of '{labels.name}' has no voxel; choose another with {option}.")
     return liver, _notes(labels, chosen, tumors)
 
 
@@ -88,19 +89,22 @@ def liver_alone(labels: LabelFile, wanted: str | None = None) -> LabelFile:
 
 
 def _wanted(labels: LabelFile, wanted: str, option: str) -> list[str]:
-    names = _named(labels, wanted)
+    names = segments_named(labels, wanted)
     for part in wanted.split(",") if not names else ():
-        if not (found := _named(labels, part)):
+        if not (found := segments_named(labels, part)):
             raise InputError(
-                f"'{labels.name}' has no segment or label '{part.strip()}'; it has {_listed(list(labels.entries))}. "
+                f"'{labels.name}' has no segment or label '{part.strip()}'; it has {listed_labels(labels.entries)}. "
                 f"Choose the liver with {option}."
             )
         names += found
     return list(dict.fromkeys(names))
 
 
-def _named(labels: LabelFile, wanted: str) -> list[str]:
-    """The segment of that name, in any case of letters, or those of that value."""
+def segments_named(labels: LabelFile, wanted: str) -> list[str]:
+    """The segment of that name, in any case of letters, or the one of that value; empty where there is none.
+
+    :raises InputError: several have the value.
+    """
     wanted = wanted.strip()
     if wanted in labels.entries:
         return [wanted]
@@ -109,7 +113,8 @@ def _named(labels: LabelFile, wanted: str) -> list[str]:
     number = int(wanted) if re.fullmatch(r"[0-9]{1,9}", wanted) else 0
     found = [name for name, value in labels.label_values.items() if number and value == number]
     if len(found) > 1:
-        raise InputError(f"In '{labels.name}' segments {_listed(found)} have the value {number}; name one of them.")
+        shown = listed_labels(found)
+        raise InputError(f"In '{labels.name}' segments {shown} have the value {number}; name one of them.")
     return found
 
 
@@ -121,13 +126,18 @@ def _by_itself(labels: LabelFile, option: str) -> list[str]:
                 f"'{labels.name}' holds no liver: its only segment is '{names[0]}'. Name another file, or say with "
                 f"{option} that this is meant."
             )
+        if _is_value(names[0]) and is_named_tumor(labels.name):
+            raise InputError(
+                f"'{labels.name}' is named as a tumor, so its only value {names[0]} is hardly the liver. Name another "
+                f"file, or say with {option} {names[0]} that this is meant."
+            )
         return names
     if livers := [name for name in names if is_liver(labels, name)]:
         return livers
     if set(names) == _LITS and not labels.from_slicer:
         return ["1"]
     hint = " (5 in label maps of TotalSegmentator)" if len(names) > _TOTALSEGMENTATOR and not labels.from_slicer else ""
-    raise InputError(f"'{labels.name}' holds {_listed(names)}; say which is the liver with {option}{hint}.")
+    raise InputError(f"'{labels.name}' holds {listed_labels(names)}; say which is the liver with {option}{hint}.")
 
 
 def _cut_out(labels: LabelFile, chosen: list[str]) -> list[str]:
@@ -142,21 +152,25 @@ def _cut_out(labels: LabelFile, chosen: list[str]) -> list[str]:
 def _notes(labels: LabelFile, chosen: list[str], tumors: list[str]) -> tuple[str, ...]:
     names = list(labels.entries)
     if len(names) == 1:
-        if names[0].lstrip("-").isdigit() or is_liver(labels, names[0]):
+        if is_liver(labels, names[0]) or (_is_value(names[0]) and is_named_liver(labels.name)):
             return ()
+        if _is_value(names[0]):
+            ml = volume_ml(labels)
+            doubt = ", little for a liver: is it a tumor?" if ml < LEAST_LIVER_ML else "."
+            return (f"The liver is taken to be {names[0]}, the only value of '{labels.name}' ({ml:.0f} ml){doubt}",)
         return (f"The liver is taken to be '{names[0]}', the only segment of '{labels.name}'.",)
-    beside = f" with {_listed(tumors)}, cut out of it" if tumors else ""
+    beside = f" with {listed_labels(tumors)}, cut out of it" if tumors else ""
     lits = ", as in LiTS" if set(names) == _LITS and not labels.from_slicer else ""
     left = len(names) - len({*chosen, *tumors})
     others = f"; {left} other segment{'s' if left > 1 else ''} left out" if left else ""
-    return (f"The liver is {_listed(chosen)}{beside} of '{labels.name}'{lits}{others}.",)
+    return (f"The liver is {listed_labels(chosen)}{beside} of '{labels.name}'{lits}{others}.",)
+
+
+def _is_value(name: str) -> bool:
+    """Whether a segment has no name but its value in a label map."""
+    return name.lstrip("-").isdigit()
 
 
 def _plain(name: str) -> str:
     """A name in small letters without what makes it one of several."""
     return re.sub(r" \(\d+\)$", "", re.sub(r"[_\s]+", " ", name)).strip().lower()
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(name if name.lstrip("-").isdigit() else f"'{name}'" for name in names[:_MOST_LISTED])
-    return shown + (f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else "")

@@ -16,6 +16,15 @@ from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.volume import Volume
 
 
+def read_named_labels(path: Path, series: str | None = None) -> LabelFile:
+    """A label file whose values have the names that the set's `dataset.json` gives them, if there is one.
+
+    :param series: see `read_labels`.
+    :raises InputError: the file or the description cannot be read.
+    """
+    return named_by_set(read_labels(path, series), path)
+
+
 def labels_on(path: Path, volume: Volume, note: Callable[[str], None] | None = None) -> np.ndarray:
     """Every labeled voxel of a file on the volume's grid, bool (k, j, i).
 
@@ -40,7 +49,7 @@ def liver_on(
     :param option: what messages tell to choose the liver with.
     :raises InputError: not a label map, it cannot be told which is the liver, or none of it is within the volume.
     """
-    labels = named_by_set(read_labels(path), path)
+    labels = read_named_labels(path)
     liver, notes = liver_of(labels, wanted, option)
     return _filled(liver, (*labels.notes, *notes), path, volume, note)
 

@@ -14,9 +14,9 @@ from SAMLiverTumorLib.errors import InputError, printable
 from SAMLiverTumorLib.io.labels.label_file import free_name
 from SAMLiverTumorLib.io.labels.label_values import label_values
 from SAMLiverTumorLib.io.labels.segment_details import SegmentDetails, details_of_fields
+from SAMLiverTumorLib.listed import listed
 
 _FIELD = re.compile(r"Segment(\d+)_(ID|Name|LabelValue|Layer)")
-_MOST_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,12 @@ def _shared(entries: Mapping[str, tuple[int, int]], name: str) -> list[str]:
     by_place = defaultdict(list)
     for segment, place in entries.items():
         by_place[place].append(segment)
-    for segments in by_place.values():
-        if len(segments) > 1:
-            notes.append(f"In '{name}' segments {_listed(segments)} have one value in one layer: the same voxels.")
+    if same := [listed(segments, quoted=True) for segments in by_place.values() if len(segments) > 1]:
+        shown = listed(same, 3, joint="; ")
+        notes.append(f"In '{name}' segments {shown} have one value in one layer: the same voxels.")
     if background := [segment for segment, (_, value) in entries.items() if value == 0]:
-        notes.append(f"In '{name}' {_listed(background)} has the value 0, which is background: it is empty.")
+        shown = listed(background, quoted=True)
+        notes.append(f"In '{name}' {shown} has the value 0, which is background: it is empty.")
     return notes
 
 
@@ -94,11 +95,5 @@ def _nameless(entries: Mapping[str, tuple[int, int]], layers: tuple[np.ndarray, 
     if not left:
         return []
     count = sum(int(np.count_nonzero(layers[layer] == value)) for layer, value in left)
-    values = ", ".join(str(value) for _, value in left[:_MOST_LISTED])
-    more = f" and {len(left) - _MOST_LISTED} more" if len(left) > _MOST_LISTED else ""
-    return [f"{count:,} voxels of '{name}' belong to no segment (values {values}{more}); they are left out."]
-
-
-def _listed(segments: list[str]) -> str:
-    more = f" and {len(segments) - _MOST_LISTED} more" if len(segments) > _MOST_LISTED else ""
-    return ", ".join(f"'{segment}'" for segment in segments[:_MOST_LISTED]) + more
+    values = listed(value for _, value in left)
+    return [f"{count:,} voxels of '{name}' belong to no segment (values {values}); they are left out."]

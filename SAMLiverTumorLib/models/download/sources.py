@@ -27,7 +27,10 @@ from SAMLiverTumorLib.models.download.http import download
 from SAMLiverTumorLib.models.registry import ModelInfo, PackageSource, UrlSource
 
 _DOWNLOADER = Path(__file__).with_name("pip_member.py")
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError)
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError),
+    NotImplementedError,  # a compression that no package uses
+)
 
 Progress = Callable[[int, int | None], None]
 Cancel = Callable[[], bool]

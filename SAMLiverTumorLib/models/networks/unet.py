@@ -20,6 +20,7 @@ from SAMLiverTumorLib.image.sampling import sample_plane, slice_mask_to_voxels, 
 from SAMLiverTumorLib.image.window import Window
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.json_text import parse_json
+from SAMLiverTumorLib.io.safe_names import readable_name
 from SAMLiverTumorLib.models.checkpoint import read_checkpoint, sha256_of
 from SAMLiverTumorLib.models.preprocessing.resize import resize_image
 from SAMLiverTumorLib.plane import Plane, slice_count, slice_plane
@@ -185,7 +186,7 @@ def load_unet(path: Path, device: str = "cpu") -> Unet:
 def _metadata(path: Path) -> dict[str, str]:
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
+    with readable_name(path) as readable, safe_open(readable, framework="pt") as file:
         return file.metadata() or {}
 
 

@@ -14,6 +14,7 @@ import vtk
 from SAMLiverTumorLib.errors import InputError, OutputError
 from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
 from SAMLiverTumorLib.io.dicom.source import read_source
+from SAMLiverTumorLib.io.dicom.zipped import is_place
 from SAMLiverTumorLib.mrml.application.headless_scene import inSlicerApplication
 from SAMLiverTumorLib.mrml.nodes.conversions import gridFromNode
 from SAMLiverTumorLib.mrml.nodes.label_nodes import labelsOnGrid
@@ -102,7 +103,7 @@ def saveDicomSeg(
 def rememberedFiles(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[Path, str | None] | None:
     """(folder or file, series) that this project loaded a volume from; None where that is not known, or gone."""
     folder = volumeNode.GetAttribute(FOLDER_ATTRIBUTE)
-    if not folder or not Path(folder).exists():
+    if not folder or not is_place(Path(folder)):
         return None
     return Path(folder), volumeNode.GetAttribute(SERIES_ATTRIBUTE) or None
 

@@ -15,6 +15,7 @@ import vtk
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.io.atomic import check_output
 from SAMLiverTumorLib.io.labels.label_file import LabelFile
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.mrml.api.dicom_seg import unknownFiles
 from SAMLiverTumorLib.mrml.api.export_labels import ending_of, writeNifti
 from SAMLiverTumorLib.mrml.api.export_surfaces import saveSurface
@@ -90,7 +91,7 @@ def prepareExport(
     check_output(path, overwrite)
     held = heldSegments(segmentationNode, segmentIds, copied=True)
     if not any(source.array.any() for source, _ in held.segments):
-        names = ", ".join(f"'{source.name}'" for source, _ in held.segments)
+        names = listed((source.name for source, _ in held.segments), quoted=True)
         raise InputError(f"Nothing is outlined in {names}; outline something first.")
     if ending in (STL, OBJ):
         ids = segmentIds or list(segmentationNode.GetSegmentation().GetSegmentIDs())

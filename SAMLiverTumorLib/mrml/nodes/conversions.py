@@ -129,7 +129,10 @@ def definedPointsRas(markupsNode: slicer.vtkMRMLMarkupsNode | None) -> np.ndarra
 def boxFromNode(roiNode: slicer.vtkMRMLMarkupsROINode | None) -> Box | None:
     """The ROI as a box in world RAS (mm); None if there is none or it has not been drawn.
 
-    :raises InputError: the ROI is not a box.
+    Negative sizes and axes of the other hand, as scripts write them, are the same box: Slicer turns them when it reads
+    them.
+
+    :raises InputError: the ROI is not a box, is inside out, which marks all but the box, or spans no box.
     """
     if roiNode is None:
         return None
@@ -137,10 +140,18 @@ def boxFromNode(roiNode: slicer.vtkMRMLMarkupsROINode | None) -> Box | None:
         raise InputError(f"ROI '{roiNode.GetName()}' is not a box; set its type to Box in the Markups module.")
     if not isDrawn(roiNode):
         return None
+    if roiNode.GetInsideOut():
+        raise InputError(
+            f"ROI '{roiNode.GetName()}' is inside out: it marks everything but the box. Switch Inside out off in the "
+            "Markups module."
+        )
     # Slicer draws the box from this matrix and size, so the box segmented is the box shown. Under a scaling transform
     # both the matrix's columns and the world size include the scale.
     objectToWorld = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToWorldMatrix())
-    axes = objectToWorld[:3, :3] / np.linalg.norm(objectToWorld[:3, :3], axis=0)
+    lengths = np.linalg.norm(objectToWorld[:3, :3], axis=0)
+    if not (np.isfinite(objectToWorld).all() and lengths.all()):
+        raise InputError(f"The axes of ROI '{roiNode.GetName()}' span no box; draw it anew in the Markups module.")
+    axes = objectToWorld[:3, :3] / lengths
     sizeWorld = [0.0, 0.0, 0.0]
     roiNode.GetSizeWorld(sizeWorld)
     return Box(objectToWorld[:3, 3], axes, sizeWorld)

@@ -82,8 +82,12 @@ class ObjectWriter:
         """
         part = target.objectOn(volumeKey)
         found = part.slices[FOUND].provenance if FOUND in part.slices else None
+        # pieces that exclude points have removed, as voxels by slice
+        cuts = {
+            f"{name} {where}": share.cut.count for (name, where), share in part.slices.items() if share.cut is not None
+        }
         entry = found if part.hasVoxels else None
-        if part.hasVoxels and prompts is not None:
+        if (part.hasVoxels or cuts) and prompts is not None:
             self._versions = self._versions or versions()
             prompted = {key: share for key, share in part.slices.items() if key != FOUND}
             models = [share.model for share in prompted.values() if share.model is not None]
@@ -95,8 +99,9 @@ class ObjectWriter:
                 "quality": settings.quality,
                 **further_entry(settings),
                 "versions": self._versions,
+                **({"removed": cuts} if cuts else {}),
             }
-            if found is None or models:
+            if found is None or models or cuts:
                 entry = said if found is None else {**said, "found": found}
         if entry != part.provenance:
             replaceProvenance(target.segmentationNode, target.segmentId, part.provenance, entry)

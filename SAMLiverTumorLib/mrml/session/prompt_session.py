@@ -110,6 +110,8 @@ class PromptSession:
     redoName: str = delegated("_undo.redoName")
     #: Called without arguments when undo, redo or a new segment has changed the choice of the segment.
     onChosen: list[Callable[[], None]] = delegated("_updater.onChosen")
+    #: Called with the places (n, 3) in world RAS that undo or redo has changed; the first is amid them.
+    onMoved: list[Callable[[np.ndarray], None]] = delegated("_updater.onMoved")
     #: The current status line, and all lines so far.
     message: str = delegated("messages.message", isAssignable=True)
     log: deque[str] = delegated("messages.log")
@@ -336,3 +338,4 @@ class PromptSession:
         self.onChanged.clear()
         self.onEdited.clear()
         self.onChosen.clear()
+        self.onMoved.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.session.jobs.session_jobs import SessionJobs
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
@@ -43,6 +44,8 @@ class SceneChanges:
         self._jobs.drop(target)
         if not self._undo.isStepping:
             self._undo.history.forget(target)
+            # what was said of it is no longer so
+            self._messages.message = _("{name} was removed.").format(name=target.name)
         self._saved.forget(target)
         if not target.isSegmentationThere:
             self._objects.drop(target.segmentationNode)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from SAMLiverTumorLib.errors import PromptError, SAMLiverTumorError
 from SAMLiverTumorLib.mrml.application.i18n import tr as _
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
@@ -37,6 +39,8 @@ class SegmentUpdater:
         self.live = True
         #: Called without arguments when undo, redo or a new segment has changed the choice of the segment.
         self.onChosen: list[Callable[[], None]] = []
+        #: Called with the places that undo or redo has changed, world RAS in mm, shape (n, 3); the first is amid them.
+        self.onMoved: list[Callable[[np.ndarray], None]] = []
         jobs.searches.onNothing = self.discardProvisional
 
     @property
@@ -113,6 +117,7 @@ class SegmentUpdater:
             for key, planned in plan.slices.items()
             if view is None or key == view.key or (self._through and planned.seen.box is not None)
         }
+        again |= set() if self.live else set(plan.lone)
         cut = slices.reconcile(target, source, plan, True, frozenset(again), others)
         if not (plan.slices or cut):
             missing = _("Place an include point or draw a box first.")
@@ -162,6 +167,9 @@ class SegmentUpdater:
             self._selection.showPrompts()
             # what was being computed when the step was recorded or undone
             isDone = self.reconcile(target)
+            if len(moved.placesRas):
+                for callback in list(self.onMoved):
+                    callback(moved.placesRas)
         if isDone:
             self._messages.say(f"{text.format(step=moved.name)} {self.stateLine()}".strip())
         self._messages.showProgress(self._jobs.progress)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import slicer
 
 from SAMLiverTumorLib.mrml.nodes.liver_window import DisplayWindow
 from SAMLiverTumorLib.mrml.nodes.prompt_nodes import PromptState
 from SAMLiverTumorLib.mrml.segments.labelmap_boxes import voxelCount, voxelDigest, voxelStamp
+from SAMLiverTumorLib.mrml.session.changed_places import changedPlaces
 from SAMLiverTumorLib.mrml.session.object_writer import ObjectWriter
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
 from SAMLiverTumorLib.mrml.session.protocols import EditorHistory
@@ -23,10 +25,12 @@ class Moved:
 
     :param name: the step, for the user.
     :param target: the segment to choose; None if the choice stays.
+    :param placesRas: where, see `changedPlaces`.
     """
 
     name: str
     target: PromptedSegment | None
+    placesRas: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 class SessionUndo:
@@ -155,7 +159,7 @@ class SessionUndo:
         left = self._leave(step, self._stepDigest())
         self._restore(step, self._editor and (self._editor.undo, self._editor.canUndo, self._editor.redo))
         self.history.undone(left)
-        return Moved(step.name, step.target)
+        return Moved(step.name, step.target, changedPlaces(left, step))
 
     def redo(self) -> Moved:
         """Redo the last undone step; see `undo`."""
@@ -170,7 +174,7 @@ class SessionUndo:
         left = self._leave(step, self._stepDigest())
         self._restore(step, self._editor and (self._editor.redo, self._editor.canRedo, self._editor.undo))
         self.history.redone(left)
-        return Moved(step.name, step.target)
+        return Moved(step.name, step.target, changedPlaces(left, step))
 
     @property
     def isStepping(self) -> bool:

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.panel.section_context import Shared, enable
 from SAMLiverTumorLib.panel.sections.model_weights import confirm
+from SAMLiverTumorLib.panel.series_dialog import chooseSeries
 
 # Imported where needed, because it imports SimpleITK and pydicom.
 if TYPE_CHECKING:
@@ -132,8 +133,7 @@ class Export:
             self._dicomFolder = folder
             known = (Path(folder), None)
         try:
-            with slicer.util.WaitCursor():
-                return self._checked(*known)
+            return self._checked(*known)
         except SAMLiverTumorError as error:
             session.say(str(error))
             return None
@@ -148,15 +148,12 @@ class Export:
         from SAMLiverTumorLib.io.dicom.stacks import SeveralSeries
 
         try:
-            read_source(folder, series)
+            with slicer.util.WaitCursor():
+                read_source(folder, series)
         except SeveralSeries as several:
-            lines = [stack.describe() for stack in several.stacks]
-            title, label = _("Export to DICOM SEG"), _("Which series is the volume of?")
-            # the empty line at the top is what comes back from Cancel
-            line = qt.QInputDialog.getItem(self._ui.exportButton, title, label, ["", *lines], 0, False)
-            if line not in lines:
-                return None
-            return self._checked(folder, several.stacks[lines.index(line)].uid)
+            title, question = _("Export to DICOM SEG"), _("The folder holds several series. Which is the volume's?")
+            stack = chooseSeries(several.stacks, title, question, self._ui.exportButton)
+            return None if stack is None else self._checked(folder, stack.uid or stack.number)
         except MissingIdentifiers as missing:
             what = "\n".join(f"{name}: {found}" for name, found in missing.lacking.items())
             question = _(

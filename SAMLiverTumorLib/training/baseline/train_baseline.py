@@ -11,7 +11,8 @@ from SAMLiverTumorLib.datasets.cases import Case, load_case
 from SAMLiverTumorLib.datasets.split import split_patients
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.io.atomic import check_output
-from SAMLiverTumorLib.models.builders import resolve_device
+from SAMLiverTumorLib.listed import listed
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.networks.unet import save_unet
 from SAMLiverTumorLib.training.baseline.unet_training import UnetSettings, train_unet
 from SAMLiverTumorLib.training.progress_events import Reporter, memory_mb
@@ -65,5 +66,5 @@ def train_baseline(
         report("cancelled", step=0)
         return None
     save_unet(network, folder / NAME)
-    report("note", text=f"{NAME}: Dice {network.card['best_validation_dice']:.3f} on {', '.join(split.validation)}.")
+    report("note", text=f"{NAME}: Dice {network.card['best_validation_dice']:.3f} on {listed(split.validation)}.")
     return folder / NAME

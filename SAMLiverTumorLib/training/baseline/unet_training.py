@@ -14,6 +14,7 @@ from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.datasets.cases import Case
 from SAMLiverTumorLib.errors import Cancelled, InputError
 from SAMLiverTumorLib.image.sampling import voxels_to_slice_mask
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.models.networks.unet import Unet, UnetShape, build_network, unet_image
 from SAMLiverTumorLib.models.preprocessing.resize import resize_image
 from SAMLiverTumorLib.plane import slice_count, slice_plane
@@ -88,7 +89,7 @@ def train_unet(
     training_slices, names, hashes = _slices(training, settings.shape)
     validation_slices, validation_names, validation_hashes = _slices(validation, settings.shape)
     if both := [name for name in validation_names if name in names or validation_hashes[name] in hashes.values()]:
-        raise InputError(f"{', '.join(both)} is in both parts; training and validation need different patients.")
+        raise InputError(f"{listed(both)} is in both parts; training and validation need different patients.")
     for slices, what in ((training_slices, "train"), (validation_slices, "validate")):
         if not any((each.target == 1).any() for each in slices):
             raise InputError(f"None of the cases to {what} on has a tumor; choose others.")

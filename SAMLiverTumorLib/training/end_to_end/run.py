@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from SAMLiverTumorLib.models.builders import resolve_device
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.registry import ModelInfo, get_model
 from SAMLiverTumorLib.models.weights import describe, save_weights
 from SAMLiverTumorLib.training.end_to_end.examples import Examples
@@ -130,7 +130,7 @@ def _step(state: RunState, student: Student, settings: NetworkSettings, examples
     size, batch = settings.size, settings.batch
     if rng.random() < settings.large:
         share = (settings.size / settings.large_size) ** 2
-        size, batch = settings.large_size, max(round(settings.batch * share), 1)
+        size, batch = settings.large_size, max(round(settings.batch * share), 2)
     drawn = [examples.draw(size, rng) for _ in range(batch)]
     rounds = rounds_at(settings, state.step, rng)
     losses = step_losses(student, drawn, rounds, rng, half=computes_in_bfloat16(state.device))

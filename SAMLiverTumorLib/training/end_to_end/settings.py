@@ -22,7 +22,7 @@ class NetworkSettings(MethodSettings):
     :param decoder: model whose prompt encoder and decoder are the start; of `start` instead where that is given.
     :param learning_rate: of encoder and upsampling; a quarter of it is that of the rest.
     :param size: pixels along the side of most crops.
-    :param large: share of steps with fewer crops of `large_size` pixels, as many pixels in all.
+    :param large: share of steps with fewer crops of `large_size` pixels, two at least.
     :param large_size: pixels along the side of those; 512 for whole slices.
     :param painted: share of crops with painted lesions.
     """

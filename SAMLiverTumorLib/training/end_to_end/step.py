@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from SAMLiverTumorLib.inference.mask_prompts import MOST_LOGIT
 from SAMLiverTumorLib.training.end_to_end import prompts
 from SAMLiverTumorLib.training.end_to_end.crops import normalized
 from SAMLiverTumorLib.training.end_to_end.examples import Example
@@ -19,9 +20,8 @@ from SAMLiverTumorLib.training.end_to_end.student import Student
 _LASSO, _SCRIBBLE, _BOX = 0.08, 0.08, 0.42
 # People click again where nothing has changed.
 _AGAIN = 0.05
-LASSO_LOGIT = 6.0
-"""Logit inside a closed curve that is a mask prompt, the negative of it outside."""
-
+# Prompts decoded at once: more do not fit into a processor's cache.
+_AT_ONCE = 6
 _IOU = 0.1
 # Pixels of background that count as much as one lesion: cross entropy of small ones would vanish in a mean.
 _AREA = 600.0
@@ -148,16 +148,16 @@ def _enclosed(asked: Sequence[_Asked], device) -> tuple[Tensor | None, Tensor | 
         return None, None
     drawn = np.stack([each.mask * 0 if each.lasso is None else each.lasso for each in asked]).astype(np.float32)
     logits = functional.avg_pool2d(torch.from_numpy(drawn)[:, None], 2) * 2.0 - 1.0
-    return (LASSO_LOGIT * logits).to(device), torch.tensor([e.lasso is not None for e in asked], device=device)
+    return (MOST_LOGIT * logits).to(device), torch.tensor([e.lasso is not None for e in asked], device=device)
 
 
 def _answers(student, features, places, asked: Sequence[_Asked], corners, before, has_before) -> tuple[Tensor, Tensor]:
-    """Logits and IoU of all prompts; those with as many tokens are decoded at once."""
+    """Logits and IoU of all prompts; a few of those with as many tokens are decoded at once."""
     device = features.embedding.device
     sizes = [len(each.clicks) + len(each.ends) for each in asked]
+    alike = [[n for n, own in enumerate(sizes) if own == size] for size in sorted(set(sizes))]
     parts = []
-    for size in sorted(set(sizes)):
-        chosen = [n for n, own in enumerate(sizes) if own == size]
+    for chosen in [each[start : start + _AT_ONCE] for each in alike for start in range(0, len(each), _AT_ONCE)]:
         given = [asked[n].clicks + asked[n].ends for n in chosen]
         # in pixels of the frame, where the crop's corner is (row, column)
         offsets = torch.tensor([corners[asked[n].image][::-1] for n in chosen], dtype=torch.float32)

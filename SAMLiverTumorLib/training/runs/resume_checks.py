@@ -8,6 +8,7 @@ from typing import Any
 
 from SAMLiverTumorLib.datasets.cases import LITS_VALUES
 from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.training.settings import MEAN_TEACHER_REMOVED
 
 # Places of files, and the device: the result does not depend on these.
@@ -62,7 +63,7 @@ def check_same_data(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
     """
     if saved and (names := sorted(name for name in {*saved, *now} if saved.get(name) != now.get(name))):
         raise InputError(
-            f"The training run to resume started with other voxels or labels of {', '.join(names)}; give the same "
+            f"The training run to resume started with other voxels or labels of {listed(names)}; give the same "
             "files, or start a new run in another folder."
         )
 
@@ -74,5 +75,5 @@ def _last_parts(places: Any) -> list[str]:
 def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
         value = value or LITS_VALUES
-        return ", ".join(f"{key}={each}" for key, each in value.items())
-    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else f"{value}"
+        return listed(f"{key}={each}" for key, each in value.items())
+    return listed(value, joint=" ") or "none" if isinstance(value, list | tuple) else f"{value}"

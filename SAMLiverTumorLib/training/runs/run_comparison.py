@@ -9,6 +9,7 @@ from typing import Any
 from SAMLiverTumorLib.datasets.cases import CaseFiles
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.training.runs.finished_run import finished_run
 from SAMLiverTumorLib.training.samples.prepare import labeled_cases
 from SAMLiverTumorLib.training.settings import from_mapping
@@ -39,12 +40,17 @@ class RunComparison:
 
 
 def comparison_of_run(
-    folder: Path, images: Path | None = None, labels: Path | None = None, names: tuple[str, ...] = ()
+    folder: Path,
+    images: Path | None = None,
+    labels: Path | None = None,
+    names: tuple[str, ...] = (),
+    series: str = "",
 ) -> RunComparison:
     """The comparison for a run's folder.
 
     :param images, labels: other scans than the run's own, or their new location; None for the run's own location.
     :param names: only these patients; empty for the run's test patients, or its validation patients if it has none.
+    :param series: DICOM series of `images`; the run's own scans are read from that of the run.
     :raises InputError: the folder has no finished run, its scans are missing, or the run left no patient out.
     """
     folder = Path(folder)
@@ -55,13 +61,14 @@ def comparison_of_run(
     values = run.settings if "images" in run.settings else {**run.settings, "windows": []}
     settings = from_mapping({name: value for name, value in values.items() if name != "unlabeled"})
     if images is not None:
-        settings = replace(settings, images=(str(images),), labels=(str(labels or images),), windows=())
+        places = {"images": (str(images),), "labels": (str(labels or images),), "series": series}
+        settings = replace(settings, **places, windows=())
     split = run.card["split"]
     chosen = names or tuple(split["test"] or split["validation"])
     same = set(chosen) & set(split["train"])
     if same and not names:
         raise InputError(
-            f"The run learned from its only patient, {', '.join(sorted(same))}, so no fair comparison is possible; "
+            f"The run learned from its only patient, {listed(sorted(same))}, so no fair comparison is possible; "
             "give other scans with --images and --cases."
         )
     cases = labeled_cases(replace(settings, cases=chosen))
@@ -78,7 +85,7 @@ def comparison_of_run(
 
 
 def _note(chosen: tuple[str, ...], split: dict[str, Any]) -> str:
-    who = ", ".join(chosen)
+    who = listed(chosen, 20)
     if set(chosen) <= set(split["test"]):
         return f"Compared on the run's test patients, {who}, which the run neither learned from nor chose by."
     if set(chosen) <= set(split["validation"]):

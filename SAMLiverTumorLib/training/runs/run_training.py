@@ -14,9 +14,10 @@ import torch
 from SAMLiverTumorLib import __version__
 from SAMLiverTumorLib.datasets.patient_aliases import aliases, without_patients
 from SAMLiverTumorLib.errors import InputError, OutputError
-from SAMLiverTumorLib.models.builders import SamModel, resolve_device
+from SAMLiverTumorLib.models.builders import SamModel
 from SAMLiverTumorLib.models.clip.clip_source import PREFIX, parse_clip
 from SAMLiverTumorLib.models.clip.clip_text import ClipText, new_clip_text
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.networks.text_tokens import TextTokens
 from SAMLiverTumorLib.models.registry import ModelInfo
 from SAMLiverTumorLib.models.weights import describe, save_weights
@@ -240,8 +241,8 @@ def _card(
     adopted: bool,
 ) -> dict[str, Any]:
     values = settings.as_dict()
-    # the weight file may be passed on: it must not reveal folders
-    for name in ("images", "labels", "out", "cache", "hold_out"):
+    # the weight file may be passed on: it must reveal neither folders nor a patient's identifiers
+    for name in ("images", "labels", "out", "cache", "hold_out", "series"):
         values.pop(name)
     if isinstance(text, ClipText):
         values["text_encoder"] = f"{PREFIX}:{text.about['name']}"

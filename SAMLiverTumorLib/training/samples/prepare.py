@@ -23,6 +23,7 @@ from SAMLiverTumorLib.datasets.cases import (
     refuse_held_out,
 )
 from SAMLiverTumorLib.datasets.same_names import told_apart
+from SAMLiverTumorLib.datasets.series_choice import with_series
 from SAMLiverTumorLib.datasets.split import PatientSplit, split_patients, split_slices
 from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.image.window import Window, parse_window
@@ -70,12 +71,12 @@ def labeled_cases(settings: TrainSettings) -> list[CaseFiles]:
     found = {case.name: case for name, cases in listed_twice.items() for case in _told_apart(name, cases)}
     if settings.cases:
         if missing := [name for name in settings.cases if name not in found]:
-            raise InputError(f"There is no patient {', '.join(missing)}; there are {', '.join(found)}.")
+            raise InputError(f"There is no patient {listed(missing)}; there are {listed(found)}.")
         found = {name: found[name] for name in settings.cases}
     # patients of two centers have the center's name before theirs
     refuse_held_out([each for name, case in found.items() for each in {name, patient_of(case.image)}], hold_out)
     refuse_doubles(list(found))
-    return list(found.values())
+    return with_series(list(found.values()), settings.series)
 
 
 def _told_apart(name: str, cases: list[CaseFiles]) -> list[CaseFiles]:

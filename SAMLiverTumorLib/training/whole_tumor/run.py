@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from SAMLiverTumorLib.inference.whole_tumor.lesion_network import save_lesion_network
-from SAMLiverTumorLib.models.builders import resolve_device
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.networks.lesion_unet import LesionUnet
 from SAMLiverTumorLib.training.end_to_end.load_scans import load_volumes
 from SAMLiverTumorLib.training.progress_events import Reporter

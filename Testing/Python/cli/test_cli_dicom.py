@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from batch_case import settings
 from cli_case import read_segment, refused, run, write_volume
-from dicom_case import COLUMNS, ROWS, SPACING, STEP, affine, write_series
+from dicom_case import COLUMNS, ROWS, SPACING, STEP, affine, at, write_series
 from pydicom.uid import generate_uid
 
 from SAMLiverTumorLib.batch import worker
@@ -88,6 +88,28 @@ def test_export_makes_up_a_frame_of_reference_with_the_option_alone(tmp_path, ca
     assert main(["export", str(label), "--source", str(folder), "--to", str(out), "--derive-frame-of-reference"]) == 0
     uid = pydicom.dcmread(out).FrameOfReferenceUID
     assert uid.startswith("2.25.") and f"note: FrameOfReferenceUID {uid} was made" in capsys.readouterr().out
+
+
+def test_the_report_of_segment_says_what_was_resampled_and_what_was_made_up(tmp_path, pool, warm, capsys):
+    """A tilted series without a frame of reference: what is printed of it is in the JSON report, too."""
+    shear = np.tan(np.radians(12))
+    folder = write_series(
+        tmp_path / "ct", 7, change=lambda k: at(STEP * k, down=shear * STEP * k), FrameOfReferenceUID=None
+    )
+    volume = read_volume(folder)
+    center, half = (volume.ijk_to_ras @ [5, 6, 3, 1])[:3], np.array([2, 3, 0])
+    corners = ",".join(f"{x:.3f}" for x in (*(center - half), *(center + half)))
+    out, report = tmp_path / "out.dcm", tmp_path / "report.json"
+    words = (folder, "-o", out, f"--box={corners}", "--json", report, "--model", "liver-tumor", "--yes")
+    assert run(*words, "--derive-frame-of-reference") == 0
+    printed = capsys.readouterr().out
+    uid = pydicom.dcmread(out).FrameOfReferenceUID
+    notes = json.loads(report.read_text())["notes"]
+    for told in ("gantry tilt of 12.0 degrees", "on the original slices", f"FrameOfReferenceUID {uid} was made"):
+        (note,) = [each for each in notes if told in each]
+        # the folder's name stays out of the report
+        assert note.replace("slices of the volume", "slices of 'ct'") in printed
+    assert len(set(notes)) == len(notes)
 
 
 def test_report_measures_on_the_series_asked_for(phases, tmp_path, capsys):

@@ -113,14 +113,95 @@ def test_figures_on_files_equal_those_on_arrays(tmp_path, sample_case):
     assert {key: report[key] for key in expected} == expected
 
 
-def test_reference_with_one_value_needs_no_label_and_all_segments_are_judged(tmp_path, lits_like, prediction):
-    reference = save(tmp_path / "tumor.nrrd", lits_like[1] == 2)
+def test_reference_with_one_value_needs_no_label_and_all_segments_are_judged(tmp_path, lits_like):
+    array = lits_like[1]
+    reference = save(tmp_path / "mask.nrrd", array == 2)
+    both = np.stack([array > 0, array == 2], axis=-1)
+    prediction = save(tmp_path / "p.seg.nrrd", both, segments=[("one", 0, 1), ("other", 1, 1)])
     call(prediction, reference, "--json", tmp_path / "o.json")
     report = json.loads((tmp_path / "o.json").read_text("utf-8"))
     assert report["reference"]["label"] == "1"
-    assert [x["segment"] for x in report["segments"]] == ["liver", "tumor 1"]
+    assert [x["segment"] for x in report["segments"]] == ["one", "other"]
     assert report["overall"]["tp"] == 32
     assert report["overall"]["fp"] == 4 * 8 * 10 - 32
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "segments", "figures"),
+    [
+        # half of the larger lesion is segmented: 12 of 32 voxels
+        ("tumor.nrrd", 2, ["tumor 1"], (12, 0, 20)),
+        # the segment "liver" is the liver with its tumors
+        ("liver.nrrd", 1, ["liver", "tumor 1"], (320, 0, 0)),
+        ("mask.nrrd", 2, None, None),
+        ("liver_7.nrrd", 1, None, None),
+    ],
+)
+def test_a_liver_beside_tumors_is_judged_as_the_references_name_says_or_not_at_all(
+    tmp_path, lits_like, prediction, capsys, name, wanted, segments, figures
+):
+    reference = save(tmp_path / name, lits_like[1] >= wanted)
+    words = [prediction, reference, "--json", tmp_path / "o.json"]
+    if segments is None:
+        with pytest.raises(InputError, match="holds 'liver', 'tumor 1'; choose what is judged with --segment"):
+            call(*words)
+        return
+    call(*words)
+    report = json.loads((tmp_path / "o.json").read_text("utf-8"))
+    assert [x["segment"] for x in report["segments"]] == segments
+    assert tuple(report["overall"][key] for key in ("tp", "fp", "fn")) == figures
+    (note,) = [text for text in report["notes"] if "judged" in text]
+    assert "alone is judged, as of the reference; --segment chooses another" in note
+
+
+def test_a_liver_is_not_compared_with_a_tumor_unless_that_is_asked_for(tmp_path, lits_like):
+    array = lits_like[1]
+    liver = save(tmp_path / "a.seg.nrrd", array > 0, segments=[("Liver", 0, 1)])
+    tumor = save(tmp_path / "b.seg.nrrd", array == 2, segments=[("Liver tumor", 0, 1)])
+    for one, other in ((liver, tumor), (tumor, liver)):
+        with pytest.raises(InputError, match="which are not the same; name other files, or say with --segment and"):
+            call(one, other)
+    call(liver, tumor, "--segment", "Liver", "--json", tmp_path / "o.json")
+    overall = json.loads((tmp_path / "o.json").read_text("utf-8"))["overall"]
+    assert (overall["tp"], overall["fp"]) == (32, 288)
+
+
+MEANT = {"labels": {"background": 0, "tumor": 1, "liver": 2}}
+
+
+@pytest.fixture
+def nnunet(tmp_path, lits_like):
+    """Labels of an nnU-Net set whose dataset.json calls 1 the tumor and 2 the liver, and a prediction of 24 voxels."""
+    swapped = np.choose(lits_like[1], [0, 2, 1])
+    for folder in ("labelsTr", "predicted"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "dataset.json").write_text(json.dumps(MEANT))
+    reference = save(tmp_path / "labelsTr" / "p1.nii.gz", swapped)
+    swapped[:, 6:8, 8:10] = np.where(swapped[:, 6:8, 8:10] == 1, 2, swapped[:, 6:8, 8:10])
+    return save(tmp_path / "predicted" / "p1.nii.gz", swapped), reference
+
+
+def test_dataset_json_says_which_label_is_the_tumor(tmp_path, tmp_path_factory, nnunet, lits_like, capsys):
+    call(*nnunet, "--json", tmp_path / "o.json")
+    report = json.loads((tmp_path / "o.json").read_text("utf-8"))
+    assert report["reference"]["label"] == "liver tumor"
+    assert tuple(report["overall"][key] for key in ("tp", "fp", "fn")) == (24, 0, 8)
+    assert "! Label values as dataset.json says: 1 'tumor' is tumor, 2 'liver' is liver." in capsys.readouterr().out
+    assert any("'liver tumor' was taken by its name" in note for note in report["notes"])
+    # a value may be asked for still, and the other set may call it otherwise
+    call(*nnunet, "--label", "2", "--json", tmp_path / "liver.json")
+    assert json.loads((tmp_path / "liver.json").read_text("utf-8"))["overall"]["tp"] == 288
+    call(nnunet[0], nnunet[1], "--segment", "1", "--json", tmp_path / "one.json")
+    assert json.loads((tmp_path / "one.json").read_text("utf-8"))["overall"]["tp"] == 24
+    lits = tmp_path_factory.mktemp("lits") / "label.nii.gz"
+    lits.write_bytes(lits_like[0].read_bytes())
+    call(lits, nnunet[1], "--segment", "2", "--json", tmp_path / "lits.json")
+    assert json.loads((tmp_path / "lits.json").read_text("utf-8"))["overall"]["dice"] == 1.0
+    # without its own description the prediction is of the reference's set
+    bare = lits.with_name("bare.nii.gz")
+    bare.write_bytes(nnunet[0].read_bytes())
+    call(bare, nnunet[1], "--json", tmp_path / "bare.json")
+    assert json.loads((tmp_path / "bare.json").read_text("utf-8"))["overall"]["tp"] == 24
 
 
 def test_reference_with_several_values_asks_which(lits_like, prediction):

@@ -151,6 +151,32 @@ def test_refusals_say_what_to_do_and_write_nothing(label_file, seg_file, ct_file
     assert not out.exists()
 
 
+def test_dataset_json_says_which_value_is_the_tumor_and_which_the_liver(labels, phantom, ct_file, tmp_path, capsys):
+    """The same file as in the test above with 1 for the tumor and 2 for the liver: the same figures."""
+    (tmp_path / "labelsTr").mkdir()
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "tumor": 1, "liver": 2}}))
+    swapped = np.array([0, 2, 1], np.uint8)[labels]
+    path = write_volume(tmp_path / "labelsTr" / "p1.nii.gz", Volume(swapped, phantom.ijk_to_ras, "labels"))
+    assert report(path, ct_file, "--liver", path, "-o", tmp_path / "out") == 0
+    data = json.loads((tmp_path / "out" / "lesions.json").read_text("utf-8"))
+    assert data["total"]["liver_ml"] == pytest.approx(15 * 40 * 45 * 0.009)
+    assert [row["volume_ml"] for row in data["lesions"]] == pytest.approx([800 * 0.009, 16 * 0.009])
+    said = "Label values as dataset.json says: 1 'tumor' is tumor, 2 'liver' is liver."
+    assert data["notes"].count(said) == 1 and capsys.readouterr().out.count(said) == 1
+    # a value is still a value
+    assert report(path, ct_file, "--label", 2, "-o", tmp_path / "two") == 0
+    data = json.loads((tmp_path / "two" / "lesions.json").read_text("utf-8"))
+    assert data["lesions"][0]["volume_ml"] == pytest.approx((labels == 1).sum() * 0.009)
+
+
+def test_a_liver_alone_is_not_measured_as_a_lesion(labels, phantom, ct_file, tmp_path, capsys):
+    whole = Volume((labels > 0).astype(np.uint8), phantom.ijk_to_ras, "labels")
+    path = write_volume(tmp_path / "p1_liver.nii.gz", whole)
+    told = refused(capsys, path, ct_file, "-o", tmp_path / "out")
+    assert "'p1_liver.nii.gz' holds the liver alone, not lesions" in told and "with --label 1" in told
+    assert report(path, ct_file, "--label", 1, "-o", tmp_path / "out") == 0
+
+
 def test_an_old_report_stays_unless_it_may_be_replaced(seg_file, ct_file, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()

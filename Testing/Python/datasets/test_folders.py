@@ -1,10 +1,13 @@
 """Folders of other tools, and with what systems leave in them, are paired as a person would; a CT is no label."""
 
 import gzip
+import struct
 
 import numpy as np
 import pytest
 from cli_case import write_volume
+from support.nifti_files import SPACING, nifti_bytes
+from support.nifti_files import scan as small_scan
 from training_case import scan, write_case
 
 from SAMLiverTumorLib.batch.inputs import find_jobs
@@ -231,7 +234,7 @@ def test_a_scan_and_its_compressed_copy_are_one(tmp_path):
     packed = tmp_path / "images" / "volume-0.nii.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     (case,) = find_cases(tmp_path / "images", None)
-    assert case.image == plain and "'volume-0.nii.gz' holds the same" in case.notes[0]
+    assert case.image == plain and case.notes[0].endswith("left out: volume-0.nii.gz.")
     packed.write_bytes(gzip.compress(plain.read_bytes() + b"x"))
     with pytest.raises(InputError, match="look like the same patient, '0'"):
         find_cases(tmp_path / "images", None)
@@ -263,3 +266,35 @@ def test_a_long_list_of_what_is_missing_is_cut(touch):
     folder = touch(*(f"images/p{n}.nii.gz" for n in range(300)), "labels/other.nii.gz")
     with pytest.raises(InputError, match=r"for p0\.nii\.gz, p1\.nii\.gz, p2\.nii\.gz and 297 more"):
         find_cases(folder / "images", folder / "labels")
+
+
+def write_pair(path, array, zipped=False):
+    """A pair of NIfTI, header and voxels apart, as SPM and AFNI write them."""
+    whole = bytearray(nifti_bytes(array))
+    struct.pack_into("<f", whole, 108, 0.0)
+    whole[344:348] = b"ni1\0"
+    path.parent.mkdir(exist_ok=True)
+    for ending, part in ((".hdr", whole[:348]), (".img", whole[352:])):
+        name = f"{path.name}{ending}{'.gz' * zipped}"
+        (path.parent / name).write_bytes(gzip.compress(bytes(part)) if zipped else bytes(part))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_pair_of_header_and_voxels_is_one_file(tmp_path, zipped):
+    ct, labels = small_scan()
+    for name in ("p1", "p2"):
+        write_pair(tmp_path / f"{name}_ct", ct, zipped)
+        write_pair(tmp_path / f"{name}_label", labels, zipped)
+    cases = find_cases(tmp_path, tmp_path)
+    assert [case.name for case in cases] == ["p1", "p2"]
+    for each in cases:
+        case = load_case(each)
+        assert (case.volume.array == ct).all() and (case.tumor == (labels == 2)).all()
+        assert case.volume.spacing == pytest.approx(SPACING)
+    # named by either file, or by both as a shell does, it is one scan
+    zip_ending = ".gz" * zipped
+    files = [tmp_path / f"p1_ct{ending}{zip_ending}" for ending in (".hdr", ".img")]
+    jobs, _ = find_jobs(files, tmp_path / "out")
+    assert [(job.name, job.image.name) for job in jobs] == [("p1", files[0].name)]
+    (one,) = find_cases(files[1], tmp_path / f"p1_label.img{zip_ending}")
+    assert one.name == "p1" and (load_case(one).tumor == (labels == 2)).all()

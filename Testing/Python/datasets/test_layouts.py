@@ -212,7 +212,7 @@ def test_a_lost_spacing_is_said_and_the_case_is_read(tmp_path):
         write_volume(tmp_path / name, Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0])))
     (files,) = find_cases(tmp_path, tmp_path)
     case = load_case(files)
-    assert case.liver.all() and len(case.notes) == 1
+    assert case.liver.all() and len(case.notes) == 2
     assert "spacing of '28' is 1 x 1 x 1 mm, which cannot be true" in case.notes[0]
 
 

@@ -42,8 +42,9 @@ def test_a_short_run_writes_every_row(store, tmp_path, capsys):
     rows = {row["name"]: row for row in report["rows"]}
     printed = capsys.readouterr().out
     assert all(name in printed for name in rows)
-    assert len(rows) == 8  # one of encoding, two of decoding, two of clicks, three of boxes
-    full = rows["encode one slice, full quality"]
+    assert len(rows) == 10  # three of encoding, two of decoding, two of clicks, three of boxes
+    assert set(rows["encode one slice, liver-tumor"]["ratios"]) == {"lite-medsam", "mobile-sam", "arithmetic limit"}
+    full = rows["encode one slice, mobile-sam"]
     assert full["notes"]["GFLOP"] == pytest.approx(77.5, abs=0.1)
     assert full["notes"]["Dice with the plain way's mask"] >= 0.995
     assert set(full["ratios"]) == {"segment-anything's SamPredictor", "arithmetic limit"}

@@ -1,6 +1,7 @@
 """A short fuzzing run of every reader; `python3 dev.py fuzz --inputs 10000` is the long one."""
 
 from collections import Counter
+from contextlib import nullcontext, suppress
 
 import pytest
 from fuzz.drive import drive
@@ -31,12 +32,14 @@ def test_the_files_to_damage_are_intact(name, tmp_path):
         folder.mkdir()
         out.mkdir()
         for file, content in files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(content)
         if kind.startswith("trap"):
             with pytest.raises(SAMLiverTumorError):
                 target.read(folder, folder / next(iter(files)), out)
         else:
-            target.read(folder, folder / next(iter(files)), out)
+            with suppress(SAMLiverTumorError) if target.refuses_seeds else nullcontext():
+                target.read(folder, folder / next(iter(files)), out)
 
 
 def test_the_same_seed_damages_in_the_same_way_and_another_seed_differently():

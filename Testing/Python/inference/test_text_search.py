@@ -13,7 +13,8 @@ from SAMLiverTumorLib.image.rgb import plane_to_rgb
 from SAMLiverTumorLib.image.window import PRESETS
 from SAMLiverTumorLib.inference.pool import PredictorPool
 from SAMLiverTumorLib.inference.predictor import Predictor
-from SAMLiverTumorLib.inference.text_search import find, text_model
+from SAMLiverTumorLib.inference.text_search import as_organ, find, text_model
+from SAMLiverTumorLib.mask import Mask
 from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.networks.text_tokens import TOKENS, TextTokens, split_text
 from SAMLiverTumorLib.models.weights import describe, read_about, save_weights
@@ -201,3 +202,15 @@ def load_model_with_header(folder, model, about):
 def test_auto_takes_the_bundled_model_for_text():
     assert text_model("auto") == "liver-tumor"
     assert text_model("some.safetensors") == "some.safetensors"
+
+
+def test_an_organ_is_one_piece_without_holes(phantom):
+    array = np.zeros(phantom.array.shape, bool)
+    array[2:7, 10:30, 10:30] = True
+    array[4, 15:20, 15:20] = False  # a cyst left out on one slice
+    array[:, 2:4, 2:4] = True  # what the text marked in the spleen
+    organ = as_organ(Mask.from_array(array, phantom), phantom).full()
+    expected = np.zeros_like(array)
+    expected[2:7, 10:30, 10:30] = True
+    np.testing.assert_array_equal(organ, expected)
+    assert not as_organ(Mask.from_array(np.zeros((1, 1, 1), bool), phantom), phantom).count

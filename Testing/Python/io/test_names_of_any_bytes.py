@@ -4,20 +4,28 @@ Python holds their bytes as surrogates. SimpleITK ends the process over such a n
 fail but take the test run with it.
 """
 
+import json
 import os
 import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from batch_case import settings as batch_settings
 from support.nifti_files import AFFINE, nifti_bytes, scan
+from training_case import events, write_case
+from training_case import options as training_options
 
-from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.batch.jobs import Outcome
+from SAMLiverTumorLib.batch.summary import write_summary
+from SAMLiverTumorLib.cli.main import main
+from SAMLiverTumorLib.errors import InputError, printable
 from SAMLiverTumorLib.io.atomic import atomic_path
 from SAMLiverTumorLib.io.images import read_volume
 from SAMLiverTumorLib.io.labels.nifti_writer import write_label_nifti
 from SAMLiverTumorLib.io.labels.reader import read_labels
 from SAMLiverTumorLib.io.write_image import write_image
+from SAMLiverTumorLib.models.weights import read_about
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import addVolumeNode, volumeFromNode
 from SAMLiverTumorLib.mrml.scene_files import loadScene, loadVolume, saveScene, saveSegmentation
@@ -103,3 +111,48 @@ def test_segmentations_and_scenes_are_written_and_read(tmp_path, name):
     loadScene(again, folder / f"{name}.mrb")
     assert again.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
     assert sorted(p.suffix for p in folder.iterdir()) == [".mrb", ".nrrd"]
+
+
+def call(*words):
+    return main([str(word) for word in words])
+
+
+def test_reports_are_written_with_names_that_only_degrade(tmp_path, name):
+    """--paths puts the files' names into the report, a title what was typed; both stay text in UTF-8."""
+    shown = printable(name)
+    label = written(tmp_path / name, name, "nii", LABELS)
+    ct = written(tmp_path / name, "ct", "nii", CT)
+    out = tmp_path / name / "figures.json"
+    assert call("evaluate", label, label, "--label", "2", "--paths", "--json", out) == 0
+    report = json.loads(out.read_text("utf-8"))
+    assert report["reference"]["file"].endswith(f"{shown}.nii") and report["overall"]["dice"] == 1.0
+    folder = tmp_path / name / "report"
+    assert call("report", label, ct, "--label", "2", "--title", name, "--pictures", "0", "-o", folder) == 0
+    assert shown in (folder / "lesions.html").read_text("utf-8")
+    assert json.loads((folder / "lesions.json").read_text("utf-8"))["lesions"]
+    record = {"notes": [f"'{name}' was read"], "segments": []}
+    write_summary(tmp_path, [Outcome(name, "done", f"'{name}' is doubtful", record)], batch_settings())
+    (row,) = json.loads((tmp_path / "summary.json").read_text("utf-8"))["cases"]
+    assert row["case"] == shown and row["notes"] == [f"'{shown}' was read"]
+    for file in ("summary.csv", "summary.md"):
+        assert shown in (tmp_path / file).read_text("utf-8")
+
+
+def test_a_model_is_trained_on_folders_and_files_of_any_name(tmp_path):
+    name = os.fsdecode(NAMES[1])
+    for number in (1, 2):
+        write_case(tmp_path / "plain", f"p{number}", center=(30 + number, 30), radius=9, seed=number)
+        folder = tmp_path / f"{name}{number}"
+        folder.mkdir()
+        for kind in ("ct", "label"):
+            (tmp_path / "plain" / f"p{number}_{kind}.nii.gz").rename(folder / f"{name}{number}_{kind}.nii.gz")
+    both = [tmp_path / f"{name}1", tmp_path / f"{name}2"]
+    out = tmp_path / f"{name}-run"
+    words = training_options(both, out, labels=both, validation=f"{name}2", epochs=1, steps=1, batch=1, text=[])
+    assert main(["train", *words, "--no-blend", "--names"]) == 0
+    assert len(events(out, "step")) == 1 and events(out, "done")
+    (weights,) = out.glob("*.safetensors")
+    assert list(map(printable, read_about(weights)["card"]["split"]["validation"])) == [printable(f"{name}2")]
+    (out / "comparison.md").unlink(missing_ok=True)
+    assert call("compare", "--run", out, "--device", "cpu", "--limit", "1") == 0
+    assert printable(f"{name}2") in (out / "comparison.md").read_text("utf-8")

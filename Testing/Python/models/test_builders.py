@@ -10,7 +10,9 @@ import torch
 from random_weights import random_checkpoint, random_state
 
 from SAMLiverTumorLib.errors import InputError, ModelError
-from SAMLiverTumorLib.models.builders import build_networks, load_model, resolve_device
+from SAMLiverTumorLib.models import devices
+from SAMLiverTumorLib.models.builders import build_networks, load_model
+from SAMLiverTumorLib.models.devices import resolve_device
 from SAMLiverTumorLib.models.networks.torchvision_ops import ensure_torchvision_imports
 from SAMLiverTumorLib.models.registry import get_model
 
@@ -150,10 +152,15 @@ def test_networks_that_do_not_exist_are_not_built(architecture, size):
         build_networks(architecture, size)
 
 
-def test_auto_takes_cuda_where_it_is_and_else_the_cpu_never_mps(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+def test_auto_takes_cuda_else_mps_that_computes_right_else_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    # without such a machine, what pretends to be there cannot answer
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    devices._mps_agrees.cache_clear()
     assert resolve_device("auto") == torch.device("cpu")
+    devices._mps_agrees.cache_clear()
+    monkeypatch.setattr(devices, "_mps_agrees", lambda: True)
+    assert resolve_device("auto") == torch.device("mps")
     assert resolve_device("mps") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

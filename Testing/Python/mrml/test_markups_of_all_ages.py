@@ -9,6 +9,7 @@ from SAMLiverTumorLib.errors import InputError
 from SAMLiverTumorLib.mrml.application.headless_scene import createScene
 from SAMLiverTumorLib.mrml.nodes.conversions import boxFromNode, definedPointsRas
 from SAMLiverTumorLib.mrml.scene_files import loadMarkups
+from SAMLiverTumorLib.prompts import Box
 
 RAS = [-9.0, 3.0, -252.0]
 LPS = [9.0, -3.0, -252.0]
@@ -129,3 +130,37 @@ def test_what_is_not_read_is_refused_in_the_users_words(load, content, said):
     with pytest.raises(InputError, match=said) as refused:
         load(content)
     assert "codec" not in str(refused.value) and "Expecting" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"size": [-25.5, 22.5, 4.0]},
+        {"size": [-25.5, -22.5, -4.0]},
+        # one axis turned makes a left hand of three, two are a half turn
+        {"orientation": [1, 0, 0, 0, -1, 0, 0, 0, 1]},
+        {"orientation": [1, 0, 0, 0, 1, 0, 0, 0, -1]},
+        {"orientation": [1, 0, 0, 0, 1, 0, 0, 0, 1], "size": [-25.5, 22.5, -4.0]},
+    ],
+)
+def test_a_box_written_inside_out_is_the_same_box(load, more):
+    box = boxFromNode(load(text(roi(**more))))
+    half = np.array([12.75, 11.25, 2])
+    low, high = RAS - half, RAS + half
+    assert box.corners.min(axis=0) == pytest.approx(low) and box.corners.max(axis=0) == pytest.approx(high)
+    assert box.contains([high - 0.1, high + np.array([0.1, 0, 0])]).tolist() == [True, False]
+
+
+def test_a_box_that_marks_all_around_it_is_refused_and_so_are_axes_that_span_none(load):
+    with pytest.raises(InputError, match="is inside out: it marks everything but the box"):
+        boxFromNode(load(text(roi(insideOut=True))))
+    with pytest.raises(InputError, match="span no box"):
+        boxFromNode(load(text(roi(orientation=[1, 0, 0, 0, 0, 0, 0, 0, 1]))))
+
+
+def test_the_order_of_corners_does_not_matter():
+    corners = np.array([[-4, -8, -12], [6, 12, 18]])
+    for signs in np.ndindex(2, 2, 2):
+        first = corners[list(signs), range(3)]
+        box = Box.from_corners(first, corners.sum(axis=0) - first)
+        assert (box.corners.min(axis=0) == corners[0]).all() and (box.corners.max(axis=0) == corners[1]).all()

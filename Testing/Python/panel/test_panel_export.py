@@ -246,14 +246,41 @@ assert "QFileDialog.getExistingDirectory" not in kinds and kinds[-1] == "QFileDi
     )
 
 
-def test_one_of_several_series_is_chosen_from_a_list(run):
+def test_one_of_several_series_is_chosen_from_a_table_with_the_keyboard(run):
     run(
         _SERIES
         + """
-write_series(folder, count=3, names="other{}", SeriesInstanceUID="1.2.3", SeriesNumber=9, SeriesDescription="Bone")
-line = f"3: CT 'Portal venous', 6 slices of 10 x 12, {pydicom.dcmread(folder / 'IM0000').SeriesInstanceUID}"
-data, found = read(export(".dcm", "tumor.dcm", str(folder), line))
+from PySide6.QtTest import QTest
+from PySide6.QtCore import Qt
+write_series(folder, count=8, names="other{}", SeriesInstanceUID="1.2.3", SeriesNumber=9, SeriesDescription="Bone",
+             SliceThickness=5)
+shown = []
+def press(*keys):
+    def answer(dialog):
+        (table,) = dialog.findChildren(qt.QTableWidget)
+        assert isinstance(dialog.focusWidget(), qt.QTableWidget) and table.currentRow() == 0
+        head = [table.horizontalHeaderItem(n).text() for n in range(table.columnCount)]
+        shown.append([dict(zip(head, (table.item(row, n).text() for n in range(len(head)))))
+                      for row in range(table.rowCount)])
+        for key in keys:
+            QTest.keyClick(table, key)
+    return answer
+# Escape: nothing is asked and written after it
+choose(".dcm")
+desktop.answer(str(folder), press(Qt.Key_Down, Qt.Key_Escape))
+ui.exportButton.click()
+assert not Path("tumor.dcm").exists() and desktop.shown[-1].kind == "QDialog", desktop.shown
+# the longest comes first; Down goes to the one that the volume is of
+data, found = read(export(".dcm", "tumor.dcm", str(folder), press(Qt.Key_Down, Qt.Key_Return)))
 assert (found == array).all()
+assert data.ReferencedSeriesSequence[0].SeriesInstanceUID == pydicom.dcmread(folder / "IM0000").SeriesInstanceUID
+first, second = shown[-1]
+assert first == {"Series": "9", "Description": "Bone", "Slices": "8", "Spacing (mm)": "2.5", "Thickness (mm)": "5",
+                 "Size": "10 x 12", "Direction": "axial", "Told by": ""}, first
+assert (second["Description"], second["Slices"], second["Thickness (mm)"]) == ("Portal venous", "6", "2.5"), second
+# Return alone takes the first, whose slices lie at the same places
+data, found = read(export(".dcm", "other.dcm", str(folder), press(Qt.Key_Return)))
+assert data.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
 """
     )
 

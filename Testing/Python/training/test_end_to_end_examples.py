@@ -122,6 +122,32 @@ def test_a_correction_says_what_is_missing_and_what_is_too_much(rng):
     assert prompts.correction(mask, mask, rng)[2] == prompts.INCLUDE
 
 
+def test_a_scribble_is_a_path_of_points_within_the_lesion(rng):
+    v, u = np.ogrid[:128, :128]
+    mask = (np.abs(v - 60) < 5) & (np.abs(u - 64) < 40)
+    longest = 0.0
+    for _ in range(60):
+        points = np.array(prompts.scribble(mask, rng))
+        assert 5 <= len(points) <= 20
+        assert mask[np.rint(points[:, 1]).astype(int), np.rint(points[:, 0]).astype(int)].all()
+        longest = max(longest, float(np.ptp(points[:, 0])))
+    # of 79 columns
+    assert longest > 50
+
+
+@pytest.mark.parametrize("radius", [4, 12, 40])
+def test_a_lasso_is_one_rough_region_about_as_large_as_the_lesion(rng, radius):
+    mask = _disk((128, 128), (70, 50), radius)
+    ratios = []
+    for _ in range(40):
+        enclosed = prompts.lasso(mask, rng)
+        assert ndimage.label(enclosed)[1] == 1 and not (ndimage.binary_fill_holes(enclosed) & ~enclosed).any()
+        assert np.count_nonzero(enclosed & mask) > 0.6 * np.count_nonzero(mask)
+        ratios.append(np.count_nonzero(enclosed) / np.count_nonzero(mask))
+    # radii of 0.9 to 1.3 and the hand's wobble; wider on average, as people draw
+    assert 1.0 < np.mean(ratios) < 1.6 and max(ratios) < 2.6
+
+
 def test_text_of_tumors_is_asked_only_where_all_are_labeled(scan, rng):
     unknown = Scan("unknown", scan.grey, scan.label, scan.spacing, has_tumor=False)
     for source, expected in ((scan, {"liver", "liver tumor"}), (unknown, {"liver"})):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from SAMLiverTumorLib.inference.mask_prompts import MOST_LOGIT
 from SAMLiverTumorLib.inference.predictor import Predictor
 from SAMLiverTumorLib.models.builders import load_model
 from SAMLiverTumorLib.models.registry import get_model
@@ -77,6 +78,28 @@ def test_the_file_gives_the_masks_that_the_student_gave(student, predictor, pict
         corrected = predictor.predict(embedding, replace(asked, mask=prediction.low_resolution))
         again, _ = _decoded(student, picture, student.prompt_tokens(at, kinds), logits)
         np.testing.assert_allclose(corrected.low_resolution, again[0].numpy(), atol=0.02 * float(again.std()) + 1e-3)
+
+
+def test_only_prompts_with_a_lasso_have_a_mask_so_far(student, picture):
+    points = torch.tensor([[[200.0, 150.0], [0.0, 0.0]], [[120.0, 90.0], [0.0, 0.0]]])
+    tokens = student.prompt_tokens(points, torch.tensor([[prompts.INCLUDE, prompts.NOTHING]] * 2))
+    enclosed = torch.full((2, 1, 256, 256), -MOST_LOGIT)
+    enclosed[:, :, 40:60, 50:80] = MOST_LOGIT
+    with torch.no_grad():
+        features = student.image_encoder.features(normalized(torch.from_numpy(picture).permute(2, 0, 1)[None].float()))
+        places, image = student.places([(0, 0)], 512), torch.tensor([0, 0])
+        mixed, _ = student.decode(features, places, image, tokens, enclosed, torch.tensor([True, False]))
+        drawn, _ = student.decode(features, places, image[:1], tokens[:1], enclosed[:1])
+        clicked, _ = student.decode(features, places, image[:1], tokens[1:], None)
+    np.testing.assert_allclose(mixed[:1].numpy(), drawn.numpy(), atol=1e-4)
+    np.testing.assert_allclose(mixed[1:].numpy(), clicked.numpy(), atol=1e-4)
+    assert float((drawn - student_answer(student, features, places, tokens)).abs().max()) > 1e-3
+
+
+def student_answer(student, features, places, tokens):
+    """Without the lasso."""
+    with torch.no_grad():
+        return student.decode(features, places, torch.tensor([0]), tokens[:1], None)[0]
 
 
 def test_text_is_understood_by_the_file(student, predictor, picture):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from SAMLiverTumorLib.errors import InputError, PromptError
+from SAMLiverTumorLib.listed import listed
 from SAMLiverTumorLib.plane import ORIENTATIONS, Plane, oblique_plane, slice_at, slice_count, slice_plane
 from SAMLiverTumorLib.prompts import PlanePrompts, Prompts, fit_to_volume, on_plane, prompts_by_slice
 from SAMLiverTumorLib.volume import Volume, apply_affine
@@ -132,7 +133,7 @@ class Plan:
         ]
         if not names:
             return ()
-        return (f"There are exclude points only on {', '.join(names)}; add an include point or a box there.",)
+        return (f"There are exclude points only on {listed(names)}; add an include point or a box there.",)
 
 
 def planSlices(

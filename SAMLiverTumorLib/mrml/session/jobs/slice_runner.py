@@ -126,20 +126,31 @@ class SliceRunner:
                 if submit:
                     self._submit(target, key, planned, source)
         if submit:
-            self._cutPieces(target, source, {key: each for key, each in plan.lone.items() if key not in others})
+            lone = {key: each for key, each in plan.lone.items() if key not in others}
+            self._cutPieces(target, source, lone, again)
         self._objects.recordProvenance(target, source.key, plan.prompts, self.settings)
         shares = target.objectOn(source.key).slices
         return frozenset(key for key in plan.lone if key in shares and shares[key].cut is not None)
 
-    def _cutPieces(self, target: PromptedSegment, source: VolumeSource, lone: dict[SliceKey, PlannedSlice]) -> None:
-        """On slices with exclude points alone, remove the connected pieces of the segment under the points."""
+    def _cutPieces(
+        self,
+        target: PromptedSegment,
+        source: VolumeSource,
+        lone: dict[SliceKey, PlannedSlice],
+        again: frozenset[SliceKey],
+    ) -> None:
+        """On slices with exclude points alone, remove the connected pieces of the segment under the points.
+
+        A point that lies on none is settled all the same: what is painted or found there later is not its business, and
+        a click elsewhere must not remove it.
+        """
         for key, planned in lone.items():
-            if key in target.objectOn(source.key).slices:
+            share = target.objectOn(source.key).slices.get(key)
+            if share is not None and (share.cut is not None or key not in again):
                 continue
             voxels = self._objects.voxelsOn(target, source.key, planned.plane)
             piece = piecesAt(voxels, planned, source.volume()) if voxels is not None else None
-            if piece is not None:
-                self._objects.set(target, source.key, key, SliceShare(planned.promptKey, cut=piece))
+            self._objects.set(target, source.key, key, SliceShare(planned.promptKey, cut=piece))
 
     def write(self, arrivals: list[Arrival]) -> tuple[list[str], list[BaseException]]:
         """Write results into their segments; returns lines for the user, and errors the user cannot fix."""

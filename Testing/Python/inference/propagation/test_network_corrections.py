@@ -8,9 +8,10 @@ import pytest
 from propagation_case import SETTINGS, DarkPool, ball, phantom_of, ras_of
 
 from SAMLiverTumorLib.errors import ModelError
+from SAMLiverTumorLib.inference.mask_prompts import mask_prompt
 from SAMLiverTumorLib.inference.propagation.anchors import Anchor
 from SAMLiverTumorLib.inference.propagation.click_corrections import Click, correct
-from SAMLiverTumorLib.inference.propagation.network_corrections import NOT_USED, mask_prompt
+from SAMLiverTumorLib.inference.propagation.network_corrections import NOT_USED
 from SAMLiverTumorLib.inference.propagation.plane_stack import PlaneStack
 from SAMLiverTumorLib.inference.propagation.propagator import propagate
 from SAMLiverTumorLib.inference.propagation.slice_step import Limits

@@ -1,13 +1,10 @@
 """DICOM SEG as other programs read it: dcmqi, through which Slicer loads it, and GDCM, which is in SimpleITK."""
 
-import json
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from dcmqi_case import by_dcmqi, in_order, marked
 from dicom_case import ORIGIN, SPACING, STEP, write_series
 
 from SAMLiverTumorLib.io.dicom.seg_writer import write_dicom_seg
@@ -52,35 +49,12 @@ def places():
     return ORIGIN + i * SPACING[1] * ROW + j * SPACING[0] * COLUMN + k * STEP * NORMAL
 
 
-def marked(image, value):
-    """LPS of an image's voxels of a value, sorted."""
-    indices = np.argwhere(sitk.GetArrayFromImage(image) == value)[:, ::-1]
-    directions = np.array(image.GetDirection()).reshape(3, 3)
-    return in_order(image.GetOrigin() + (indices * image.GetSpacing()) @ directions.T)
-
-
-def in_order(points):
-    # hundredths of a mm apart, at the most, are the same place
-    return points[np.lexsort(np.round(points, 2).T)]
-
-
 def written(path, source, *names):
     details = {"Liver tumor": SegmentDetails((0.9, 0.38, 0.0), tracking_uid=UID, tracking_id="lesion 2")}
     masks = {"Liver": LIVER, "Liver tumor": TUMOR}
     layers, entries = tuple(masks[name] for name in names), {name: (n, 1) for n, name in enumerate(names)}
     write_dicom_seg(LabelFile("made", layers, entries, source.ijk_to_ras, details=details), source, path)
     return path
-
-
-def by_dcmqi(path, folder):
-    """(image by segment number, dcmqi's description of it by segment number, what it complained of)."""
-    program = Path(pytest.importorskip("dcmqi", reason="pip install sam-liver-tumor[dev]").__file__).parent / "bin"
-    folder.mkdir()
-    call = [program / "segimage2itkimage", "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nrrd"]
-    done = subprocess.run(call, capture_output=True, text=True, check=True)
-    described = json.loads((folder / "meta.json").read_text())["segmentAttributes"]
-    images = {n: sitk.ReadImage(str(folder / f"{n}.nrrd")) for n in range(1, len(described) + 1)}
-    return images, {n: group[0] for n, group in enumerate(described, 1)}, done.stderr
 
 
 def test_dcmqi_finds_every_voxel_of_overlapping_segments_in_its_place(ct, tmp_path):

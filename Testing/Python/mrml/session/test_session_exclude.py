@@ -6,6 +6,7 @@ import slicer
 from session_case import Case
 
 from SAMLiverTumorLib.mask import Mask
+from SAMLiverTumorLib.mrml.segments.segments import provenance
 from SAMLiverTumorLib.mrml.session.open_object import FOUND, SliceShare
 
 
@@ -138,3 +139,54 @@ def test_other_segments_are_not_touched(case):
     case.click(4, 4, 4, "exclude")
     assert np.array_equal(case.array(case.b), mask)
     assert slicer.mrmlScene is case.scene
+
+
+def test_a_point_on_nothing_removes_nothing_that_comes_later_when_the_user_clicks_elsewhere(case):
+    mask = pieces(case)
+    case.click(4, 4, 4, "exclude")
+    find(case, mask)
+    assert np.array_equal(case.array(), mask)
+    case.click(20, 2, 6)
+    case.finish()
+    assert np.array_equal(case.array(), mask | case.expected((20, 2), k=6))
+    case.session.undo()
+    assert np.array_equal(case.array(), mask)
+    # another point there is said of what is there now
+    case.click(15, 13, 4, "exclude")
+    assert not case.array()[4].any()
+
+
+def test_not_live_a_point_is_asked_again_with_segment(case):
+    mask = pieces(case)
+    case.session.live = False
+    case.click(4, 4, 4, "exclude")
+    case.session.segment()
+    case.paint(case.a, mask)
+    case.session.segment()
+    assert np.array_equal(case.array(), without_the_first(mask))
+
+
+@pytest.mark.parametrize("origin", ["found by text", "painted"])
+def test_what_was_removed_is_in_the_provenance_as_long_as_it_is(case, origin):
+    mask = pieces(case)
+    if origin == "painted":
+        case.paint(case.a, mask)
+    else:
+        find(case, mask)
+        case.session.poll()
+        case.look(2)
+        case.click(4, 15, 2)
+        case.finish()
+    before = provenance(case.node, case.a)
+    case.look(4)
+    case.click(4, 4, 4, "exclude")
+    (entry,) = provenance(case.node, case.a)
+    # nine voxels, and four of the square in the corner
+    assert entry["removed"] == {"axial 4": 13} and len(entry["prompts"]["exclude"]) == 1
+    assert bool(entry.get("found")) == (origin != "painted") and "torch" in entry["versions"]
+    case.session.undo()
+    assert provenance(case.node, case.a) == before and np.array_equal(case.array() & mask, mask)
+    case.session.redo()
+    assert provenance(case.node, case.a) == [entry]
+    case.session.accept()
+    assert provenance(case.node, case.a) == [entry]
