@@ -28,14 +28,12 @@ class Example:
     :param corner: (row, column) in the frame.
     :param lesions: bool masks (size, size), to be prompted one by one.
     :param texts: concept and bool mask.
-    :param teacher: number of the teacher's embedding that belongs to it; -1 without.
     """
 
     images: np.ndarray
     corner: tuple[int, int]
     lesions: list[np.ndarray] = field(default_factory=list)
     texts: list[tuple[str, np.ndarray]] = field(default_factory=list)
-    teacher: int = -1
 
 
 class Examples:

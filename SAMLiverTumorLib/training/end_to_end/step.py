@@ -32,13 +32,11 @@ def step_losses(
     examples: Sequence[Example],
     rounds: int,
     rng: np.random.Generator,
-    teacher: np.ndarray | None = None,
     half: bool = True,
 ) -> dict[str, Tensor]:
-    """Losses by name: "mask" of prompts, "text", "teacher".
+    """Losses by name: "mask" of prompts, "text".
 
     :param rounds: 1, and one more for each correction.
-    :param teacher: embeddings (n, 256, 64, 64) of whole images.
     :param half: compute in bfloat16.
     """
     size = examples[0].images.shape[-1]
@@ -49,8 +47,6 @@ def step_losses(
         features = student.image_encoder.features(images)
         places = student.places(corners, size)
         losses: dict[str, Tensor] = {}
-        if teacher is not None and (known := [n for n, e in enumerate(examples) if e.teacher >= 0]):
-            losses["teacher"] = _teacher_loss(features.embedding[known], [examples[n] for n in known], teacher, size)
         asked = [(n, lesion) for n, example in enumerate(examples) for lesion in example.lesions]
         if asked:
             losses["mask"] = _prompted(student, features, places, asked, corners, rounds, rng)
@@ -175,16 +171,3 @@ def _answers(student, features, places, asked: Sequence[_Asked], corners, before
         parts.append((chosen, logits, iou))
     order = torch.tensor(np.argsort(np.concatenate([chosen for chosen, _, _ in parts])), device=device)
     return torch.cat([part[1] for part in parts])[order], torch.cat([part[2] for part in parts])[order]
-
-
-def _teacher_loss(embedding: Tensor, examples: Sequence[Example], teacher: np.ndarray, size: int) -> Tensor:
-    """Squared error and cosine with the teacher's embedding (n, 256, 64, 64) of the same places."""
-    n = size // 8
-    wanted = []
-    for example in examples:
-        row, column = (c // 8 for c in example.corner)
-        wanted.append(np.asarray(teacher[example.teacher][:, row : row + n, column : column + n]))
-    goal = torch.from_numpy(np.stack(wanted)).float().to(embedding.device)
-    embedding = embedding.float()
-    cosine = functional.cosine_similarity(embedding, goal, dim=1).mean()
-    return (embedding - goal).square().mean() / goal.var() + 1.0 - cosine
