@@ -178,6 +178,22 @@ def promptNodesInScene(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLMarkups
     return [node for node in nodes if isOurs(node) and node.GetAttribute(SEGMENT_ATTRIBUTE)]
 
 
+def nodesOfMissingSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLNode]:
+    """Prompts and saved propagations of segments that the segmentation no longer has."""
+    scene, segmentation = segmentationNode.GetScene(), segmentationNode.GetSegmentation()
+    nodes = promptNodesInScene(scene)
+    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode")):
+        node = scene.GetNthNodeByClass(n, "vtkMRMLTextNode")
+        if node.GetAttribute(SEGMENT_ATTRIBUTE):
+            nodes.append(node)
+    return [
+        node
+        for node in nodes
+        if node.GetNodeReference(SEGMENTATION_REFERENCE) is segmentationNode
+        and segmentation.GetSegment(node.GetAttribute(SEGMENT_ATTRIBUTE)) is None
+    ]
+
+
 def setShown(node: slicer.vtkMRMLMarkupsNode, isShown: bool) -> None:
     """Show or hide a node in all views, without an event if nothing changes."""
     if node.GetDisplayNode() is None and isShown:

@@ -9,7 +9,7 @@ import slicer
 
 from SAMLiverTumorLib.errors import SAMLiverTumorError
 from SAMLiverTumorLib.mrml.nodes.observations import Observations
-from SAMLiverTumorLib.mrml.nodes.prompt_nodes import promptNodesInScene, setShown
+from SAMLiverTumorLib.mrml.nodes.prompt_nodes import nodesOfMissingSegments, promptNodesInScene, setShown
 from SAMLiverTumorLib.mrml.session.jobs.slice_jobs import VolumeSource
 from SAMLiverTumorLib.mrml.session.jobs.slice_plan import View, viewFromMatrix
 from SAMLiverTumorLib.mrml.session.prompted_segment import PromptedSegment
@@ -202,6 +202,9 @@ class Selection:
     def _onSegmentRemoved(self) -> None:
         if self.segmentationNode is not None and self.scene.IsNodePresent(self.segmentationNode):
             self._forgetMissing()
+            # those of segments that came with a scene and were not chosen since; a new segment may get the same ID
+            for node in nodesOfMissingSegments(self.segmentationNode):
+                self.scene.RemoveNode(node)
 
     def _onModified(self) -> None:
         if self.segmentationNode is not None and self.scene.IsNodePresent(self.segmentationNode):

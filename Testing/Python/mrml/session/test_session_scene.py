@@ -261,3 +261,20 @@ def test_a_session_that_was_not_closed_does_not_disturb_the_end_of_its_scene():
         del case
         createScene()
         gc.collect()
+
+
+def test_the_prompts_of_a_deleted_segment_go_with_it_though_it_was_not_chosen_since_the_scene_was_loaded(case):
+    case.session.setSegment(case.b)
+    case.click(10, 8, 4)
+    case.finish()
+    case.session.setSegment(case.a)
+    case.click(6, 6, 2)
+    case.finish()
+    case.session.close()
+    case.session = case.new_session()
+    case.node.GetSegmentation().RemoveSegment(case.b)
+    assert {node.GetAttribute("SAMLiverTumor.Segment") for node in promptNodesInScene(case.scene)} == {case.a}
+    # a new segment may get the ID of one that is gone
+    case.node.GetSegmentation().AddEmptySegment(case.b, "new")
+    case.session.setSegment(case.b)
+    assert promptsFromNodes(*case.session.promptNodes).kinds == frozenset()
