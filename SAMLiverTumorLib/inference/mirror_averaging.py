@@ -4,8 +4,8 @@ Networks are not symmetric in left and right, and averaging reduces errors that 
 test-time augmentation as in Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks",
 NeurIPS 2012. It takes twice the time.
 
-LiteMedSAM and models fine-tuned from it improve: `liver-tumor` on its validation patient (LiTS 1, 30 tumors on 16
-slices) 0.786 -> 0.807 with one click and 0.842 -> 0.855 with a box; LiteMedSAM with boxes 0.902 -> 0.905, 0.906 ->
+LiteMedSAM and models fine-tuned from it improve: `liver-tumor` of 0.1.0 on its validation patient (LiTS 1, 30 tumors on
+16 slices) 0.786 -> 0.807 with one click and 0.842 -> 0.855 with a box; LiteMedSAM with boxes 0.902 -> 0.905, 0.906 ->
 0.910 and 0.873 -> 0.890 on every fifth slice of LiTS 6, 7 and 2 (2026-11-29; `sam-liver-tumor compare ... --quality
 best`). Flipping upside down as well gains nothing more. MobileSAM loses (0.831 -> 0.818 with boxes on LiTS 7), and so
 do text prompts, which depend on where the liver is (0.655 -> 0.589): neither is averaged.

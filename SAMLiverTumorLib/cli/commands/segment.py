@@ -93,7 +93,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--quality",
         choices=("full", "best"),
         default="full",
-        help="best: the mirror image as well, more accurate, twice the time (not MobileSAM, not --text; default: full)",
+        help="best: the mirror image as well, more accurate, twice the time (LiteMedSAM, not --text; default: full)",
     )
     seen.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps (default: auto)")
     propagation = parser.add_argument_group("propagating the tumor through the volume (--mode volume)")

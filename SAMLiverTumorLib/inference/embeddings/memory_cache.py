@@ -25,8 +25,8 @@ class EmbeddingCache:
     Keys are hashes of content (pixels, spacing, model hash), so no entry becomes invalid when a volume, window or model
     changes.
 
-    :param capacity_bytes: an embedding takes 2 MiB. The default is 64 MiB with a disk cache, which is as fast for 60
-        slices (`dev.py bench speed`), so that memory does not grow with the volume; 512 MiB without one.
+    :param capacity_bytes: an embedding takes 5 MiB, or 2 MiB without finer features. The default is 64 MiB with a disk
+        cache, so that memory does not grow with the volume; 512 MiB without one.
     :param disk: second level, which predictors read and write.
     """
 

@@ -71,6 +71,9 @@ def test_it_compares_and_writes_three_files_that_name_nobodys_folders(data, dark
         "1 point",
         "3 points",
         "box",
+        "box 20 % too large",
+        "scribble",
+        "lasso",
         "1 point + 3 corrections",
     }
     assert {row["dice"] for row in rows if row["model"] == "mobile-sam"} == {"1.0"}

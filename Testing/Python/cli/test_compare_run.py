@@ -51,8 +51,9 @@ def test_the_table_has_unet_zero_shot_and_fine_tuned_on_the_runs_test_patient(fo
     }
     assert found == {
         ("p2", "unet.safetensors", "automatic"),
-        ("p2", "zero-shot", "box"),
-        *(("p2", "fine-tuned", way) for way in ("text", "1 point", "3 points", "box", "1 point + 3 corrections")),
+        *(("p2", "zero-shot", way) for way in ("box", "box 20 % too large")),
+        *(("p2", "fine-tuned", way) for way in ("text", "1 point", "3 points", "box", "box 20 % too large")),
+        *(("p2", "fine-tuned", way) for way in ("scribble", "lasso", "1 point + 3 corrections")),
     }
     text = (folder / "comparison.md").read_text()
     assert "Compared on the run's test patients, p2" in text and "compare --run moved" in text

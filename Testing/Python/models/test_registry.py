@@ -145,7 +145,7 @@ def test_list_shows_every_model_with_its_state(command, capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["id", *IDS, "Store:"]
     rows = dict(line.split(maxsplit=1) for line in lines)
-    assert rows["liver-tumor"].split() == ["points,", "box,", "mask,", "text", "19.7", "MB", "Apache-2.0", "present"]
+    assert rows["liver-tumor"].split() == ["points,", "box,", "mask,", "text", "12.3", "MB", "Apache-2.0", "present"]
     assert rows["lite-medsam"].split() == ["box", "39.4", "MB", "Apache-2.0", "absent"]
     assert rows["mobile-sam"].endswith("damaged") and rows["sam-vit-b"].endswith("incomplete (2.0 kB)")
 

@@ -133,7 +133,7 @@ def test_a_click_needs_no_download_and_only_the_model_for_boxes_is_offered(run):
         + """
 panel.pool._pool = user
 first, second = ui.modelInfoLabel.text.split("<br>")
-assert first == "<b>Liver tumor</b>: box, points, text; 19.7 MB, Apache-2.0; on this computer", first
+assert first == "<b>Liver tumor</b>: box, points, text; 12.3 MB, Apache-2.0; on this computer", first
 assert second == "<b>LiteMedSAM</b>: box; 39.4 MB, Apache-2.0; not downloaded", second
 user.click(5, 6, 4)
 user.finish()

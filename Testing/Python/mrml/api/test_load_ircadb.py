@@ -62,9 +62,10 @@ def test_a_dicom_seg_of_a_case_gets_the_one_frame_of_reference_of_its_series(tmp
         z = float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
         found[round((z - ORIGIN[2]) / SPACING[2])] = pixels > 0
     assert (found == masks["livertumor01"] | masks["livertumor02"]).all()
-    # in a zip file there is nothing that a segmentation could refer to
+    # of a case in zip files the one with the scan is remembered: a segmentation can refer to its slices
     volumeNode, _ = loadIrcadbCase(Patient(2).write_zips(tmp_path))
-    assert rememberedFiles(volumeNode) is None
+    source, _ = rememberedFiles(volumeNode)
+    assert "PATIENT_DICOM.zip" in source.parts
 
 
 def test_segments_overlap_without_taking_voxels_from_each_other(loaded):
