@@ -9,6 +9,9 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from SAMLiverTumorLib.errors import InputError
+from SAMLiverTumorLib.io.images import read_volume
+
 ROWS, COLUMNS = 12, 10
 # Position of the first pixel of the first slice (LPS, mm), pixel spacing (rows, columns), distance of slices.
 ORIGIN, SPACING, STEP = (-30.0, -12.5, 100.0), (0.8, 0.6), 2.5
@@ -150,3 +153,18 @@ def in_file(folder, keyword, vr, text):
         image[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True, True)
         image.save_as(file)
     return folder
+
+
+def refused(path, capfd, series=None):
+    """What is said where a path is refused: one line, and nothing on the console."""
+    with pytest.raises(InputError) as caught:
+        read_volume(path, series)
+    assert capfd.readouterr() == ("", "")
+    told = str(caught.value)
+    assert "\n" not in told
+    return told
+
+
+def position(k, across=0.0, down=0.0, step=STEP):
+    """The position of slice k, moved within its plane."""
+    return [ORIGIN[0] + across, ORIGIN[1] + down, ORIGIN[2] + step * k]

@@ -39,7 +39,7 @@ class Score:
 
     :param slice: voxel index along the volume's axial axis.
     :param trial: number of the component on its slice, from 0.
-    :param lesion: number of the 6-connected component of the case's reference, 1 for the largest.
+    :param lesion: number of the 26-connected component of the case's reference, 1 for the largest.
     :param lesion_ml: volume of that component.
     :param overlap: in pixels of the slice.
     :param surface: in millimeters within the slice.

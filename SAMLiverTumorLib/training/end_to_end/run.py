@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -25,7 +24,6 @@ from SAMLiverTumorLib.training.runs.long_run import (
     card_of,
     check_folder,
     go_on,
-    rate_share,
     read_state,
     rounds_at,
 )
@@ -122,11 +120,8 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 def _step(state: RunState, student: Student, settings: NetworkSettings, examples: Examples) -> dict[str, float]:
-    """One step; the same seed and number give the same examples."""
-    rng = np.random.default_rng((settings.seed, state.step))
-    rate = settings.learning_rate * rate_share(settings, state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate * group["share"]
+    """One step."""
+    rng = state.ready(settings)
     size, batch = settings.size, settings.batch
     if rng.random() < settings.large:
         share = (settings.size / settings.large_size) ** 2
@@ -138,7 +133,6 @@ def _step(state: RunState, student: Student, settings: NetworkSettings, examples
     if not losses:
         return {}
     total = losses.get("mask", 0.0) + _TEXT * losses.get("text", 0.0)
-    state.optimizer.zero_grad(set_to_none=True)
     total.backward()
     state.learn(settings.average)
     return {name: float(loss.detach()) for name, loss in losses.items()}

@@ -69,6 +69,17 @@ class RunState:
         with atomic_path(folder / CHECKPOINT, overwrite=True) as temporary:
             torch.save(content, temporary)
 
+    def ready(self, settings: MethodSettings) -> np.random.Generator:
+        """Set the step's learning rate, forget the last gradients, and give the random numbers of this very step.
+
+        A group of weights may have a "share" of the rate. The same seed and number of the step give the same numbers.
+        """
+        rate = settings.learning_rate * rate_share(settings, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
+        self.optimizer.zero_grad(set_to_none=True)
+        return np.random.default_rng((settings.seed, self.step))
+
     def learn(self, average: float) -> None:
         """Change the weights by their gradients, and the average by the weights.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from SAMLiverTumorLib.inference.whole_tumor.lesion_network import save_lesion_network
@@ -19,7 +18,6 @@ from SAMLiverTumorLib.training.runs.long_run import (
     card_of,
     check_folder,
     go_on,
-    rate_share,
     read_state,
     rounds_at,
 )
@@ -65,12 +63,9 @@ def run_whole_tumor(
 
 
 def _step(state: RunState, settings: WholeTumorSettings, examples: Examples) -> dict[str, float]:
-    """One step; the same seed and number give the same examples."""
-    rng = np.random.default_rng((settings.seed, state.step))
-    for group in state.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * rate_share(settings, state.step)
+    """One step."""
+    rng = state.ready(settings)
     drawn = [examples.draw(rng) for _ in range(settings.batch)]
-    state.optimizer.zero_grad(set_to_none=True)
     losses = learn_from(state.student, drawn, rounds_at(settings, state.step, rng), rng)
     state.step += 1
     state.learn(settings.average)

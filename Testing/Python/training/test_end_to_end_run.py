@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
+from scans_case import write_scans
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError, OutputError
@@ -39,16 +39,11 @@ device = "cpu"
 @pytest.fixture
 def folder(tmp_path):
     """Two patients of four slices each, three flat slices, and settings."""
-    (tmp_path / "scans").mkdir()
     (tmp_path / "flat").mkdir()
     v, u = np.ogrid[:64, :64]
     label = ((np.hypot(v - 30, u - 28) < 20).astype(np.uint8) + (np.hypot(v - 26, u - 30) < 6))[None].repeat(4, 0)
     hu = np.where(label == 2, 60, np.where(label == 1, 110, -100)).astype(np.int16)
-    for name in ("liver_6", "liver_7"):
-        for kind, array in (("ct", hu), ("label", label)):
-            image = sitk.GetImageFromArray(array)
-            image.SetSpacing((1.0, 1.0, 2.0))
-            sitk.WriteImage(image, str(tmp_path / "scans" / f"{name}_{kind}.nii.gz"))
+    write_scans(tmp_path / "scans", hu, label)
     np.savez(tmp_path / "flat" / "slices.npz", image=np.clip(hu[:3], 0, 255).astype(np.uint8), liver=label[:3] > 0)
     (tmp_path / "flat" / "slices.csv").write_text("row,patient,lits_id\n0,a,7\n1,b,6\n2,c,\n")
     (tmp_path / "hold-out.txt").write_text("liver_4\n")

@@ -93,11 +93,10 @@ def test_only_prompts_with_a_lasso_have_a_mask_so_far(student, picture):
         clicked, _ = student.decode(features, places, image[:1], tokens[1:], None)
     np.testing.assert_allclose(mixed[:1].numpy(), drawn.numpy(), atol=1e-4)
     np.testing.assert_allclose(mixed[1:].numpy(), clicked.numpy(), atol=1e-4)
-    assert float((drawn - student_answer(student, features, places, tokens)).abs().max()) > 1e-3
+    assert float((drawn - _without_lasso(student, features, places, tokens)).abs().max()) > 1e-3
 
 
-def student_answer(student, features, places, tokens):
-    """Without the lasso."""
+def _without_lasso(student, features, places, tokens):
     with torch.no_grad():
         return student.decode(features, places, torch.tensor([0]), tokens[:1], None)[0]
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
+from scans_case import write_scans
 
 from SAMLiverTumorLib.cli.main import main
 from SAMLiverTumorLib.errors import InputError
@@ -38,16 +38,11 @@ device = "cpu"
 @pytest.fixture
 def folder(tmp_path):
     """Two patients with a liver and a tumor, and settings."""
-    (tmp_path / "scans").mkdir()
     k, v, u = np.ogrid[:24, :64, :64]
     away = np.hypot(np.hypot(v - 30, u - 28), 2 * (k - 12))
     label = (away < 20).astype(np.uint8) + (away < 7)
     hu = np.where(label == 2, 60, np.where(label == 1, 110, -100)).astype(np.int16)
-    for name in ("liver_6", "liver_7"):
-        for kind, array in (("ct", hu), ("label", label)):
-            image = sitk.GetImageFromArray(array)
-            image.SetSpacing((1.0, 1.0, 2.0))
-            sitk.WriteImage(image, str(tmp_path / "scans" / f"{name}_{kind}.nii.gz"))
+    write_scans(tmp_path / "scans", hu, label)
     (tmp_path / "hold-out.txt").write_text("liver_4\n")
     (tmp_path / "config.toml").write_text(_TOML)
     return tmp_path

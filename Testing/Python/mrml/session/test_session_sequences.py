@@ -1,7 +1,8 @@
 """A few random sequences of what a user does at the panel; `python3 dev.py fuzz --target sequences` is the long run."""
 
 import pytest
-from session_player import Desk, Player, play
+from session_desk import Desk
+from session_player import Player, play
 
 COUNT = 25
 
